@@ -1,0 +1,1 @@
+"""The five services, what they share (kit) and what they say to each other (contracts)."""

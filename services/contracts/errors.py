@@ -1,0 +1,77 @@
+"""Every error that may cross the bus, and the exit code each becomes in the CLI.
+
+    WaltError
+      Refused                 the caller's fault; nothing was changed
+        InvalidRequest   2    bad syntax, unknown setting, bad value, bad name
+        NotFound         3    no such node, network, image, session
+        NotOwner         4    the node is somebody else's
+        Conflict         4    name taken, node busy, state does not allow it
+        Denied           5    no identity, or not allowed to this user
+      Failed             1    our fault, or the host's
+        Unreachable      6    broker or service does not answer
+
+Each takes plain sentences, so that it survives the wire unchanged; several sentences are several faults,
+printed one a line.
+"""
+
+from __future__ import annotations
+
+
+class WaltError(Exception):
+    exit_code = 1
+
+    def __str__(self) -> str:
+        return "\n".join(str(sentence) for sentence in self.args)
+
+
+class Refused(WaltError):
+    """The caller asked for something that is not allowed; nothing was changed."""
+
+    exit_code = 2
+
+
+class InvalidRequest(Refused):
+    exit_code = 2
+
+
+class NotFound(Refused):
+    exit_code = 3
+
+
+class NotOwner(Refused):
+    exit_code = 4
+
+
+class Conflict(Refused):
+    exit_code = 4
+
+
+class Denied(Refused):
+    exit_code = 5
+
+
+class Failed(WaltError):
+    """The platform could not do it, though it was rightly asked."""
+
+    exit_code = 1
+
+
+class Unreachable(Failed):
+    exit_code = 6
+
+
+EXIT_USAGE = 2
+EXIT_TIMEOUT = 124
+EXIT_INTERRUPTED = 130
+
+WIRE_ERRORS: dict[str, type[WaltError]] = {
+    cls.__name__: cls for cls in (Refused, InvalidRequest, NotFound, NotOwner, Conflict, Denied, Failed, Unreachable)
+}
+
+
+def from_wire(type_name: str, args: list[str]) -> WaltError:
+    """The error that a service raised; anything unknown is a `Failed` that keeps its text."""
+    cls = WIRE_ERRORS.get(type_name)
+    if cls is None:
+        return Failed(f"internal error in the platform ({type_name}: {' '.join(map(str, args))}); its log tells more")
+    return cls(*args)

@@ -1,0 +1,63 @@
+"""netemu@HOST: bridges, ports and link emulation of one host.
+
+Internal RPC:
+  attach_ports(node_id, name, owner, interfaces: [Interface]) -> [AttachedPort]
+        idempotent: makes, mends or removes what differs; the taps come back already shaped; in list order
+  detach_ports(node_id)
+  list_ports() -> [PortReport]     diagnose() -> [Check]
+Events: PORT_ATTACHED, PORT_SHAPED (PortReport), PORT_DETACHED (PortDetached)
+Hears: nodes NODE_WANTED (link values, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's own latency)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.contracts.hosts import on_host
+from services.contracts.links import LinkModel
+
+SERVICE = "netemu"
+
+PORT_ATTACHED = "port_attached"
+PORT_SHAPED = "port_shaped"
+PORT_DETACHED = "port_detached"
+
+KERNEL = "kernel"  # netem and rate of the host's kernel
+CABLE = "cable"  # our userspace link
+DIRECT = "direct"  # nothing asked of this port: the tap is on the bridge
+
+
+def service_on(host: str) -> str:
+    return on_host(SERVICE, host)
+
+
+@dataclass(frozen=True)
+class AttachedPort:
+    """The tap that qemu opens for the interface in this PCI slot (persistent, IFF_VNET_HDR)."""
+
+    slot: int
+    tap: str
+
+
+@dataclass(frozen=True)
+class PortReport:
+    """One port: asked is the link of the setting; compensation_us is what the platform itself adds, measured,
+    and so takes off the outgoing delay; applied_latency_us is what the back-end was told."""
+
+    node_id: int
+    node: str
+    owner: str
+    network: str
+    network_owner: str
+    slot: int
+    tap: str
+    backend: str
+    asked: LinkModel
+    compensation_us: int
+    applied_latency_us: int
+
+
+@dataclass(frozen=True)
+class PortDetached:
+    node_id: int
+    slot: int

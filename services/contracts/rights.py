@@ -1,0 +1,49 @@
+"""What a user's broker account may do: exactly the public methods, its own replies, its own console input.
+
+Pure; used by whoever makes accounts. The patterns were tried one by one against RabbitMQ 3.10: without the
+topic *read* pattern a user could bind a queue to `#` and read everybody's calls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from services.contracts.console import INPUT_EXCHANGE
+
+RPC_EXCHANGE = "nameko-rpc"
+HOST_PATTERN = "[a-z0-9-]+"
+
+
+@dataclass(frozen=True)
+class TopicRight:
+    exchange: str
+    write: str
+    read: str
+
+
+@dataclass(frozen=True)
+class Rights:
+    configure: str
+    write: str
+    read: str
+    topics: tuple[TopicRight, ...]
+
+
+SERVICE_RIGHTS = Rights(configure=".*", write=".*", read=".*", topics=())
+
+
+def user_rights(user: str, public: Iterable[str]) -> Rights:
+    """`public`: routing keys as 'nodes.create_nodes' or, for a host agent, 'console@*.open_line'."""
+    own = rf"user\.{re.escape(user)}\."
+    methods = "|".join(re.escape(key).replace(r"@\*", f"@{HOST_PATTERN}") for key in sorted(public))
+    return Rights(
+        configure=f"^{own}.*",
+        write=f"^({own}.*|{RPC_EXCHANGE}|{INPUT_EXCHANGE})$",
+        read=f"^({own}.*|{RPC_EXCHANGE})$",
+        topics=(
+            TopicRight(RPC_EXCHANGE, write=f"^({methods})$", read=f"^{own}[^*#]*$"),
+            TopicRight(INPUT_EXCHANGE, write=rf"^input\.{HOST_PATTERN}$", read="^$"),
+        ),
+    )

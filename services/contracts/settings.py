@@ -1,0 +1,264 @@
+"""The settings grammar: one table from which parsing, checks, display and the reference page are derived.
+
+`parse_settings(["ram=2G", …])` gives values, `apply_settings(config, values)` a new NodeConfig, `show_settings`
+the texts. All faults of all settings are reported at once (InvalidRequest, a sentence each); nothing is
+clamped or ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.contracts import links, names, units
+from services.contracts.errors import InvalidRequest
+from services.contracts.links import LinkModel
+
+MIN_RAM_BYTES = 64 * 2**20
+MAX_RAM_BYTES = 2**50
+MAX_CPU_CORES = 255  # what qemu's machine type `pc` takes
+MAX_NETWORKS = 28  # PCI slots 2 to 29 of machine type `pc`
+MIN_BOOT_TIMEOUT_S = 60
+MAX_SECONDS = 86_400
+MAX_BOOT_RETRIES = 1_000
+MAX_RANDOM_DELAY_S = 10
+
+NEXT_BOOT = "next boot"
+AT_ONCE = "at once"
+LINKS_LIVE = "link values live, interfaces at next boot"
+
+
+@dataclass(frozen=True)
+class NetworkUse:
+    """One item of `networks`: the name its owner gave, and the link of this node's port on it."""
+
+    name: str
+    link: LinkModel = field(default_factory=LinkModel)
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    cpu_cores: int = 4
+    ram_bytes: int = 512 * 2**20
+    boot_delay_s: int | None = None  # None: random, 1 to 10 s
+    boot_timeout_s: int | None = 180  # None: never
+    boot_retries: int = 9
+    networks: tuple[NetworkUse, ...] = (NetworkUse(names.WALT_NET),)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`parse` raises ValueError(what is allowed)."""
+
+    name: str
+    field: str
+    grammar: str
+    takes_effect: str
+    help: str
+    parse: Callable[[str], Any]
+    format: Callable[[Any], str]
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """['ram=2G'] -> {'ram_bytes': 2147483648}; InvalidRequest with every fault found."""
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    for text in texts:
+        try:
+            setting, value = _parse_one(text)
+        except ValueError as fault:
+            faults.append(str(fault))
+            continue
+        if setting.field in values:
+            faults.append(f"'{text}': {setting.name} is given twice; allowed: once")
+        values[setting.field] = value
+    if faults:
+        raise InvalidRequest(*faults)
+    return values
+
+
+def apply_settings(config: NodeConfig, values: dict[str, Any]) -> NodeConfig:
+    """The new configuration, its values checked against each other; InvalidRequest."""
+    new = replace(config, **values)
+    longest_delay = MAX_RANDOM_DELAY_S if new.boot_delay_s is None else new.boot_delay_s
+    if new.boot_timeout_s is not None and new.boot_timeout_s <= longest_delay:
+        raise InvalidRequest(
+            f"boot.timeout={new.boot_timeout_s} does not exceed boot.delay={_format_delay(new.boot_delay_s)}; "
+            f"allowed: a timeout above {longest_delay} seconds, or none"
+        )
+    return new
+
+
+def show_settings(config: NodeConfig) -> dict[str, str]:
+    """{'boot.delay': 'random', …}, sorted by key; every text parses back to its value."""
+    return {name: SETTINGS[name].format(getattr(config, SETTINGS[name].field)) for name in sorted(SETTINGS)}
+
+
+def _parse_one(text: str) -> tuple[Setting, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"'{text}' is not a setting; allowed: NAME=VALUE, for instance ram=2G")
+    setting = SETTINGS.get(name)
+    if setting is None:
+        near = difflib.get_close_matches(name, SETTINGS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"'{name}' is not a setting{hint}; allowed: {', '.join(sorted(SETTINGS))}")
+    try:
+        return setting, setting.parse(value)
+    except ValueError as allowed:
+        raise ValueError(f"'{value}' is not a value for {name}; allowed: {allowed}") from None
+
+
+def _whole_between(low: int, high: int, rule: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = units.parse_whole(text)
+        except ValueError:
+            raise ValueError(rule) from None
+        if not low <= value <= high:
+            raise ValueError(rule)
+        return value
+
+    return parse
+
+
+def _or_word(word: str, parse: Callable[[str], int]) -> Callable[[str], int | None]:
+    return lambda text: None if text == word else parse(text)
+
+
+def _parse_ram(text: str) -> int:
+    value = units.parse_memory_bytes(text)
+    if not MIN_RAM_BYTES <= value <= MAX_RAM_BYTES:
+        raise ValueError(f"{units.MEMORY_RULE}, from 64M up to what the host could hold")
+    return value
+
+
+def _format_delay(seconds: int | None) -> str:
+    return "random" if seconds is None else str(seconds)
+
+
+def _format_timeout(seconds: int | None) -> str:
+    return "none" if seconds is None else str(seconds)
+
+
+def parse_networks(text: str) -> tuple[NetworkUse, ...]:
+    """'walt-net,home-net[lat=10ms]' -> two NetworkUse; ValueError(what is allowed)."""
+    uses = tuple(_parse_network(item) for item in split_outside_brackets(text))
+    given = [use.name for use in uses]
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"each network once ('{twice}' is given twice)")
+    if names.WALT_NET not in given:
+        raise ValueError(f"a list with {names.WALT_NET} in it: the node boots over {names.WALT_NET}")
+    if len(uses) > MAX_NETWORKS:
+        raise ValueError(f"at most {MAX_NETWORKS} networks (PCI slots of the machine)")
+    return uses
+
+
+def format_networks(uses: Sequence[NetworkUse]) -> str:
+    return ",".join(use.name + (f"[{links.format_link(use.link)}]" if use.link.shapes else "") for use in uses)
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """'a[x=1,y=2],b' -> ['a[x=1,y=2]', 'b']."""
+    items, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            items.append(text[start:position])
+            start = position + 1
+    return [*items, text[start:]]
+
+
+def _parse_network(item: str) -> NetworkUse:
+    name, bracket, rest = item.partition("[")
+    if not names.is_network_name(name):
+        raise ValueError(f"network names ('{name}' is none): {names.NETWORK_NAME_RULE}")
+    if not bracket:
+        return NetworkUse(name)
+    if not rest.endswith("]") or len(rest) < 2:
+        raise ValueError(f"NAME[OPTION,…] with options {links.LINK_RULE} ('{item}' is not that)")
+    link, seen = LinkModel(), set()
+    for option in rest[:-1].split(","):
+        word, equals, value = option.partition("=")
+        if not equals or word in seen:
+            raise ValueError(f"each option once, as {links.LINK_RULE} ('{option}' is not that)")
+        seen.add(word)
+        try:
+            link = links.with_option(link, word, value)
+        except ValueError as allowed:
+            raise ValueError(f"for '{option}' of network {name}: {allowed}") from None
+    return NetworkUse(name, link)
+
+
+SETTINGS: dict[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            name="cpu.cores",
+            field="cpu_cores",
+            grammar=f"1 to {MAX_CPU_CORES}",
+            takes_effect=NEXT_BOOT,
+            help="CPU cores of the node; more than the host has is allowed",
+            parse=_whole_between(1, MAX_CPU_CORES, f"a whole number from 1 to {MAX_CPU_CORES}"),
+            format=str,
+        ),
+        Setting(
+            name="ram",
+            field="ram_bytes",
+            grammar="<n>M or <n>G (binary), at least 64M",
+            takes_effect=NEXT_BOOT,
+            help="memory of the node",
+            parse=_parse_ram,
+            format=units.format_memory,
+        ),
+        Setting(
+            name="boot.delay",
+            field="boot_delay_s",
+            grammar="random (1 to 10 s) or seconds >= 0",
+            takes_effect=NEXT_BOOT,
+            help="pause before each boot",
+            parse=_or_word(
+                "random",
+                _whole_between(0, MAX_SECONDS, f"random, or whole seconds from 0 to {MAX_SECONDS}"),
+            ),
+            format=_format_delay,
+        ),
+        Setting(
+            name="boot.timeout",
+            field="boot_timeout_s",
+            grammar="none or seconds >= 60; above boot.delay",
+            takes_effect=AT_ONCE,
+            help="time a boot may take before it is tried again",
+            parse=_or_word(
+                "none",
+                _whole_between(
+                    MIN_BOOT_TIMEOUT_S,
+                    MAX_SECONDS,
+                    f"none, or whole seconds from {MIN_BOOT_TIMEOUT_S} to {MAX_SECONDS}",
+                ),
+            ),
+            format=_format_timeout,
+        ),
+        Setting(
+            name="boot.retries",
+            field="boot_retries",
+            grammar=">= 0; 0 turns the watch off",
+            takes_effect=AT_ONCE,
+            help="how often a boot that timed out is tried again",
+            parse=_whole_between(0, MAX_BOOT_RETRIES, f"a whole number from 0 to {MAX_BOOT_RETRIES}"),
+            format=str,
+        ),
+        Setting(
+            name="networks",
+            field="networks",
+            grammar="list of NAME[lat=…,bw=…]; walt-net mandatory; order = interface order",
+            takes_effect=LINKS_LIVE,
+            help="networks of the node and what their links do",
+            parse=parse_networks,
+            format=format_networks,
+        ),
+    )
+}

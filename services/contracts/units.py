@@ -1,0 +1,79 @@
+"""Quantities as users write them. Parsers raise ValueError(what is allowed); they never clamp.
+
+Times are whole microseconds, rates bits per second (decimal), memory bytes (binary units).
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+LATENCY_UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
+RATE_UNITS_BPS = {"kbps": 10**3, "mbps": 10**6, "gbps": 10**9}
+RATE_NAMES = {"kbps": "kbps", "mbps": "Mbps", "gbps": "Gbps"}
+MEMORY_UNITS_BYTES = {"M": 2**20, "G": 2**30}
+
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]+)", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+LATENCY_RULE = "a number with us, ms or s, down to 1 us (10ms, 10.15ms, 10150us)"
+RATE_RULE = "a number above 0 with kbps, Mbps or Gbps (512kbps, 100Mbps, 1.5Gbps)"
+MEMORY_RULE = "a whole number with M or G (512M, 2G)"
+
+
+def parse_whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def parse_latency_us(text: str) -> int:
+    return _scaled(text, LATENCY_UNITS_US, LATENCY_RULE)
+
+
+def parse_rate_bps(text: str) -> int:
+    rate = _scaled(text, RATE_UNITS_BPS, RATE_RULE)
+    if rate == 0:
+        raise ValueError(RATE_RULE)
+    return rate
+
+
+def parse_memory_bytes(text: str) -> int:
+    number, unit = text[:-1], text[-1:]
+    if unit not in MEMORY_UNITS_BYTES or not _WHOLE.fullmatch(number):
+        raise ValueError(MEMORY_RULE)
+    return int(number) * MEMORY_UNITS_BYTES[unit]
+
+
+def format_latency(latency_us: int) -> str:
+    return _in_largest_unit(latency_us, LATENCY_UNITS_US)
+
+
+def format_rate(rate_bps: int) -> str:
+    text = _in_largest_unit(rate_bps, RATE_UNITS_BPS)
+    for unit, name in RATE_NAMES.items():
+        text = text.replace(unit, name)
+    return text
+
+
+def format_memory(memory_bytes: int) -> str:
+    unit = "G" if memory_bytes % MEMORY_UNITS_BYTES["G"] == 0 else "M"
+    return f"{memory_bytes // MEMORY_UNITS_BYTES[unit]}{unit}"
+
+
+def _scaled(text: str, units: dict[str, int], rule: str) -> int:
+    match = _QUANTITY.fullmatch(text)
+    unit = match and match[2].lower()
+    if not match or len(match[1]) > 20 or unit not in units:
+        raise ValueError(rule)
+    value = Decimal(match[1]) * units[unit]
+    if value != int(value):
+        raise ValueError(rule)
+    return int(value)
+
+
+def _in_largest_unit(value: int, units: dict[str, int]) -> str:
+    """The largest unit that leaves at least 1 before the point: 10150 -> '10.15ms'."""
+    unit = next((u for u in reversed(units) if value >= units[u]), next(iter(units)))
+    number = Decimal(value) / units[unit]
+    return f"{number.normalize():f}{unit}"

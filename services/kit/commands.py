@@ -1,0 +1,32 @@
+"""Run a helper program to its end; a failure tells the whole story."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Sequence
+
+from services.contracts.errors import Failed
+
+
+def run(argv: Sequence[str], *, stdin: str | bytes | None = None, timeout: float = 60, **options: object) -> str:
+    """What the program printed; Failed with the command, its status and its stderr."""
+    line = shlex.join(argv)
+    try:
+        done = subprocess.run(
+            argv,
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            **options,  # type: ignore[call-overload]
+        )
+    except FileNotFoundError:
+        raise Failed(f"{argv[0]} is not installed (wanted for: {line})") from None
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{line}: no end after {timeout:g} s") from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
+        raise Failed(f"{line}: status {done.returncode}: {said[-2000:]}")
+    return str(done.stdout.decode(errors="replace"))

@@ -1,0 +1,61 @@
+"""Calls to and events for other services, from anywhere in a service process (workers and long-lived threads).
+
+call("netemu@lab1", "attach_ports", node_id=3, …)       the reply; Unreachable, or the peer's own error
+Announcer                                               dependency: `self.announce(EVENT, value)`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any, Protocol
+
+from nameko.exceptions import RpcTimeout, UnknownService
+from nameko.extensions import DependencyProvider
+from nameko.standalone.events import event_dispatcher
+from nameko.standalone.rpc import ServiceRpcProxy
+
+from services.contracts import wire
+from services.contracts.errors import Failed, Unreachable, WaltError
+from services.kit.environment import environment
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT_S = 15.0
+
+
+class Announce(Protocol):
+    def __call__(self, event: str, value: Any) -> None: ...
+
+
+def call(service: str, method: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, **arguments: Any) -> Any:
+    """The peer's answer. Unreachable when it (or the broker) does not answer in time."""
+    config = {"AMQP_URI": environment().amqp_uri}
+    try:
+        with ServiceRpcProxy(service, config, timeout=timeout_s) as proxy:
+            return getattr(proxy, method)(**arguments)
+    except WaltError:
+        raise
+    except (RpcTimeout, UnknownService):
+        raise Unreachable(f"{service} does not answer ({method}, {timeout_s:g} s)") from None
+    except OSError as error:
+        raise Unreachable(f"the broker does not answer ({error})") from None
+    except Exception as error:
+        raise Failed(f"{service}.{method}: {error}") from error
+
+
+class Announcer(DependencyProvider):
+    """`self.announce(EVENT, value)`: an event in the name of this service. A dataclass is dumped by `wire`.
+
+    An event that cannot be sent is logged and dropped: whoever needs it reconciles with its owner.
+    """
+
+    def get_dependency(self, worker_ctx: Any) -> Announce:
+        return self.announce
+
+    def announce(self, event: str, value: Any) -> None:
+        payload = wire.dump(value) if dataclasses.is_dataclass(value) else value
+        try:
+            event_dispatcher(self.container.config)(self.container.service_name, event, payload)
+        except Exception:
+            log.exception("event %s could not be sent: %s", event, payload)

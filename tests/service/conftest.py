@@ -1,0 +1,53 @@
+"""Service tests: one service in this process, real RabbitMQ, a vhost per test module, fakes at the edge.
+
+The real world must be patched before anything imports socket or threading, as a service process does.
+"""
+
+from __future__ import annotations
+
+import eventlet
+
+eventlet.monkey_patch()
+
+import itertools  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+from deploy.local.broker import Account  # noqa: E402
+from services.contracts.rights import SERVICE_RIGHTS, user_rights  # noqa: E402
+from tests.broker import VHOSTS, private_broker  # noqa: E402
+
+PASSWORD = "secret"
+TEST_PUBLIC = ("toy.greet",)
+
+
+@pytest.fixture(scope="session")
+def broker_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    accounts = [Account("walt-services", PASSWORD, SERVICE_RIGHTS)]
+    accounts += [Account(user, PASSWORD, user_rights(user, TEST_PUBLIC)) for user in ("alice", "bob")]
+    with private_broker(Path(tmp_path_factory.mktemp("broker")), accounts) as port:
+        yield port
+
+
+_vhosts = itertools.cycle(VHOSTS)
+
+
+@pytest.fixture(scope="module")
+def vhost() -> str:
+    return next(_vhosts)
+
+
+@pytest.fixture
+def amqp_uri(broker_port: int, vhost: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The broker with the services' account; also in the environment, where `kit` finds it."""
+    uri = f"amqp://walt-services:{PASSWORD}@127.0.0.1:{broker_port}/{vhost}"
+    monkeypatch.setenv("WALT_AMQP_URI", uri)
+    return uri
+
+
+@pytest.fixture
+def user_uri(broker_port: int, vhost: str) -> object:
+    """user_uri("alice") -> the URI of that user's account."""
+    return lambda user: f"amqp://{user}:{PASSWORD}@127.0.0.1:{broker_port}/{vhost}"

@@ -1,0 +1,116 @@
+"""What every service shares: identity from the broker, errors over the wire, events, calls between services."""
+
+import pytest
+from kombu import Connection, Exchange, Queue
+from nameko.containers import ServiceContainer
+from nameko.events import event_handler
+
+from services.contracts.errors import Conflict, Unreachable
+from services.kit import peers
+from services.kit.entrypoints import Caller, internal, public, public_methods
+from services.kit.metrics import Metrics
+
+heard = []
+
+
+class Toy:
+    name = "toy"
+    caller = Caller()
+    metrics = Metrics()
+    announce = peers.Announcer()
+
+    @public
+    def greet(self, what):
+        self.announce("toy_greeted", {"what": what})
+        return f"{what} {self.caller}"
+
+    @internal
+    def refuse(self):
+        raise Conflict("one", "two")
+
+    @event_handler("toy", "toy_greeted")
+    def on_toy_greeted(self, payload):
+        heard.append(payload)
+
+
+@pytest.fixture
+def toy(amqp_uri):
+    container = ServiceContainer(Toy, {"AMQP_URI": amqp_uri})
+    container.start()
+    yield container
+    container.stop()
+
+
+def ask(uri, method, user_id, *args, user="alice", headers=None):
+    """One call in nameko's protocol, as the CLI makes it; the reply, or the broker's refusal."""
+    with Connection(uri) as connection:
+        channel = connection.channel()
+        exchange = Exchange("nameko-rpc", "topic", no_declare=True)
+        queue = Queue(f"user.{user}.r", exchange, f"user.{user}.r", exclusive=True)(channel)
+        queue.declare()
+        replies = []
+        with connection.Consumer(queue, channel=channel, callbacks=[lambda body, m: replies.append(body)], no_ack=True):
+            connection.Producer(channel).publish(
+                {"args": args, "kwargs": {}},
+                exchange="nameko-rpc",
+                routing_key=method,
+                reply_to=queue.name,
+                correlation_id="1",
+                headers=headers or {},
+                **({"user_id": user_id} if user_id else {}),
+            )
+            connection.drain_events(timeout=5)
+        return replies[0]
+
+
+def test_caller_is_who_the_broker_says(toy, user_uri):
+    forged = {"nameko.walt_caller": "bob"}
+    assert ask(user_uri("alice"), "toy.greet", "alice", "hello", headers=forged)["result"] == "hello alice"
+
+
+def test_call_without_user_id_is_refused(toy, user_uri):
+    reply = ask(user_uri("alice"), "toy.greet", None, "hello")
+    assert reply["error"]["exc_type"] == "Denied"
+
+
+def test_forged_user_id_is_refused_by_the_broker(toy, user_uri):
+    with pytest.raises(Exception, match="406"):
+        ask(user_uri("alice"), "toy.greet", "bob", "hello")
+
+
+def test_internal_method_is_out_of_reach_of_users(toy, user_uri):
+    with pytest.raises(Exception, match="403"):
+        ask(user_uri("alice"), "toy.refuse", "alice")
+
+
+@pytest.mark.parametrize("key", ["#", "toy.greet", "user.bob.r", "user.alice.#", "user.*.r"])
+def test_user_cannot_listen_to_others(toy, user_uri, key):
+    with Connection(user_uri("alice")) as connection:
+        channel = connection.channel()
+        queue = Queue("user.alice.spy", Exchange("nameko-rpc", "topic", no_declare=True), key, exclusive=True)
+        with pytest.raises(Exception, match="403"):
+            queue(channel).declare()
+
+
+def test_error_crosses_the_bus_as_itself(toy):
+    with pytest.raises(Conflict) as refused:
+        peers.call("toy", "refuse")
+    assert refused.value.args == ("one", "two")
+
+
+def test_peer_that_is_away_is_unreachable(amqp_uri):
+    with pytest.raises(Unreachable, match="nobody does not answer"):
+        peers.call("nobody", "x", timeout_s=1)
+
+
+def test_event_is_heard(toy, user_uri):
+    import eventlet
+
+    ask(user_uri("alice"), "toy.greet", "alice", "event")
+    with eventlet.Timeout(5):
+        while {"what": "event"} not in heard:
+            eventlet.sleep(0.05)
+
+
+def test_public_methods_are_derived():
+    assert public_methods(Toy) == ["greet"]
