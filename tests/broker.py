@@ -16,25 +16,59 @@ from deploy.local import broker
 VHOSTS = tuple(f"test{number}" for number in range(40))
 
 
+class PrivateBroker:
+    """Started by `start`, ended by `stop`; what is durable survives in between."""
+
+    def __init__(self, folder: Path, accounts: list[broker.Account]) -> None:
+        self.folder = folder
+        self.place = broker.BrokerPlace(
+            folder, ("127.0.0.1",), _free_port(), _free_port(), _free_port(), name="walt-test"
+        )
+        self._programs = contextlib.ExitStack()
+        broker.write(self.place, accounts, VHOSTS)
+
+    @property
+    def port(self) -> int:
+        return self.place.port
+
+    def start(self) -> None:
+        env = broker.environment(self.place)
+        log = self._programs.enter_context((self.folder / "broker.log").open("a"))
+        for argv in (["epmd", "-address", "127.0.0.1", "-port", str(self.place.epmd_port)], [broker.SERVER]):
+            child = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
+            self._programs.callback(_end, child)
+        self._wait_until_open()
+
+    def stop(self) -> None:
+        self._programs.close()
+
+    def _wait_until_open(self, limit_s: float = 60) -> None:
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            with (
+                contextlib.suppress(OSError),
+                contextlib.closing(socket.create_connection(("127.0.0.1", self.port), 1)),
+            ):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"RabbitMQ did not start:\n{(self.folder / 'broker.log').read_text()[-3000:]}")
+
+
+@contextlib.contextmanager
+def private_broker(folder: Path, accounts: list[broker.Account]) -> Iterator[PrivateBroker]:
+    """A running broker; each of VHOSTS is empty and open to all accounts."""
+    one = PrivateBroker(folder, accounts)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.stop()
+
+
 def _free_port() -> int:
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def private_broker(folder: Path, accounts: list[broker.Account]) -> Iterator[int]:
-    """Yields the AMQP port on 127.0.0.1; each of VHOSTS is empty and open to all accounts."""
-    place = broker.BrokerPlace(folder, ("127.0.0.1",), _free_port(), _free_port(), _free_port(), name="walt-test")
-    broker.write(place, accounts, VHOSTS)
-    env = broker.environment(place)
-    with contextlib.ExitStack() as stack:
-        log = stack.enter_context((folder / "broker.log").open("w"))
-        for argv in (["epmd", "-address", "127.0.0.1", "-port", str(place.epmd_port)], [broker.SERVER]):
-            child = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
-            stack.callback(_end, child)
-        _wait_until_open(place.port, folder / "broker.log")
-        yield place.port
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -45,12 +79,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-
-
-def _wait_until_open(port: int, log: Path, limit_s: float = 60) -> None:
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), contextlib.closing(socket.create_connection(("127.0.0.1", port), 1)):
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"RabbitMQ did not start:\n{log.read_text()[-3000:]}")

@@ -16,7 +16,6 @@ from typing import Any
 
 from services.contracts.rights import Rights
 
-
 # Not /usr/sbin/rabbitmq-server: Debian's wrapper drops the environment and switches user by itself.
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 

@@ -27,8 +27,8 @@ TEST_PUBLIC = ("toy.greet",)
 def broker_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     accounts = [Account("walt-services", PASSWORD, SERVICE_RIGHTS)]
     accounts += [Account(user, PASSWORD, user_rights(user, TEST_PUBLIC)) for user in ("alice", "bob")]
-    with private_broker(Path(tmp_path_factory.mktemp("broker")), accounts) as port:
-        yield port
+    with private_broker(Path(tmp_path_factory.mktemp("broker")), accounts) as broker:
+        yield broker.port
 
 
 _vhosts = itertools.cycle(VHOSTS)
@@ -39,12 +39,13 @@ def vhost() -> str:
     return next(_vhosts)
 
 
-@pytest.fixture
-def amqp_uri(broker_port: int, vhost: str, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(scope="module")
+def amqp_uri(broker_port: int, vhost: str) -> Iterator[str]:
     """The broker with the services' account; also in the environment, where `kit` finds it."""
     uri = f"amqp://walt-services:{PASSWORD}@127.0.0.1:{broker_port}/{vhost}"
-    monkeypatch.setenv("WALT_AMQP_URI", uri)
-    return uri
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WALT_AMQP_URI", uri)
+        yield uri
 
 
 @pytest.fixture

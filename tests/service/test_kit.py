@@ -33,7 +33,7 @@ class Toy:
         heard.append(payload)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def toy(amqp_uri):
     container = ServiceContainer(Toy, {"AMQP_URI": amqp_uri})
     container.start()

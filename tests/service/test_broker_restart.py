@@ -1,0 +1,61 @@
+"""A service that starts before the broker waits for it, and serves again after the broker's restart."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from deploy.local.broker import Account
+from services.contracts.errors import Failed
+from services.contracts.rights import SERVICE_RIGHTS
+from services.kit import peers
+from tests.broker import PrivateBroker
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until_it_answers(limit_s):
+    end = time.monotonic() + limit_s
+    while True:
+        try:
+            return peers.call("toy", "greet", timeout_s=2, what="hello")
+        except Failed:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def broker(tmp_path_factory):
+    one = PrivateBroker(tmp_path_factory.mktemp("broker"), [Account("walt-services", "secret", SERVICE_RIGHTS)])
+    yield one
+    one.stop()
+
+
+def test_late_and_restarted_broker(broker, monkeypatch):
+    monkeypatch.setenv("WALT_AMQP_URI", f"amqp://walt-services:secret@127.0.0.1:{broker.port}/test0")
+    monkeypatch.setenv("WALT_METRICS_PORT", str(metrics := free_port()))
+    toy = subprocess.Popen([sys.executable, "-m", "tests.service.toy_process"], env=os.environ)
+    try:
+        time.sleep(2)
+        assert toy.poll() is None
+        broker.start()
+        assert until_it_answers(20) == "hello you"
+        broker.stop()
+        time.sleep(3)
+        broker.start()
+        assert until_it_answers(30) == "hello you"
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics") as page:
+            assert 'walt_entrypoint_calls_total{entrypoint="greet"}' in page.read().decode()
+    finally:
+        toy.terminate()
+        assert toy.wait(15) == 0
