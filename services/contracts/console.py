@@ -1,7 +1,9 @@
 """console@HOST: serial lines and shell sessions of one host, multiplexed.
 
 Public RPC (users; the caller is who the broker says):
-  open_line(node, queue, read_only=False, offset=None) -> Opened    watch (and drive) the serial console
+  open_line(node, queue, read_only=False, offset=None, follow=True) -> Opened    watch (and drive) the serial console;
+                                                            offset: from there on, None for all of the scrollback;
+                                                            follow=False: what there is so far, then EXIT "0"
   open_shell(node, queue, command=None, terminal=None) -> Opened    log in; terminal {"term", "rows", "columns"} for a pty;
                                                             command: list of words (joined by space, as ssh does), None for a shell
   keep_session(session) | close_session(session)            keep: once every KEEP_S; NotFound when it is gone
