@@ -1,11 +1,11 @@
 """nodes: the registry. The only writer of wanted state: configuration, owner, power, image.
 
 Public RPC (users):
-  create_nodes(names, settings=[], image=None) -> {"nodes": [NodeView], "notes": [sentence]}
+  create_nodes(names, settings=[], image=None) -> Changed
   get_nodes(selection) -> [NodeView]            selection: "a,b,my-nodes,free-nodes,all-nodes"
-  configure_nodes(selection, settings, force=False) -> Changed
+  configure_nodes(selection, settings, force=False) -> Changed      force: yes to losing what is on its disks
   reboot_nodes(selection) | remove_nodes(selection, force=False) -> Changed
-  acquire_nodes(selection, force=False) | release_nodes(selection) -> Changed
+  acquire_nodes(selection, force=False) | release_nodes(selection) -> Changed      force: take it from its owner
   boot_nodes(selection, image) -> Changed
   diagnose() -> [Check]                          of every service and host agent
 Internal RPC (services):
@@ -123,3 +123,12 @@ class NodeView:
     mac: str
     image: str
     host: str
+    config: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The answer to a command. nodes: those named, as they are now; notes: sentences for the user."""
+
+    nodes: tuple[NodeView, ...]
+    notes: tuple[str, ...] = ()

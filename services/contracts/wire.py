@@ -2,7 +2,7 @@
 
     dump(VmReport(...)) -> dict          load(VmReport, dict) -> VmReport, or InvalidRequest naming the field
 
-Known field types: int, float, str, bool, X | None, list/tuple of any of these, other dataclasses.
+Known field types: int, float, str, bool, X | None, list/tuple of any of these, dict[str, X], other dataclasses.
 Unknown fields are dropped on load, so that a newer sender can speak to an older receiver.
 """
 
@@ -20,7 +20,7 @@ from services.contracts.errors import InvalidRequest
 
 T = TypeVar("T")
 
-_PLAIN = {int: fields.Integer, float: fields.Float, str: fields.String, bool: fields.Boolean}
+_PLAIN = {float: fields.Float, str: fields.String, bool: fields.Boolean}
 
 
 def dump(value: Any) -> dict[str, Any]:
@@ -65,10 +65,14 @@ def _field(hint: Any, member: dataclasses.Field[Any]) -> fields.Field[Any]:
 
 
 def _typed(hint: Any, options: dict[str, Any]) -> fields.Field[Any]:
+    if hint is int:
+        return fields.Integer(strict=True, **options)  # not strict, 1.9 would become 1
     if hint in _PLAIN:
         return _PLAIN[hint](**options)
     if dataclasses.is_dataclass(hint):
         return fields.Nested(schema_of(hint), **options)  # type: ignore[arg-type]
+    if typing.get_origin(hint) is dict:
+        return fields.Dict(*(_typed(one, {}) for one in typing.get_args(hint)), **options)
     item = typing.get_args(hint)[0]
     if typing.get_origin(hint) is tuple:
         return _Tuple(_typed(item, {}), **options)
