@@ -14,11 +14,23 @@ Hears: nodes NODE_REMOVED
 Bytes are raw AMQP messages, in order, never RPC:
   to the viewer    default exchange, routing key = its queue `user.NAME.…` (exclusive, declared by the client)
   from the viewer  exchange INPUT_EXCHANGE (topic), routing key input_key(host)
-Headers of both: `session` and `kind` (DATA, RESIZE, END_OF_INPUT, EXIT, NOTICE); body = bytes.
+Headers of both: `session` and `kind` (DATA, RESIZE, END_OF_INPUT, EXIT, NOTICE, TAKEN); body = bytes.
   RESIZE body: "ROWS COLUMNS";  EXIT body: exit status as text;  NOTICE body: a sentence for stderr
   END_OF_INPUT: no more input;  DATA to the viewer carries header `offset` (position in the line after it),
   and header `stream` ("out" or "err", for commands without a terminal).
+  TAKEN body: how many bytes of input (DATA) of this session have been taken so far, told every TAKEN_STEP bytes;
+  a client that sends bulk (a file on standard input) keeps at most INPUT_WINDOW bytes ahead of it. A session that
+  is MAX_INPUT_WAITING ahead is closed with a NOTICE. A client ignores kinds that it does not know.
 An input message whose broker-checked user_id is not the session's user is dropped and logged.
+
+After console was restarted its sessions are gone (keep_session: NotFound): the client opens the line again with
+offset = the last one it got, drops what still comes for the old session, and has lost and doubled nothing.
+
+Who writes to a line (all as the host's own processes, see `Line`):
+  qemu       runs as uid WALT_VM_UID from its start (not -runas), connects to `socket` and appends to `log`;
+             what it sends to the socket is taken as the sign that `log` has grown; it alone gets the input
+  vmrunner   (any other uid allowed in, in practice root) connects to `socket`: its bytes are appended to `log`;
+             or, so that nothing is lost while console is away, appends to `log` itself: that is seen too
 """
 
 from __future__ import annotations
@@ -38,6 +50,11 @@ RESIZE = "resize"
 END_OF_INPUT = "end-of-input"
 EXIT = "exit"
 NOTICE = "notice"
+TAKEN = "taken"
+
+TAKEN_STEP = 65_536
+INPUT_WINDOW = 262_144
+MAX_INPUT_WAITING = 1_048_576
 
 
 def service_on(host: str) -> str:
@@ -58,8 +75,8 @@ class Opened:
 
 @dataclass(frozen=True)
 class Line:
-    """Unix stream socket on which the line listens (raw bytes both ways), and the append-only file that qemu
-    keeps of all it wrote (`logfile=`, `logappend=on`), from which nothing is lost while console is away."""
+    """Unix stream socket on which the line listens (raw bytes both ways), and the file to which qemu appends all it
+    wrote (`logfile=`, `logappend=on`), from which nothing is lost while console is away. Never truncate `log`."""
 
     socket: str
     log: str
