@@ -18,6 +18,13 @@ from services.contracts.rights import Rights
 
 # Not /usr/sbin/rabbitmq-server: Debian's wrapper drops the environment and switches user by itself.
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+
+
+ERLANG_ARGUMENTS = (
+    *("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "+S", "2:2"),
+    *("-kernel", "inet_dist_use_interface", "{127,0,0,1}"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,10 @@ class BrokerPlace:
     distribution_port: int = 25672
     name: str = "walt"
 
+    @property
+    def definitions(self) -> Path:
+        return self.folder / "definitions.json"
+
 
 def configuration(place: BrokerPlace) -> str:
     """rabbitmq.conf."""
@@ -45,7 +56,7 @@ def configuration(place: BrokerPlace) -> str:
     return "\n".join(
         [
             *listeners,
-            f"load_definitions = {place.folder / 'definitions.json'}",
+            f"load_definitions = {place.definitions}",
             "loopback_users = none",
             "log.console = true",
             "log.console.level = warning",
@@ -58,7 +69,11 @@ def configuration(place: BrokerPlace) -> str:
 
 
 def environment(place: BrokerPlace) -> dict[str, str]:
-    """For rabbitmq-server, epmd and rabbitmqctl. The Erlang schedulers must not spin while idle (+sbwt none)."""
+    """For rabbitmq-server, epmd and rabbitmqctl.
+
+    The Erlang schedulers must not spin while idle (+sbwt none). "Under systemd" the start script becomes the
+    server, instead of a shell that waits for it and would leave it behind when killed.
+    """
     return {
         "HOME": str(place.folder),
         "RABBITMQ_NODENAME": f"{place.name}@localhost",
@@ -67,7 +82,8 @@ def environment(place: BrokerPlace) -> dict[str, str]:
         "RABBITMQ_LOG_BASE": str(place.folder / "log"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(place.folder / "enabled_plugins"),
         "RABBITMQ_DIST_PORT": str(place.distribution_port),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(ERLANG_ARGUMENTS),
+        "RUNNING_UNDER_SYSTEMD": "true",
         "ERL_EPMD_PORT": str(place.epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -96,7 +112,7 @@ def write(place: BrokerPlace, accounts: Sequence[Account], vhosts: Sequence[str]
         (place.folder / folder).mkdir(exist_ok=True)
     (place.folder / "rabbitmq.conf").write_text(configuration(place))
     (place.folder / "enabled_plugins").write_text("[].\n")
-    handle = os.open(place.folder / "definitions.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    handle = os.open(place.definitions, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(definitions(accounts, vhosts))
 

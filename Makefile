@@ -1,0 +1,50 @@
+# walt: virtual nodes. `make help` lists the targets; INSTANCE=name runs another platform beside the default one.
+
+INSTANCE ?= local
+PYTHON := .venv/bin/python
+LOCAL := $(PYTHON) -m deploy.local
+READY := .venv/.complete
+
+.DEFAULT_GOAL := help
+.PHONY: help deps demo up down status clean user check format unit service system test
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+deps: $(READY)  ## install what is missing: Debian packages, .venv
+$(READY): requirements.lock deploy/local/packages.txt deploy/local/deps pyproject.toml
+	@deploy/local/deps
+
+demo: up  ## start the platform and run the experiment of the blog post
+	@$(PYTHON) -m deploy.local.demo
+
+up: $(READY)  ## start the platform on this host
+	@$(LOCAL) up --instance $(INSTANCE)
+
+down: $(READY)  ## stop it; nodes and accounts are kept
+	@$(LOCAL) down --instance $(INSTANCE)
+
+status: $(READY)  ## programs, addresses, metrics (exit status of deploy.local: 0 up, 3 down)
+	@$(LOCAL) status --instance $(INSTANCE)
+
+clean: $(READY)  ## stop it and forget its nodes and accounts
+	@$(LOCAL) clean --instance $(INSTANCE)
+
+check: $(READY)  ## style, types, unit tests: quick
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pytest -q tests/unit
+
+format: $(READY)  ## rewrite the sources in the project's style
+	@$(PYTHON) -m ruff check --fix
+	@$(PYTHON) -m ruff format
+
+unit service system: $(READY)
+	@$(PYTHON) -m pytest tests/$@
+
+test: $(READY)  ## everything: style, types, unit, service and system tests (as root)
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m tests.everything

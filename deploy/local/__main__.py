@@ -1,0 +1,117 @@
+"""`python -m deploy.local up|down|status|clean|user NAME [--instance NAME]`: the platform on this host, no Docker.
+
+Exit status: 0 done (status: up), 1 failed, 2 usage, 3 down (status), 4 conflict.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import click
+
+from deploy.local import accounts, lifecycle, network, programs, supervisor
+from deploy.local.instance import DEFAULT_NAME, Instance
+from services.contracts.errors import WaltError
+
+EXIT_DOWN = 3
+
+
+class _InstanceName(click.ParamType[Instance]):
+    name = "NAME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Instance:
+        try:
+            return value if isinstance(value, Instance) else Instance(str(value))
+        except ValueError as fault:
+            self.fail(str(fault), param, ctx)
+
+
+class _ImageChoice(click.ParamType[tuple[str, str]]):
+    name = "NAME=RECIPE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, recipe = str(value).partition("=")
+        if not (name and equals and recipe):
+            self.fail(
+                f"'{value}' is not an image choice; allowed: NAME=RECIPE, for instance default=debian", param, ctx
+            )
+        return name, recipe
+
+
+instance_option = click.option(
+    "--instance", type=_InstanceName(), default=DEFAULT_NAME, show_default=True, help="which platform of this host"
+)
+
+
+@click.group()
+def main() -> None:
+    """The platform on this host, without Docker: RabbitMQ, an NFS server and five services in a network of its own."""
+
+
+@main.command()
+@instance_option
+@click.option("--image", "images", type=_ImageChoice(), multiple=True, help="images that users see, and their recipes")
+def up(instance: Instance, images: tuple[tuple[str, str], ...]) -> None:
+    """Start the platform, and return when it answers."""
+    lifecycle.up(instance, dict(images), accounts.person(os.environ), _say)
+    _say(f"instance {instance.name} is up")
+
+
+@main.command()
+@instance_option
+def down(instance: Instance) -> None:
+    """Stop everything; registry, disks and accounts stay."""
+    lifecycle.down(instance, _say)
+
+
+@main.command()
+@instance_option
+def clean(instance: Instance) -> None:
+    """Stop everything and forget the instance's state. Built images stay."""
+    lifecycle.clean(instance, _say)
+
+
+@main.command()
+@instance_option
+@click.argument("name")
+def user(instance: Instance, name: str) -> None:
+    """Give NAME an account; prints the path of its client.toml."""
+    click.echo(lifecycle.add_user(instance, name))
+
+
+@main.command()
+@instance_option
+def status(instance: Instance) -> None:
+    """Show programs, addresses and metrics. Exit status 3 when the instance is down."""
+    uplink = network.find(instance)
+    if uplink is None or not supervisor.is_alive(instance):
+        click.echo(f"instance {instance.name} is down")
+        sys.exit(EXIT_DOWN)
+    click.echo(f"instance {instance.name} is up, broker at {uplink.inside}:{programs.BROKER_PORT}")
+    click.echo(f"virtual machines: {_count_machines(instance)}")
+    for program in supervisor.states(instance):
+        port = programs.METRICS_PORTS.get(program.name)
+        metrics = f"metrics http://{uplink.inside}:{port}/metrics" if port else ""
+        click.echo(f"  {program.name:<11}{program.state:<10}{program.description:<28}{metrics}".rstrip())
+    click.echo(f"logs {instance.logs}; enter its network with: ip netns exec {instance.namespace} COMMAND")
+
+
+def _count_machines(instance: Instance) -> int:
+    return sum(network.program_of(pid).startswith("qemu-system") for pid in network.processes(instance))
+
+
+def _say(text: str) -> None:
+    click.echo(f"* {text}", err=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was begun is undone
+    try:
+        main()
+    except WaltError as error:
+        click.echo(f"deploy.local: {error}", err=True)
+        sys.exit(error.exit_code)

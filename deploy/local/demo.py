@@ -1,0 +1,83 @@
+"""`python -m deploy.local.demo`: the blog post's experiment, typed as a person would, and what it measured."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+WALT = Path(sys.executable).with_name("walt")
+ASKED_MS = 20.0  # 10 ms on each end
+NETWORKS = "networks=walt-net,home-net[lat=10ms]"
+ADDRESSES = {"vnode1": "192.168.55.2", "vnode2": "192.168.55.3"}
+NODES = ",".join(ADDRESSES)
+ROUND_TRIP = re.compile(r"(?:rtt|round-trip) min/avg/max(?:/mdev)? = [\d.]+/([\d.]+)/")
+NEXT = """\
+What to type next (walt is .venv/bin/walt):
+  walt node console vnode1    its serial console; ctrl-a d leaves
+  walt node shell vnode1      a shell in it
+  walt node config vnode1 'networks=walt-net,home-net[lat=30ms]'
+                              takes effect at once
+  make down                   stop everything; make up finds the nodes again"""
+
+
+def main() -> None:
+    for node in sorted(ADDRESSES.keys() - existing_nodes()):
+        walt("node", "create", node)
+    for node in ADDRESSES:
+        walt("node", "config", node, NETWORKS)
+    walt("node", "reboot", NODES)
+    walt("node", "wait", NODES)
+    for node, address in ADDRESSES.items():
+        walt("node", "run", node, "--", "ip", "addr", "add", f"{address}/24", "dev", "ens3")
+    printed = walt("node", "run", "vnode2", "--", "ping", "-c", "20", "-i", "0.3", ADDRESSES["vnode1"])
+    print(f"\n{verdict(printed)}\n\n{NEXT}")
+
+
+def existing_nodes() -> set[str]:
+    """The experiment's nodes that an earlier run has left; they are configured and rebooted all the same."""
+    words = ["node", "show", "-o", "json", "all-nodes"]
+    done = subprocess.run([WALT, *words], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(done.stderr.strip())
+    names = {node["name"] for node in json.loads(done.stdout)}
+    found = names & ADDRESSES.keys()
+    if found:
+        print(f"(there already, from an earlier run: {', '.join(sorted(found))})")
+    return found
+
+
+def walt(*words: str) -> str:
+    """Print the command as a person would type it, run it, show its output as it comes, and return it."""
+    print(f"$ walt {' '.join(map(typed, words))}", flush=True)
+    lines = []
+    with subprocess.Popen([WALT, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode != 0:
+        sys.exit(f"demo: the command above ended with status {process.returncode}")
+    return "".join(lines)
+
+
+def typed(word: str) -> str:
+    """Quoted only where an ordinary shell would not take the word as it is."""
+    return word if re.fullmatch(r"[\w@%+=:,./\[\]-]+", word, re.ASCII) else shlex.quote(word)
+
+
+def verdict(printed: str) -> str:
+    """The closing line: the mean round trip that ping printed, against what was asked."""
+    match = ROUND_TRIP.search(printed)
+    if match is None:
+        sys.exit("demo: ping printed no round-trip times")
+    measured_ms = float(match[1])
+    error = 100 * (measured_ms - ASKED_MS) / ASKED_MS
+    return f"round trip: asked {ASKED_MS:.1f} ms, measured {measured_ms:.2f} ms (error {error:+.1f} %)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""One instance of the platform on this host: where it lives and what its things are called. Pure.
+
+state    /var/lib/walt/NAME    registry, disks, lines, accounts, logs; survives `down`
+runtime  /run/walt/NAME        sockets, pid files, generated configuration; gone after `down`
+cache    /var/cache/walt       images, shared by all instances
+network  namespace walt-NAME, joined to the host by one veth pair with a /30
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+DEFAULT_NAME = "local"
+NAME_RULE = "a lower-case letter first, then lower-case letters and digits, at most 10 characters"
+_NAME = re.compile(r"[a-z][a-z0-9]{0,9}", re.ASCII)  # "walt-" and 10 characters make an interface name
+
+STATE_ROOT = Path("/var/lib/walt")
+RUN_ROOT = Path("/run/walt")
+CACHE_ROOT = Path("/var/cache/walt")
+NETNS_ROOT = Path("/run/netns")
+
+UPLINK_POOL = IPv4Network("198.18.0.0/15")  # RFC 2544: for tests of networks, routed nowhere
+UPLINK_PREFIX = 30
+
+_HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Instance:
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"'{self.name}' is not an instance name; allowed: {NAME_RULE}")
+
+    @property
+    def state(self) -> Path:
+        return STATE_ROOT / self.name
+
+    @property
+    def runtime(self) -> Path:
+        return RUN_ROOT / self.name
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "log"
+
+    @property
+    def broker(self) -> Path:
+        return self.state / "broker"
+
+    @property
+    def clients(self) -> Path:
+        """A client.toml for each user."""
+        return self.state / "clients"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.runtime / "supervisor.sock"
+
+    @property
+    def supervisor_config(self) -> Path:
+        return self.runtime / "supervisord.conf"
+
+    @property
+    def namespace(self) -> str:
+        return f"walt-{self.name}"
+
+    @property
+    def namespace_file(self) -> Path:
+        return NETNS_ROOT / self.namespace
+
+    @property
+    def host_link(self) -> str:
+        """The host's end of the veth pair."""
+        return f"walt-{self.name}"
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """The words before a command that is to run in the instance's network."""
+        return ("nsenter", f"--net={self.namespace_file}", "--")
+
+
+INNER_LINK = "uplink"  # the other end, in the namespace
+
+
+@dataclass(frozen=True)
+class Uplink:
+    """The two addresses of the veth pair."""
+
+    network: IPv4Network
+
+    @property
+    def host(self) -> IPv4Address:
+        return self.network[1]
+
+    @property
+    def inside(self) -> IPv4Address:
+        return self.network[2]
+
+
+def choose_uplink(name: str, taken: Iterable[IPv4Network]) -> Uplink:
+    """The /30 of this instance: always the same one, unless it overlaps what the host uses already."""
+    used = [network for network in taken if network.prefixlen > 0]
+    count = 2 ** (UPLINK_PREFIX - UPLINK_POOL.prefixlen)
+    first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % count
+    for step in range(count):
+        base = int(UPLINK_POOL.network_address) + 4 * ((first + step) % count)
+        candidate = IPv4Network((base, UPLINK_PREFIX))
+        if not any(candidate.overlaps(network) for network in used):
+            return Uplink(candidate)
+    raise ValueError(f"{UPLINK_POOL} is in use on this host; allowed: a free /{UPLINK_PREFIX} in it")
+
+
+def host_label(hostname: str) -> str:
+    """'Lab1.example.org' -> 'lab1': the host's part in the names of its agents."""
+    label = hostname.partition(".")[0].lower()
+    return label if _HOST_LABEL.fullmatch(label) else "local"
+
+
+def networks_of(addresses: Iterable[str]) -> list[IPv4Network]:
+    """What `ip -json` calls 'default', '10.0.0.0/8' or '10.0.0.1', as networks; IPv6 is left out."""
+    found = []
+    for text in addresses:
+        try:
+            network = ipaddress.ip_network("0.0.0.0/0" if text == "default" else text, strict=False)
+        except ValueError:
+            continue
+        if isinstance(network, IPv4Network):
+            found.append(network)
+    return found

@@ -1,0 +1,209 @@
+"""up, down, status, clean and user of one instance. Each may be run again after a crash at any line."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from deploy.local import accounts, network, programs, readiness, supervisor
+from deploy.local.instance import CACHE_ROOT, Instance, Uplink, host_label
+from deploy.local.programs import Say
+from services.contracts.bootserver import DEFAULT_IMAGE
+from services.contracts.errors import Conflict, Failed
+from services.kit.files import write_atomically
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DEFAULT_RECIPES = {DEFAULT_IMAGE: "debian"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the first `up` chose, for all later ones: the host's label is in the registry's rows."""
+
+    host: str
+    recipes: Mapping[str, str]
+
+
+def up(instance: Instance, recipes: Mapping[str, str], user: str, say: Say) -> None:
+    """The platform of this instance answers when this returns. `recipes`: {} keeps those of the last time."""
+    with _alone(instance):
+        _check_checkout(instance)
+        choice = _remember(instance, recipes)
+        images = {name: _image(recipe, say) for name, recipe in choice.recipes.items()}
+        passwords = accounts.ensure(instance, user)
+        public = accounts.public_methods(CHECKOUT)
+        with contextlib.ExitStack() as undo:
+            uplink, is_new = _network(instance, say)
+            if is_new:
+                undo.callback(_take_down, instance)
+            setup = programs.Setup(
+                instance=instance,
+                uplink=uplink,
+                host=choice.host,
+                checkout=CHECKOUT,
+                python=Path(sys.executable),
+                services_password=passwords[programs.SERVICES_ACCOUNT],
+                images=images,
+            )
+            accounts.write_broker(instance, uplink, passwords, public)
+            accounts.write_clients(instance, uplink, passwords)
+            _run_programs(setup, is_new, say)
+            readiness.wait(setup, say)
+            undo.pop_all()
+        if not is_new:
+            accounts.import_definitions(instance, uplink)
+        if _may_install(instance):
+            accounts.install_client(instance, user)
+
+
+def down(instance: Instance, say: Say) -> None:
+    """No process, namespace, interface, mount or socket of the instance is left; its state is."""
+    with _alone(instance):
+        if not instance.runtime.exists() and not network.exists(instance):
+            say(f"instance {instance.name} is down")
+        else:
+            say(f"taking down instance {instance.name}")
+        _take_down(instance)
+
+
+def clean(instance: Instance, say: Say) -> None:
+    """`down`, and its registry, disks, accounts and logs are forgotten. Images stay."""
+    down(instance, say)
+    network.unmount_below(instance.state)
+    if instance.state.exists():
+        shutil.rmtree(instance.state)
+        say(f"forgot the state in {instance.state}")
+    if accounts.is_installed(instance):
+        accounts.installed_client().unlink()
+    _lock_file(instance).unlink(missing_ok=True)
+
+
+def add_user(instance: Instance, user: str) -> Path:
+    """The user's client.toml. A running broker knows the account at once."""
+    accounts.check_user(user)
+    with _alone(instance):
+        uplink = network.find(instance)
+        if uplink is None:
+            raise Conflict(f"instance {instance.name} is down; allowed: 'user' after 'up'")
+        passwords = accounts.ensure(instance, user)
+        accounts.write_broker(instance, uplink, passwords, accounts.public_methods(CHECKOUT))
+        accounts.import_definitions(instance, uplink)
+        accounts.write_clients(instance, uplink, passwords)
+        return instance.clients / f"{user}.toml"
+
+
+def is_up(instance: Instance) -> bool:
+    return network.exists(instance) and supervisor.is_alive(instance)
+
+
+def _network(instance: Instance, say: Say) -> tuple[Uplink, bool]:
+    """The addresses, and whether they are new: what a crash left of an instance is cleared away first."""
+    uplink = network.find(instance)
+    if uplink is not None and supervisor.is_alive(instance):
+        return uplink, False
+    _take_down(instance)
+    uplink = network.make(instance)
+    say(f"network namespace {instance.namespace} made, joined to the host by {uplink.host} - {uplink.inside}")
+    return uplink, True
+
+
+def _run_programs(setup: programs.Setup, is_new: bool, say: Say) -> None:
+    instance = setup.instance
+    instance.logs.mkdir(parents=True, exist_ok=True)
+    instance.runtime.mkdir(parents=True, exist_ok=True)
+    write_atomically(_owner_file(instance), f"{CHECKOUT}\n")
+    write_atomically(instance.supervisor_config, programs.supervisor_config(setup), 0o600)
+    if is_new:
+        supervisor.start(instance)
+        say("supervisor started: RabbitMQ, NFS server and five services")
+        return
+    changed = supervisor.update(instance)
+    say(f"instance {instance.name} is up already" + (f"; restarted: {', '.join(changed)}" if changed else ""))
+
+
+def _take_down(instance: Instance) -> None:
+    supervisor.end(instance)
+    network.end_processes(instance)
+    network.unmount_below(instance.runtime)
+    network.remove(instance)
+    shutil.rmtree(instance.runtime, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        instance.runtime.parent.rmdir()  # kept while another instance is in it
+
+
+def _remember(instance: Instance, recipes: Mapping[str, str]) -> Choice:
+    path = instance.state / "instance.json"
+    default = Choice(host_label(socket.gethostname()), DEFAULT_RECIPES)
+    known = Choice(**json.loads(path.read_text())) if path.exists() else default
+    choice = replace(known, recipes=dict(recipes) or known.recipes)
+    write_atomically(path, json.dumps(asdict(choice), indent=1))
+    return choice
+
+
+def _image(recipe: str, say: Say) -> str:
+    """The folder of a built image, by its name in the cache."""
+    say(f"image '{recipe}'")
+    images = CACHE_ROOT / "images"
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.images", recipe],
+        cwd=CHECKOUT,
+        env={**os.environ, "WALT_IMAGES_DIR": str(images)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise Failed(f"image '{recipe}' could not be built")
+    return Path(done.stdout.strip()).name
+
+
+def _check_checkout(instance: Instance) -> None:
+    path = _owner_file(instance)
+    if path.exists() and path.read_text().strip() != str(CHECKOUT) and is_up(instance):
+        raise Conflict(
+            f"instance {instance.name} is up from another checkout, {path.read_text().strip()}; "
+            "allowed: 'make down' there, or another name (INSTANCE=NAME)"
+        )
+
+
+def _lock_file(instance: Instance) -> Path:
+    return instance.state.with_name(f".{instance.name}.lock")
+
+
+def _owner_file(instance: Instance) -> Path:
+    return instance.runtime / "checkout"
+
+
+def _may_install(instance: Instance) -> bool:
+    """Whether `walt` of this checkout may be pointed at this instance: not away from another one that is up."""
+    path = accounts.installed_client()
+    if not path.exists():
+        return True
+    words = path.read_text().split("\n", 1)[0].split()
+    try:
+        other = Instance(words[-1])
+    except (IndexError, ValueError):
+        raise Conflict(f"{path} was not written by the launcher; move it away, or use WALT_CONFIG") from None
+    return other == instance or not is_up(other)
+
+
+@contextlib.contextmanager
+def _alone(instance: Instance) -> Iterator[None]:
+    """One launcher at a time works on an instance."""
+    if os.geteuid() != 0:
+        raise Failed("local mode makes network namespaces and starts machines: run it as root")
+    path = _lock_file(instance)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,169 @@
+"""The programs of an instance and the supervisor's configuration for them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import broker
+from deploy.local.instance import CACHE_ROOT, Instance, Uplink
+from services.contracts import bootserver, console, netemu, nodes, vmrunner
+
+BROKER_PORT = 5672
+SERVICES_ACCOUNT = "walt-services"
+SUBNET = "192.168.172.0/22"
+VM_UID = 61100  # a number that Debian and systemd give to nobody; the machines need no account
+
+SERVICES = (nodes.SERVICE, bootserver.SERVICE, vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
+HOST_AGENTS = (vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
+METRICS_PORTS = {service: 9101 + number for number, service in enumerate(SERVICES)}
+
+AS_RABBITMQ = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "--")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+Say = Callable[[str], None]  # one line of progress
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an instance is started with. images: {name users see: its folder in the cache}."""
+
+    instance: Instance
+    uplink: Uplink
+    host: str
+    checkout: Path
+    python: Path
+    services_password: str
+    images: Mapping[str, str]
+
+    @property
+    def services_uri(self) -> str:
+        return amqp_uri(SERVICES_ACCOUNT, self.services_password, self.uplink)
+
+
+@dataclass(frozen=True)
+class Program:
+    """One supervised program. order: lower starts first and stops last."""
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    order: int
+    stop_wait_s: int = 10
+
+
+def amqp_uri(user: str, password: str, uplink: Uplink) -> str:
+    return f"amqp://{user}:{password}@{uplink.inside}:{BROKER_PORT}//"
+
+
+def broker_place(instance: Instance, uplink: Uplink) -> broker.BrokerPlace:
+    return broker.BrokerPlace(instance.broker, ("127.0.0.1", str(uplink.inside)), BROKER_PORT)
+
+
+def service_name(service: str, host: str) -> str:
+    """Its name on the bus."""
+    return f"{service}@{host}" if service in HOST_AGENTS else service
+
+
+def programs(setup: Setup) -> list[Program]:
+    place = broker_place(setup.instance, setup.uplink)
+    erlang = broker.environment(place)
+    epmd = [*AS_RABBITMQ, "epmd", "-address", "127.0.0.1", "-port", str(place.epmd_port)]
+    return [
+        Program("epmd", epmd, erlang, order=1),
+        Program("rabbitmq", [*AS_RABBITMQ, broker.SERVER], erlang, order=2, stop_wait_s=20),
+        Program("nfs", _python(setup, "services.bootserver.nfs"), service_environment(setup, bootserver.SERVICE), 3),
+        *(
+            Program(service, _python(setup, f"services.{service}"), service_environment(setup, service), 4)
+            for service in SERVICES
+        ),
+    ]
+
+
+def service_environment(setup: Setup, service: str) -> dict[str, str]:
+    """Variables of a service process; each service's own are explained in its `service.py`."""
+    return {
+        "PATH": PATH,
+        "LANG": "C.UTF-8",
+        "HOME": "/root",
+        "PYTHONUNBUFFERED": "1",
+        "WALT_AMQP_URI": setup.services_uri,
+        "WALT_HOST": setup.host,
+        "WALT_STATE_DIR": str(setup.instance.state),
+        "WALT_RUN_DIR": str(setup.instance.runtime),
+        "WALT_LINES_DIR": str(setup.instance.state / "lines"),
+        "WALT_METRICS_PORT": str(METRICS_PORTS[service]),
+        "WALT_SUBNET": SUBNET,
+        **_own_variables(setup, service),
+    }
+
+
+def _own_variables(setup: Setup, service: str) -> dict[str, str]:
+    if service == bootserver.SERVICE:
+        return {
+            "WALT_HTTP_ADDRESS": "0.0.0.0:80",
+            "WALT_IMAGES_DIR": str(CACHE_ROOT / "images"),
+            "WALT_PLATFORM_IMAGES": ",".join(f"{name}={folder}" for name, folder in sorted(setup.images.items())),
+        }
+    return {"WALT_VM_UID": str(VM_UID)} if service == vmrunner.SERVICE else {}
+
+
+def supervisor_config(setup: Setup) -> str:
+    """supervisord.conf. Signals go to the program alone: machines and links of an agent outlive it."""
+    instance = setup.instance
+    head: dict[str, Mapping[str, object]] = {
+        "unix_http_server": {"file": instance.supervisor_socket, "chmod": "0700"},
+        "supervisord": {
+            "logfile": instance.logs / "supervisord.log",
+            "logfile_maxbytes": "1MB",
+            "logfile_backups": 1,
+            "pidfile": instance.runtime / "supervisord.pid",
+            "childlogdir": instance.logs,
+            "directory": "/",
+            "identifier": instance.namespace,
+            "user": "root",
+        },
+        "rpcinterface:supervisor": {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        },
+    }
+    sections = {**head, **{f"program:{program.name}": _section(setup, program) for program in programs(setup)}}
+    return "\n".join(_render(name, values) for name, values in sections.items())
+
+
+def _section(setup: Setup, program: Program) -> dict[str, object]:
+    return {
+        "command": " ".join(_quoted(word) for word in program.argv),
+        "directory": setup.checkout,
+        "environment": ",".join(f"{name}={_quoted(value)}" for name, value in program.environment.items()),
+        "priority": program.order,
+        "autostart": "true",
+        "autorestart": "true",
+        "startsecs": 1,
+        "startretries": 1_000_000,
+        "stopwaitsecs": program.stop_wait_s,
+        "stopasgroup": "false",
+        "killasgroup": "false",
+        "redirect_stderr": "true",
+        "stdout_logfile": setup.instance.logs / f"{program.name}.log",
+        "stdout_logfile_maxbytes": "5MB",
+        "stdout_logfile_backups": 2,
+    }
+
+
+def _render(name: str, values: Mapping[str, object]) -> str:
+    return "\n".join([f"[{name}]", *(f"{key} = {value}" for key, value in values.items()), ""])
+
+
+def _quoted(word: str) -> str:
+    """A word of a command or a value of a variable: supervisor takes quotes, and doubles '%'."""
+    if re.search(r"[\"'\n\\]", word):
+        raise ValueError(f"{word!r} holds a quote, a backslash or a line end; allowed: neither")
+    return '"' + word.replace("%", "%%") + '"'
+
+
+def _python(setup: Setup, module: str) -> list[str]:
+    return [str(setup.python), "-m", module]

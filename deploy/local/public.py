@@ -1,0 +1,24 @@
+"""`python -m deploy.local.public`: the methods that users may call, as routing keys, one a line."""
+
+from __future__ import annotations
+
+import eventlet
+
+eventlet.monkey_patch()
+
+import importlib  # noqa: E402
+import inspect  # noqa: E402
+
+from deploy.local.programs import SERVICES, service_name  # noqa: E402
+from services.kit.entrypoints import public_methods  # noqa: E402
+
+
+def routing_keys(service: str) -> list[str]:
+    module = importlib.import_module(f"services.{service}.service")
+    classes = [one for _, one in inspect.getmembers(module, inspect.isclass) if one.__module__ == module.__name__]
+    return [f"{service_name(service, '*')}.{method}" for one in classes for method in public_methods(one)]
+
+
+if __name__ == "__main__":
+    for name in SERVICES:
+        print(*routing_keys(name), sep="\n")

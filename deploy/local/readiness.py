@@ -1,0 +1,46 @@
+"""Whether the platform answers: every service is asked to diagnose itself, over AMQP."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from deploy.local import programs, supervisor
+from deploy.local.instance import Instance
+from services.contracts.errors import Failed, WaltError
+
+LIMIT_S = 120
+LOG_LINES = 12
+
+
+def wait(setup: programs.Setup, say: programs.Say) -> None:
+    """Return once all five have answered; Failed with the last words of the one that has not."""
+    os.environ["WALT_AMQP_URI"] = setup.services_uri
+    end = time.monotonic() + LIMIT_S
+    for service in programs.SERVICES:
+        name = programs.service_name(service, setup.host)
+        while not _answers(name):
+            if time.monotonic() > end:
+                raise Failed(_explain(setup.instance, service))
+            time.sleep(0.3)
+        say(f"{name} answers")
+
+
+def _answers(name: str) -> bool:
+    from services.kit import peers  # nameko: half a second that `down` and `status` need not wait for
+
+    try:
+        peers.call(name, "diagnose", timeout_s=5)
+    except WaltError:
+        return False
+    return True
+
+
+def _explain(instance: Instance, service: str) -> str:
+    """Whose log to show: a program that does not run is the cause, the service that is silent only the symptom."""
+    broken = [one.name for one in supervisor.states(instance) if one.state != "RUNNING"]
+    culprit = broken[0] if broken else service
+    path = instance.logs / f"{culprit}.log"
+    lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:] if path.exists() else []
+    said = "\n".join(f"  {line}" for line in lines)
+    return f"{service} does not answer after {LIMIT_S} s; the last lines of {path}:\n{said}"

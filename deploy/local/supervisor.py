@@ -1,0 +1,98 @@
+"""The supervisor of an instance: start it, ask it, change its programs, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from deploy.local.instance import Instance
+from deploy.local.network import wait_until
+from services.contracts.errors import Failed
+
+START_LIMIT_S = 10
+END_LIMIT_S = 40
+
+STOPPED_STATES = ("STOPPED", "EXITED", "FATAL")
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    name: str
+    state: str  # RUNNING, STARTING, BACKOFF, STOPPED, …
+    pid: int
+    description: str
+
+
+def start(instance: Instance) -> None:
+    """In the instance's network, a daemon of its own that outlives the launcher."""
+    words = [*instance.enter, sys.executable, "-m", "supervisor.supervisord", "-c", str(instance.supervisor_config)]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed(f"the supervisor did not start: {done.stderr.strip() or done.stdout.strip()}")
+    if not wait_until(lambda: is_alive(instance), START_LIMIT_S):
+        raise Failed(f"the supervisor does not answer on {instance.supervisor_socket} after {START_LIMIT_S} s")
+
+
+def is_alive(instance: Instance) -> bool:
+    try:
+        with _remote(instance) as remote:
+            return bool(remote.getPID())
+    except OSError:
+        return False
+
+
+def states(instance: Instance) -> list[ProgramState]:
+    with _remote(instance) as remote:
+        return [
+            ProgramState(one["name"], one["statename"], one["pid"], one["description"])
+            for one in remote.getAllProcessInfo()
+        ]
+
+
+def update(instance: Instance) -> list[str]:
+    """Take the configuration as it is now on disk; the programs that it changed are restarted, and named."""
+    with _remote(instance) as remote:
+        [[added, changed, removed]] = remote.reloadConfig()
+        for group in (*changed, *removed):
+            remote.stopProcessGroup(group)
+            remote.removeProcessGroup(group)
+        for group in (*added, *changed):
+            remote.addProcessGroup(group)
+        for program in remote.getAllProcessInfo():
+            if program["statename"] in STOPPED_STATES:
+                with contextlib.suppress(Fault):  # already starting
+                    remote.startProcess(program["name"], False)
+    return sorted({*added, *changed, *removed})
+
+
+def end(instance: Instance) -> None:
+    """Stop the programs in their order, then the supervisor itself."""
+    if not is_alive(instance):
+        return
+    with contextlib.suppress(OSError), _remote(instance) as remote:
+        pid = remote.getPID()
+        remote.shutdown()
+        wait_until(lambda: not _exists(pid), END_LIMIT_S)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _remote(instance: Instance) -> Iterator[Any]:
+    transport = SupervisorTransport(serverurl=f"unix://{instance.supervisor_socket}")
+    with contextlib.closing(transport):
+        yield ServerProxy("http://supervisor", transport=transport).supervisor

@@ -1,0 +1,24 @@
+"""What all levels share: a test that needs something of the machine says so, and skips or fails without it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+REQUIRED = "WALT_REQUIRED"  # capabilities, split by commas, whose absence is a failure: see .ci/run
+
+
+def require(what: str, ok: bool, why: str) -> None:
+    """Go on when `ok`; else skip the test, or fail it where `what` is required. `why`: what was found missing."""
+    if ok:
+        return
+    if what in os.environ.get(REQUIRED, "").split(","):
+        pytest.fail(f"{what} is required here ({REQUIRED}): {why}", pytrace=False)
+    pytest.skip(f"{what}: {why}")
+
+
+@pytest.fixture(name="require", scope="session")
+def _require() -> Callable[[str, bool, str], None]:
+    return require

@@ -1,0 +1,46 @@
+"""System tests: one real platform for all of them, taken down and forgotten at the end, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.instance import Instance
+from tests.conftest import require
+from tests.system.platform import Platform
+
+PROGRAMS = {
+    "broker": "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    "qemu": "qemu-system-x86_64",
+    "nfs": "ganesha.nfsd",
+    "netns": "ip",
+}
+
+
+@pytest.fixture(scope="session")
+def capable() -> None:
+    """This machine can run a platform at all."""
+    require("netns", os.geteuid() == 0, "a platform is started by root only")
+    for what, program in PROGRAMS.items():
+        require(what, shutil.which(program) is not None, f"{program} is not installed")
+
+
+@pytest.fixture(scope="session")
+def platform(capable: None) -> Iterator[Platform]:
+    """The platform that all system tests share; users alice and bob. Nodes of a test are the test's to remove."""
+    platform = Platform(Instance(f"test{os.getpid() % 1_000_000}"))
+    try:
+        platform.bring_up()
+        yield platform
+    finally:
+        done = platform.local("clean")
+        assert done.status == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def walt(platform: Platform) -> object:
+    """walt("node", "show", user="bob", check=False) -> Done(status, stdout, stderr)."""
+    return platform.walt
