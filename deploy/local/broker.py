@@ -27,6 +27,9 @@ ERLANG_ARGUMENTS = (
 )
 
 
+USER_QUEUE_BYTES = 2 * 2**20
+
+
 @dataclass(frozen=True)
 class Account:
     user: str
@@ -100,6 +103,7 @@ def definitions(accounts: Sequence[Account], vhosts: Sequence[str] = ("/",)) -> 
             "users": [_user(account) for account in accounts],
             "permissions": [_permission(vhost, account) for vhost, account in places],
             "topic_permissions": [right for vhost, account in places for right in _topics(vhost, account)],
+            "policies": [_bounded_user_queues(vhost) for vhost in vhosts],
             "exchanges": [_exchange(vhost, name) for vhost in vhosts for name in ("nameko-rpc", "walt-console")],
         },
         indent=1,
@@ -115,6 +119,18 @@ def write(place: BrokerPlace, accounts: Sequence[Account], vhosts: Sequence[str]
     handle = os.open(place.definitions, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(definitions(accounts, vhosts))
+
+
+def _bounded_user_queues(vhost: str) -> dict[str, Any]:
+    """A user that does not read what it asked for makes the sender wait: the broker takes no more for it."""
+    return {
+        "vhost": vhost,
+        "name": "bounded-user-queues",
+        "pattern": r"^user\.",
+        "apply-to": "queues",
+        "definition": {"max-length-bytes": USER_QUEUE_BYTES, "overflow": "reject-publish"},
+        "priority": 0,
+    }
 
 
 def _exchange(vhost: str, name: str) -> dict[str, Any]:

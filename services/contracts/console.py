@@ -2,7 +2,7 @@
 
 Public RPC (users; the caller is who the broker says):
   open_line(node, queue, read_only=False, offset=None, follow=True) -> Opened    watch (and drive) the serial console;
-                                                            offset: from there on, None for all of the scrollback;
+                                                            offset: from there on (0: all that is kept), None: the last power-on;
                                                             follow=False: what there is so far, then EXIT "0"
   open_shell(node, queue, command=None, terminal=None) -> Opened    log in; terminal {"term", "rows", "columns"} for a pty;
                                                             command: list of words (joined by space, as ssh does), None for a shell

@@ -1,0 +1,133 @@
+"""The parts of console put together, and their life: lines, sessions, the inlet, and making peace with `nodes`."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from typing import Any
+
+import eventlet
+from nameko.extensions import DependencyProvider
+
+from services.console import scrollback
+from services.console.courier import Inlet
+from services.console.lines import Lines
+from services.console.sessions import Activity, Session, Sessions
+from services.console.shell import Shell
+from services.console.terminal import Terminal
+from services.console.viewer import Viewer
+from services.contracts import console, health, nodes, wire
+from services.contracts.bootserver import NodeAccess
+from services.contracts.errors import WaltError
+from services.contracts.health import Check
+from services.contracts.nodes import NodeTarget, NodeWanted
+from services.kit import peers
+from services.kit.environment import environment, variable
+
+log = logging.getLogger(__name__)
+
+RECONCILE_RETRY_S = 3.0
+
+
+class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
+    """`self.desk`: everything that a call to console can ask for."""
+
+    def setup(self) -> None:
+        env = environment()
+        self._uri = env.amqp_uri
+        self._host = env.host
+        self._run_dir = env.run_dir / "console"
+        self._ssh = variable("WALT_SSH", "ssh")
+        self.lines = Lines(env.lines_dir, int(variable("WALT_VM_UID", "64901")))
+        self.sessions = Sessions()
+        self._inlet = Inlet(env.amqp_uri, env.host, self.sessions.deliver)
+
+    def start(self) -> None:
+        shutil.rmtree(self._run_dir, ignore_errors=True)  # keys of shells that ended with the last process
+        self.lines.reopen()
+        endless = (self._inlet.run, self.sessions.reap_for_ever, self.lines.trim_for_ever, self._reconcile)
+        self._threads = [eventlet.spawn(task) for task in endless]
+
+    def stop(self) -> None:
+        for thread in self._threads:
+            thread.kill()
+        self.sessions.end_all()
+        self.lines.close()
+
+    def get_dependency(self, worker_ctx: Any) -> Desk:
+        return self
+
+    def watch(
+        self, user: str, queue: str, target: NodeTarget, offset: int | None, *, read_only: bool, follow: bool
+    ) -> console.Opened:
+        self.sessions.check_room(user)
+        line = self.lines.get(target.id, target.name)
+        replay = scrollback.replay(line.log.extent(), offset)
+        return self._open(user, queue, target, Viewer(line, replay, read_only, follow), replay.offset)
+
+    def log_in(
+        self,
+        user: str,
+        queue: str,
+        target: NodeTarget,
+        access: NodeAccess,
+        command: tuple[str, ...],
+        on: Terminal | None,
+    ) -> console.Opened:
+        self.sessions.check_room(user)
+        shell = Shell(self._ssh, self._run_dir, access, command, on)
+        return self._open(user, queue, target, shell, 0)
+
+    def prepare(self, node_id: int, name: str) -> console.Line:
+        line = self.lines.get(node_id, name)
+        line.log.mark_power_on(name)
+        return line.place()
+
+    def remove(self, node_id: int, reason: str) -> None:
+        self.sessions.stop_node(node_id, reason)
+        self.lines.remove(node_id)
+
+    def checks(self) -> list[Check]:
+        return [
+            Check("console lines", health.OK, f"{len(self.lines.ids())} lines on {self._host}"),
+            _check(
+                "console input",
+                self._inlet.listening,
+                "input of users is heard",
+                "the broker gives no input",
+                "what users type reaches no node",
+                "see the log of console and of the broker",
+            ),
+            _check(
+                "ssh client",
+                shutil.which(self._ssh) is not None,
+                f"{self._ssh} is there",
+                f"{self._ssh} is missing",
+                "walt node shell and run do not work",
+                "apt install openssh-client",
+            ),
+        ]
+
+    def _open(self, user: str, queue: str, target: NodeTarget, activity: Activity, offset: int) -> console.Opened:
+        session = Session(user, target.id, activity, self._uri, queue)
+        return console.Opened(self.sessions.open(session), offset)
+
+    def _reconcile(self) -> None:
+        """Forget the lines of nodes that were removed while this process was away."""
+        while True:
+            known = self.lines.ids()
+            try:
+                wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_everywhere"))
+            except WaltError as error:
+                log.info("reconciling later: %s", error)
+                eventlet.sleep(RECONCILE_RETRY_S)
+                continue
+            for node_id in known - {one.id for one in wanted if one.host == self._host}:
+                self.remove(node_id, "the node is removed")
+            return
+
+
+def _check(subject: str, good: bool, found: str, missing: str, consequence: str, mend: str) -> Check:
+    if good:
+        return Check(subject, health.OK, found)
+    return Check(subject, health.FAIL, missing, consequence, mend)

@@ -1,0 +1,180 @@
+"""The lines of this host: a socket and a file per node. They outlive the machines, and this process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import struct
+from pathlib import Path
+
+import eventlet
+from eventlet.event import Event
+from eventlet.semaphore import Semaphore
+
+from services.console import metrics
+from services.console.log import LineLog
+from services.contracts.console import Line as LinePlace
+from services.contracts.errors import Failed
+
+log = logging.getLogger(__name__)
+
+SOCKET_FILE = "line.sock"
+INPUT_LIMIT_S = 5.0  # how long a device may refuse to take input
+TRIM_EVERY_S = 1.0
+_UCRED = struct.Struct("3i")  # pid, uid, gid: SO_PEERCRED, unix(7)
+
+
+class Line:
+    """One serial line. qemu is told from vmrunner by the user that the kernel says is at the other end."""
+
+    def __init__(self, folder: Path, vm_uid: int, name: str = "") -> None:
+        self.folder = folder
+        self._vm_uid = vm_uid
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chmod(folder, 0o711)  # qemu's user passes through; the files themselves are for it and root only
+        with contextlib.ExitStack() as undo:
+            self.log = LineLog(folder, name)
+            undo.callback(self.log.close)
+            _give(self.log.path, vm_uid)
+            self._listener = _listen(folder / SOCKET_FILE, vm_uid)
+            undo.pop_all()
+        self._device: socket.socket | None = None
+        self._connections: set[socket.socket] = set()
+        self._input_turn = Semaphore()
+        self._grown = Event()
+        self._accepting = eventlet.spawn(self._accept)
+
+    def place(self) -> LinePlace:
+        return LinePlace(str(self.folder / SOCKET_FILE), str(self.log.path))
+
+    def wait_growth(self, limit_s: float) -> None:
+        """Return when the file may have grown. qemu writes its socket first and then the file: look a bit later."""
+        with eventlet.Timeout(limit_s, False):
+            self._grown.wait()
+
+    def write(self, data: bytes) -> bool:
+        """Input for the machine; False when no machine is there, or when it does not take it."""
+        with self._input_turn:
+            device = self._device
+            if device is None:
+                return False
+            try:
+                with eventlet.Timeout(INPUT_LIMIT_S, OSError("the machine takes no input")):
+                    device.sendall(data)
+            except OSError as error:
+                log.info("%s: input dropped: %s", self.log.name, error)
+                return False
+        return True
+
+    def close(self) -> None:
+        self._accepting.kill()
+        for connection in (self._listener, *self._connections):
+            connection.close()
+        self.log.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError as error:
+                log.error("%s: %s", self.folder, error)
+                eventlet.sleep(1)
+                continue
+            eventlet.spawn_n(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        is_device = _peer_uid(connection) == self._vm_uid
+        self._connections.add(connection)
+        if is_device:
+            self._device = connection
+        try:
+            while data := connection.recv(65536):
+                if not is_device:
+                    self.log.append(data)
+                self._signal()
+        except OSError as error:
+            log.info("%s: %s", self.log.name, error)
+        finally:
+            if self._device is connection:
+                self._device = None
+            self._connections.discard(connection)
+            connection.close()
+
+    def _signal(self) -> None:
+        grown, self._grown = self._grown, Event()
+        grown.send()
+
+
+class Lines:
+    """All lines of this host, by node id."""
+
+    def __init__(self, folder: Path, vm_uid: int) -> None:
+        self._folder = folder
+        self._vm_uid = vm_uid
+        self._lines: dict[int, Line] = {}
+        metrics.LINES.set_function(lambda: len(self._lines))
+
+    def reopen(self) -> None:
+        """Listen again on every line that was there before this process."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        os.chmod(self._folder, 0o711)
+        for folder in self._folder.iterdir():
+            if folder.name.isdigit():
+                self._open(int(folder.name), "")
+
+    def ids(self) -> set[int]:
+        return set(self._lines)
+
+    def get(self, node_id: int, name: str) -> Line:
+        return self._lines.get(node_id) or self._open(node_id, name)
+
+    def remove(self, node_id: int) -> None:
+        line = self._lines.pop(node_id, None)
+        if line is not None:
+            line.close()
+        shutil.rmtree(self._folder / str(node_id), ignore_errors=True)
+
+    def trim_for_ever(self) -> None:
+        while True:
+            eventlet.sleep(TRIM_EVERY_S)
+            for line in list(self._lines.values()):
+                line.log.trim()
+
+    def close(self) -> None:
+        while self._lines:
+            self._lines.popitem()[1].close()
+
+    def _open(self, node_id: int, name: str) -> Line:
+        folder = self._folder / str(node_id)
+        try:
+            self._lines[node_id] = Line(folder, self._vm_uid, name)
+        except OSError as error:
+            raise Failed(f"the console line in {folder} cannot be opened: {error}") from error
+        return self._lines[node_id]
+
+
+def _listen(path: Path, uid: int) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        _give(path, uid)  # before listen(): until then nobody gets in
+        listener.listen(16)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _give(path: Path, uid: int) -> None:
+    os.chmod(path, 0o600)
+    if os.geteuid() != uid:
+        os.chown(path, uid, -1, follow_symlinks=False)
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return int(_UCRED.unpack(raw)[1])

@@ -1,0 +1,13 @@
+"""What console counts. A viewer or shell is a session; bytes are those that crossed the bus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+BYTES = Counter("walt_console_bytes_total", "Bytes to viewers (out) and from them (in)", ["direction"])
+SESSIONS = Gauge("walt_console_sessions", "Open sessions", ["kind"])
+LINES = Gauge("walt_console_lines", "Serial lines of this host")
+DROPPED = Counter("walt_console_dropped_messages_total", "Input messages of no session, or of another user")
+
+VIEWER = "viewer"
+SHELL = "shell"

@@ -1,0 +1,80 @@
+"""console@HOST: the serial lines of one host and the shells on its nodes, for many users at once.
+
+Owns:      the line of each node (socket, scrollback) and the sessions of users.
+Serves:    open_line, open_shell, keep_session, close_session to users; prepare_line, diagnose to services.
+Announces: nothing; bytes go as raw messages (contracts/console.py).
+Hears:     nodes NODE_REMOVED.
+
+Environment, beside the common: WALT_VM_UID (64901; the user that qemu runs as), WALT_SSH (ssh).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nameko.events import event_handler
+
+from services.console import rules
+from services.console.desk import Desk
+from services.contracts import bootserver, console, nodes, wire
+from services.contracts.bootserver import NodeAccess
+from services.contracts.nodes import NodeRemoved, NodeTarget
+from services.kit import peers
+from services.kit.entrypoints import Caller, internal, public
+from services.kit.environment import environment
+from services.kit.metrics import Metrics
+
+
+class ConsoleService:
+    name = console.SERVICE  # `load` in __main__.py adds the host
+    caller = Caller()
+    desk = Desk()
+    metrics = Metrics()
+
+    @public
+    def open_line(
+        self, node: str, queue: str, read_only: bool = False, offset: int | None = None, follow: bool = True
+    ) -> dict[str, Any]:
+        rules.check_queue(self.caller, queue)
+        target = _authorized(self.caller, node, nodes.WATCH_CONSOLE if read_only else nodes.USE_CONSOLE)
+        begin = rules.parse_offset(offset)
+        return wire.dump(
+            self.desk.watch(self.caller, queue, target, begin, read_only=bool(read_only), follow=bool(follow))
+        )
+
+    @public
+    def open_shell(
+        self, node: str, queue: str, command: list[str] | None = None, terminal: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        rules.check_queue(self.caller, queue)
+        words, on = rules.parse_shell(command, terminal)
+        target = rules.check_booted(_authorized(self.caller, node, nodes.LOG_IN))
+        access = wire.load(NodeAccess, peers.call(bootserver.SERVICE, "open_access", node_id=target.id))
+        return wire.dump(self.desk.log_in(self.caller, queue, target, access, words, on))
+
+    @public
+    def keep_session(self, session: str) -> None:
+        self.desk.sessions.keep(self.caller, session)
+
+    @public
+    def close_session(self, session: str) -> None:
+        self.desk.sessions.close(self.caller, session)
+
+    @internal
+    def prepare_line(self, node_id: int, name: str) -> dict[str, Any]:
+        return wire.dump(self.desk.prepare(node_id, name))
+
+    @internal
+    def diagnose(self) -> list[dict[str, Any]]:
+        return wire.dump_all(self.desk.checks())
+
+    @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
+    def on_node_removed(self, event: dict[str, Any]) -> None:
+        removed = wire.load(NodeRemoved, event)
+        self.desk.remove(removed.id, f"{removed.name} is removed")
+
+
+def _authorized(user: str, node: str, action: str) -> NodeTarget:
+    """What `nodes` allows; and the node must live on this host."""
+    found = peers.call(nodes.SERVICE, "authorize", user=user, name=node, action=action)
+    return rules.check_host(wire.load(NodeTarget, found), environment().host)

@@ -1,0 +1,75 @@
+"""One viewer of a line: replay, then live; each reads the line's file at its own pace."""
+
+from __future__ import annotations
+
+import eventlet
+
+from services.console import metrics
+from services.console.courier import Input, Outbox
+from services.console.lines import Line
+from services.console.scrollback import Replay
+from services.contracts import console
+
+BATCH_BYTES = 16_384
+BATCH_S = 0.02  # the time for more bytes to come, and for qemu to write its log after its socket
+LOOK_EVERY_S = 0.25  # for what is appended to the log without a connection
+
+
+class Viewer:
+    kind = metrics.VIEWER
+
+    def __init__(self, line: Line, replay: Replay, read_only: bool, follow: bool) -> None:
+        self._line = line
+        self._offset = replay.offset
+        self._missed = replay.missed
+        self._read_only = read_only
+        self._follow = follow
+        self._stopped = False
+        self._reason = ""
+        self._refusal = ""
+
+    def pump(self, outbox: Outbox) -> None:
+        while not self._stopped:
+            if not self._send_what_is_there(outbox):
+                if not self._follow:
+                    break
+                self._line.wait_growth(LOOK_EVERY_S)
+                eventlet.sleep(BATCH_S)
+        if self._reason:
+            outbox.send(console.NOTICE, self._reason.encode())
+        outbox.send(console.EXIT, b"0")
+
+    def take(self, message: Input, outbox: Outbox) -> None:
+        if message.kind != console.DATA:
+            return  # a serial line has neither size nor end
+        if self._read_only:
+            self._refuse("this console was opened read-only: input is not sent", outbox)
+        elif self._line.write(message.body):
+            self._refusal = ""
+        else:
+            self._refuse(f"no machine of {self._line.log.name} takes input now: it was dropped", outbox)
+
+    def stop(self, reason: str = "") -> None:
+        self._reason = self._reason or reason
+        self._stopped = True
+
+    def _send_what_is_there(self, outbox: Outbox) -> bool:
+        data = self._line.log.read(self._offset, BATCH_BYTES)
+        kept_from = self._line.log.extent().start  # after the read: what was read may have been given back meanwhile
+        if kept_from > self._offset:
+            self._missed += kept_from - self._offset
+            self._offset, data = kept_from, b""
+        if self._missed:
+            outbox.send(console.NOTICE, f"{self._missed} bytes of the console are no longer kept".encode())
+            self._missed = 0
+            return True
+        if data:
+            self._offset += len(data)
+            outbox.send(console.DATA, data, offset=self._offset)
+        return bool(data)
+
+    def _refuse(self, sentence: str, outbox: Outbox) -> None:
+        """Once, not for every keystroke."""
+        if sentence != self._refusal:
+            self._refusal = sentence
+            outbox.send(console.NOTICE, sentence.encode())
