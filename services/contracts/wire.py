@@ -20,11 +20,12 @@ from services.contracts.errors import InvalidRequest
 
 T = TypeVar("T")
 
-_PLAIN = {float: fields.Float, str: fields.String, bool: fields.Boolean}
+_PLAIN: dict[Any, type[fields.Field[Any]]] = {float: fields.Float, str: fields.String, bool: fields.Boolean}
 
 
 def dump(value: Any) -> dict[str, Any]:
-    return schema_of(type(value)).dump(value)  # type: ignore[return-value]
+    data: dict[str, Any] = schema_of(type(value)).dump(value)
+    return data
 
 
 def dump_all(values: typing.Iterable[Any]) -> list[dict[str, Any]]:
@@ -33,17 +34,22 @@ def dump_all(values: typing.Iterable[Any]) -> list[dict[str, Any]]:
 
 def load(cls: type[T], data: Any) -> T:
     try:
-        return schema_of(cls).load(data)  # type: ignore[return-value]
+        value: T = schema_of(cls).load(data)
     except ValidationError as error:
-        raise InvalidRequest(f"{cls.__name__}: {error.normalized_messages()}") from None
+        raise InvalidRequest(f"{cls.__name__}: {error.messages}") from None
+    return value
 
 
 def load_all(cls: type[T], data: typing.Iterable[Any]) -> list[T]:
     return [load(cls, item) for item in data]
 
 
-@functools.cache
 def schema_of(cls: type) -> Schema:
+    return _schema_of(cls)
+
+
+@functools.cache
+def _schema_of(cls: Any) -> Schema:
     hints = typing.get_type_hints(cls)
     members: dict[str, Any] = {f.name: _field(hints[f.name], f) for f in dataclasses.fields(cls)}
 
@@ -51,7 +57,7 @@ def schema_of(cls: type) -> Schema:
     def build(self: Schema, data: dict[str, Any], **_: Any) -> Any:
         return cls(**data)
 
-    schema = type(f"{cls.__name__}Schema", (Schema,), {**members, "build": build})
+    schema: type[Schema] = type(f"{cls.__name__}Schema", (Schema,), {**members, "build": build})
     return schema(unknown=EXCLUDE)
 
 
@@ -70,7 +76,7 @@ def _typed(hint: Any, options: dict[str, Any]) -> fields.Field[Any]:
     if hint in _PLAIN:
         return _PLAIN[hint](**options)
     if dataclasses.is_dataclass(hint):
-        return fields.Nested(schema_of(hint), **options)  # type: ignore[arg-type]
+        return fields.Nested(_schema_of(hint), **options)
     if typing.get_origin(hint) is dict:
         return fields.Dict(*(_typed(one, {}) for one in typing.get_args(hint)), **options)
     item = typing.get_args(hint)[0]
@@ -79,7 +85,7 @@ def _typed(hint: Any, options: dict[str, Any]) -> fields.Field[Any]:
     return fields.List(_typed(item, {}), **options)
 
 
-class _Tuple(fields.List):
+class _Tuple(fields.List[Any]):
     """A list on the wire, a tuple in the (frozen) value."""
 
     def _deserialize(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,1 @@
+"""nodes: the registry of the platform. See `service.py`."""

@@ -1,0 +1,40 @@
+"""Pure: addresses, MACs and PCI slots of nodes."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from services.contracts.errors import Conflict
+from services.contracts.nodes import FIRST_SLOT, Interface, Network
+from services.contracts.settings import NetworkUse
+
+MAC_PREFIX = "52:54:00"  # qemu's own, as libvirt and the original use it
+MAC_BITS = 24
+
+
+def lowest_free_ip(subnet: str, taken: Collection[str]) -> str:
+    """The first address of the subnet is the server's."""
+    hosts = iter(ipaddress.ip_network(subnet).hosts())
+    next(hosts)
+    for address in hosts:
+        if str(address) not in taken:
+            return str(address)
+    raise Conflict(f"all addresses of walt-net ({subnet}) are taken; remove a node first")
+
+
+def new_mac(taken: Collection[str], random_bits: Callable[[int], int]) -> str:
+    while True:
+        tail = random_bits(MAC_BITS).to_bytes(MAC_BITS // 8, "big")
+        mac = f"{MAC_PREFIX}:{tail.hex(':')}"
+        if mac not in taken:
+            return mac
+
+
+def interfaces(
+    uses: Sequence[NetworkUse], networks: Mapping[str, Network], macs: Mapping[str, str]
+) -> tuple[Interface, ...]:
+    """PCI slots follow the order of the setting, so that the guest's ens2, ens3, … do."""
+    return tuple(
+        Interface(slot, macs[use.name], networks[use.name], use.link) for slot, use in enumerate(uses, FIRST_SLOT)
+    )

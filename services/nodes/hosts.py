@@ -1,0 +1,61 @@
+"""The host agents as nodes sees them over the bus: what they run, and whether they answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import eventlet
+
+from services.contracts import bootserver, console, netemu, vmrunner, wire
+from services.contracts.bootserver import DEFAULT_IMAGE
+from services.contracts.errors import Unreachable, WaltError
+from services.contracts.health import FAIL, Check
+from services.contracts.vmrunner import VmReport
+from services.kit import peers
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 5.0
+
+
+def check_image(image: str) -> str:
+    """The image, or NotFound by bootserver. The platform's own image needs no bootserver to be named."""
+    try:
+        peers.call(bootserver.SERVICE, "check_image", timeout_s=ANSWER_S, name=image)
+    except Unreachable:
+        if image != DEFAULT_IMAGE:
+            raise
+    return image
+
+
+def list_vms(host: str) -> list[VmReport] | None:
+    """None while the host's vmrunner is away."""
+    try:
+        return wire.load_all(VmReport, peers.call(vmrunner.service_on(host), "list_vms", timeout_s=ANSWER_S))
+    except WaltError as error:
+        log.info("no reports from host %s yet: %s", host, error)
+        return None
+
+
+def diagnose(hosts: Iterable[str]) -> list[Check]:
+    """All checks of all services, asked at once; a service that does not answer is one of its own."""
+    agents = (vmrunner.service_on, netemu.service_on, console.service_on)
+    services = [bootserver.SERVICE, *(service_on(host) for host in hosts for service_on in agents)]
+    return [check for checks in eventlet.GreenPool().imap(_checks_of, services) for check in checks]
+
+
+def _checks_of(service: str) -> list[Check]:
+    try:
+        return wire.load_all(Check, peers.call(service, "diagnose", timeout_s=ANSWER_S))
+    except WaltError as error:
+        consequence = "images and network boot" if service == bootserver.SERVICE else "the nodes of this host"
+        return [
+            Check(
+                subject=service,
+                status=FAIL,
+                found=str(error),
+                consequence=f"{consequence} do not follow what is asked until it is back",
+                mend=f"see the log of {service}; its supervisor restarts it when it ends",
+            )
+        ]

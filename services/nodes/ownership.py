@@ -1,0 +1,52 @@
+"""Pure: who may do what to which node. Each check reports every node at fault, a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from services.contracts.errors import Conflict, Denied, InvalidRequest, NotOwner
+from services.contracts.nodes import ACTIONS, WATCH_CONSOLE
+from services.nodes.model import Node
+
+
+def check_identity(user: str) -> str:
+    if not user:
+        raise Denied("the call carries no user name")
+    return user
+
+
+def check_owned(nodes: Iterable[Node], user: str) -> None:
+    """The rule of config, reboot, boot, remove and release."""
+    refused = [_not_yours(node) for node in nodes if node.owner != user]
+    if refused:
+        raise NotOwner(*refused)
+
+
+def check_acquirable(nodes: Sequence[Node], user: str, force: bool) -> None:
+    own = [f"node '{node.name}' is already yours" for node in nodes if node.owner == user]
+    if own:
+        raise Conflict(*own)
+    others = [node for node in nodes if not node.is_free]
+    if others and not force:
+        raise NotOwner(*(f"{_not_yours(node)}; take it over with --force" for node in others))
+
+
+def check_releasable(nodes: Sequence[Node], user: str) -> None:
+    free = [f"node '{node.name}' is free already" for node in nodes if node.is_free]
+    if free:
+        raise Conflict(*free)
+    check_owned(nodes, user)
+
+
+def check_action(node: Node, user: str, action: str) -> None:
+    """A free node's console may be watched by all; the rest is its owner's."""
+    if action not in ACTIONS:
+        raise InvalidRequest(f"'{action}' is not an action on a node; allowed: {', '.join(ACTIONS)}")
+    if not (action == WATCH_CONSOLE and node.is_free):
+        check_owned([node], user)
+
+
+def _not_yours(node: Node) -> str:
+    if node.is_free:
+        return f"node '{node.name}' is free; acquire it first (walt node acquire {node.name})"
+    return f"node '{node.name}' belongs to {node.owner}"

@@ -1,0 +1,134 @@
+"""nodes: the registry of nodes, central.
+
+Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners.
+Serves:     create_nodes, get_nodes, configure_nodes, reboot_nodes, boot_nodes, remove_nodes, acquire_nodes,
+            release_nodes, diagnose (users); wanted_on_host, wanted_everywhere, authorize (services).
+Announces:  NODE_WANTED, NODE_REMOVED.
+Hears:      vmrunner VM_CHANGED, VM_REMOVED of every host; asks every host now and then, for what was lost.
+
+Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
+             WALT_HOST           the host that runs new nodes
+             WALT_SUBNET         addresses of the nodes; the first is the server's
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from nameko.events import event_handler
+from nameko.timer import timer
+
+from services.contracts import nodes, vmrunner, wire
+from services.contracts.bootserver import DEFAULT_IMAGE
+from services.contracts.nodes import Changed
+from services.contracts.settings import parse_settings
+from services.contracts.vmrunner import VmRemoved, VmReport
+from services.kit.entrypoints import Caller, internal, public
+from services.kit.environment import environment
+from services.kit.metrics import Metrics
+from services.kit.peers import Announcer
+from services.nodes import arguments, catchup, commands, creation, hosts, model
+from services.nodes.extensions import StoreProvider, at_start
+from services.nodes.model import Asked
+
+CATCH_UP_S = 20
+
+
+class NodesService:
+    name = nodes.SERVICE
+
+    caller = Caller()
+    metrics = Metrics()
+    store = StoreProvider()
+    announce = Announcer()
+
+    @public
+    def create_nodes(self, names: Any, settings: Any = (), image: Any = None) -> dict[str, Any]:
+        request = creation.check_request(arguments.texts("names", names), arguments.texts("settings", settings))
+        image = hosts.check_image(DEFAULT_IMAGE if image is None else arguments.text("image", image))
+        env = environment()
+        return self._carry_out(commands.create, *request, image, creation.Place(env.host, env.subnet))
+
+    @public
+    def get_nodes(self, selection: Any) -> list[dict[str, Any]]:
+        with self.store.transaction() as registry:
+            return wire.dump_all(commands.views(registry, self.caller, arguments.text("selection", selection)))
+
+    @public
+    def configure_nodes(self, selection: Any, settings: Any, force: Any = False) -> dict[str, Any]:
+        values = parse_settings(arguments.texts("settings", settings))
+        return self._carry_out(commands.configure, arguments.text("selection", selection), values)
+
+    @public
+    def reboot_nodes(self, selection: Any) -> dict[str, Any]:
+        return self._carry_out(commands.reboot, arguments.text("selection", selection))
+
+    @public
+    def boot_nodes(self, selection: Any, image: Any) -> dict[str, Any]:
+        image = hosts.check_image(arguments.text("image", image))
+        return self._carry_out(commands.boot, arguments.text("selection", selection), image)
+
+    @public
+    def remove_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
+        return self._carry_out(commands.remove, arguments.text("selection", selection))
+
+    @public
+    def acquire_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
+        return self._carry_out(commands.acquire, arguments.text("selection", selection), arguments.flag("force", force))
+
+    @public
+    def release_nodes(self, selection: Any) -> dict[str, Any]:
+        return self._carry_out(commands.release, arguments.text("selection", selection))
+
+    @public
+    def diagnose(self) -> list[dict[str, Any]]:
+        return wire.dump_all(hosts.diagnose([environment().host]))
+
+    @internal
+    def wanted_on_host(self, host: str) -> list[dict[str, Any]]:
+        return [one for one in self.wanted_everywhere() if one["host"] == host]
+
+    @internal
+    def wanted_everywhere(self) -> list[dict[str, Any]]:
+        with self.store.transaction() as registry:
+            return wire.dump_all(model.wanted(node) for node in registry.nodes())
+
+    @internal
+    def authorize(self, user: str, name: str, action: str) -> dict[str, Any]:
+        with self.store.transaction() as registry:
+            return wire.dump(commands.authorize(registry, user, name, action))
+
+    def on_vm_changed(self, payload: dict[str, Any]) -> None:
+        with self.store.transaction() as registry:
+            commands.take_report(registry, wire.load(VmReport, payload))
+
+    def on_vm_removed(self, payload: dict[str, Any]) -> None:
+        catchup.forget(self.store, self.announce, wire.load(VmRemoved, payload).node_id)
+
+    @at_start
+    def announce_wishes(self) -> None:
+        """A crash may have come between a wish and its event: all are announced again."""
+        for wish in self.wanted_everywhere():
+            self.announce(nodes.NODE_WANTED, wish)
+
+    @timer(interval=CATCH_UP_S, eager=True)
+    def catch_up(self) -> None:
+        catchup.catch_up(self.store, self.announce, environment().host)
+
+    def _carry_out(self, command: commands.Command, *arguments: Any) -> dict[str, Any]:
+        with self.store.transaction() as registry:
+            outcome = command(registry, Asked(self.caller, time.time()), *arguments)
+        for node in outcome.changed:
+            self.announce(nodes.NODE_WANTED, model.wanted(node))
+        return wire.dump(Changed(tuple(map(model.view, outcome.named)), tuple(outcome.notes)))
+
+
+def service_for(host: str) -> type[NodesService]:
+    """The service, hearing the vmrunner of this host."""
+
+    class Hearing(NodesService):
+        on_vm_changed = event_handler(vmrunner.service_on(host), vmrunner.VM_CHANGED)(NodesService.on_vm_changed)
+        on_vm_removed = event_handler(vmrunner.service_on(host), vmrunner.VM_REMOVED)(NodesService.on_vm_removed)
+
+    return Hearing

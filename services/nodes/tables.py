@@ -1,0 +1,60 @@
+"""The registry's tables, as the last migration leaves them."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+from services.contracts.nodes import ABSENT
+
+metadata = MetaData()
+
+# sqlite_autoincrement: an id is never given again, not even that of the last row deleted.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(63), nullable=False),
+    Column("host", String(63), nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("power", String(8), nullable=False),
+    Column("boot", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("image", String(255), nullable=False),
+    Column("ip", String(45), nullable=False, unique=True),
+    Column("config", JSON, nullable=False),  # {setting: text}, in the settings grammar
+    Column("state", String(16), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("reported_boot", Integer, nullable=False),
+    Column("reported_sequence", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# A name is free again as soon as its node is wanted absent, though the row stays until the host is clean.
+Index(
+    "one_present_node_per_name",
+    nodes.c.name,
+    unique=True,
+    sqlite_where=nodes.c.power != ABSENT,
+    postgresql_where=nodes.c.power != ABSENT,
+)
+
+networks = Table(
+    "networks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner", String(255), nullable=False),
+    Column("name", String(32), nullable=False),
+    UniqueConstraint("owner", "name", name="one_network_per_owner_and_name"),
+    sqlite_autoincrement=True,
+)
+
+# The MAC of (node, network name) is for good: the row stays when the node leaves the network.
+ports = Table(
+    "ports",
+    metadata,
+    Column("node_id", ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True),
+    Column("network", String(32), primary_key=True),
+    Column("mac", String(17), nullable=False, unique=True),
+    Column("network_id", ForeignKey("networks.id")),  # null on walt-net, and while the node is not in the network
+)
