@@ -1,0 +1,199 @@
+"""The only AMQP user of the command line: nameko's small RPC protocol, and raw messages for sessions.
+
+    client.call("nodes", "get_nodes", selection="my-nodes")     the result, or the service's own error
+    client.start(…) -> Call, client.drain(…)                    the same without waiting, for loops of one's own
+    client.open_mailbox(receive) -> name, client.post(…)        raw messages from and to a session
+
+kombu is imported by the first call, so that `walt --help` does not pay for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cli.configuration import Configuration, load_configuration
+from services.contracts.errors import Denied, Unreachable, WaltError, from_wire
+
+RPC_EXCHANGE = "nameko-rpc"
+CONNECT_TIMEOUT_S = 5
+CALL_TIMEOUT_S = 20.0
+
+# A mailbox's callback: headers and body of one message.
+Receive = Callable[[dict[str, Any], bytes], None]
+
+
+class Call:
+    """One request on its way."""
+
+    def __init__(self, service: str, method: str) -> None:
+        self.service = service
+        self.method = method
+        self.done = False
+        self._result: Any = None
+        self._error: WaltError | None = None
+
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def answer(self, reply: dict[str, Any]) -> None:
+        error = reply.get("error")
+        if error:
+            self._error = from_wire(error.get("exc_type", ""), error.get("exc_args") or [error.get("value", "")])
+        self._result = reply.get("result")
+        self.done = True
+
+    def fail(self, error: WaltError) -> None:
+        self._error, self.done = error, True
+
+
+class Client:
+    """A connection in the name of the configured user, made at the first call and again after a loss."""
+
+    def __init__(self, load: Callable[[], Configuration] = load_configuration) -> None:
+        self._load = load
+        self._configuration: Configuration | None = None
+        self._connection: Any = None
+        self._channel: Any = None
+        self._producer: Any = None
+        self._replies = ""
+        self._calls: dict[str, Call] = {}
+
+    @property
+    def configuration(self) -> Configuration:
+        if self._configuration is None:
+            self._configuration = self._load()
+        return self._configuration
+
+    def call(self, service: str, method: str, *, timeout_s: float = CALL_TIMEOUT_S, **arguments: Any) -> Any:
+        call = self.start(service, method, timeout_s=timeout_s, **arguments)
+        end = time.monotonic() + timeout_s
+        while not call.done:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise Unreachable(f"service {service} does not answer: no reply to {method} within {timeout_s:g} s")
+            self.drain(left)
+        return call.result()
+
+    def start(self, service: str, method: str, *, timeout_s: float = CALL_TIMEOUT_S, **arguments: Any) -> Call:
+        """Send the request. It expires with our patience: a service that comes back later must not obey it."""
+        self._connect()
+        call, correlation_id = Call(service, method), uuid.uuid4().hex
+        self._calls[correlation_id] = call
+        with self._errors():
+            self._producer.publish(
+                {"args": [], "kwargs": arguments},
+                exchange=RPC_EXCHANGE,
+                routing_key=f"{service}.{method}",
+                reply_to=self._replies,
+                correlation_id=correlation_id,
+                user_id=self.configuration.user,
+                expiration=timeout_s,
+                mandatory=True,
+                serializer="json",
+            )
+        return call
+
+    def drain(self, timeout_s: float) -> None:
+        """Handle what has arrived; with nothing there, wait for one message up to timeout_s."""
+        with self._errors():
+            try:
+                self._connection.drain_events(timeout=max(timeout_s, 0.001))
+            except TimeoutError:
+                return
+
+    def fileno(self) -> int | None:
+        """To select on; None without a connection."""
+        return None if self._connection is None else self._connection.fileno()
+
+    def open_mailbox(self, receive: Receive) -> str:
+        """A queue of our own, gone with the connection, to which a session sends. Its name."""
+        from kombu import Consumer, Queue
+
+        self._connect()
+        name = f"user.{self.configuration.user}.console.{uuid.uuid4().hex}"
+        with self._errors():
+            queue = Queue(name, exclusive=True, auto_delete=True, durable=False)(self._channel)
+            queue.queue_declare()
+            consumer = Consumer(self._channel, [queue], no_ack=True, auto_declare=False, accept=None)
+            consumer.on_message = lambda message: receive(message.headers, _bytes(message.body))
+            consumer.consume()
+        return name
+
+    def post(self, exchange: str, routing_key: str, headers: dict[str, Any], body: bytes) -> None:
+        """One raw message to a session."""
+        self._connect()
+        with self._errors():
+            self._producer.publish(
+                body,
+                exchange=exchange,
+                routing_key=routing_key,
+                headers=headers,
+                user_id=self.configuration.user,
+                delivery_mode=1,
+                content_type="application/octet-stream",
+                content_encoding="binary",
+            )
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        self._calls.clear()
+        if connection is not None:
+            with contextlib.suppress(Exception):  # it is lost already, or we are leaving
+                connection.close()
+
+    def _connect(self) -> None:
+        if self._connection is not None:
+            return
+        from kombu import Connection, Consumer, Exchange, Producer, Queue
+
+        connection = Connection(self.configuration.amqp_uri, connect_timeout=CONNECT_TIMEOUT_S)
+        with self._errors():
+            connection.connect()
+            self._connection = connection
+            self._channel = connection.channel()
+            self._producer = Producer(self._channel, on_return=self._on_return)
+            self._replies = f"user.{self.configuration.user}.{uuid.uuid4().hex}"
+            exchange = Exchange(RPC_EXCHANGE, "topic", no_declare=True)
+            queue = Queue(self._replies, exchange, self._replies, exclusive=True, auto_delete=True, durable=False)
+            Consumer(self._channel, [queue], no_ack=True, callbacks=[self._on_reply], accept=["json"]).consume()
+
+    def _on_reply(self, body: dict[str, Any], message: Any) -> None:
+        call = self._calls.pop(message.properties.get("correlation_id", ""), None)
+        if call is not None:
+            call.answer(body)
+
+    def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
+        call = self._calls.pop(message.properties.get("correlation_id", ""), None)
+        if call is not None:
+            call.fail(Unreachable(f"service {call.service} does not answer: it is not running"))
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What goes wrong below, as one sentence. The connection is given up: a closed channel is of no use."""
+        from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
+
+        where = self.configuration
+        try:
+            yield
+        except (AccessRefused, NotAllowed) as error:
+            connected = self._connection is not None
+            self.close()
+            reason = str(error.reply_text).removeprefix("ACCESS_REFUSED - ")
+            if connected:
+                raise Denied(f"{where.user} may not do this: {reason}") from error
+            raise Denied(
+                f"the broker at {where.broker} refuses the login of {where.user} (from {where.source}): {reason}"
+            ) from error
+        except (OSError, AMQPError) as error:
+            self.close()
+            raise Unreachable(f"the broker at {where.broker} does not answer: {error}") from error
+
+
+def _bytes(body: Any) -> bytes:
+    return body.encode() if isinstance(body, str) else bytes(body)

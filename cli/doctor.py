@@ -1,0 +1,41 @@
+"""`walt doctor`: what every service found about itself and its host."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from cli.output import GREEN, RED, YELLOW, as_json, coloured, printable
+
+COLOURS = {"ok": GREEN, "warn": YELLOW, "fail": RED}
+
+
+@click.command()
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", help="Form of the output.")
+@click.pass_obj
+def doctor(client: Any, output: str) -> int:
+    """Tell what the platform can do here, and how to mend what it cannot.
+
+    The exit code is 1 when something is broken.
+    """
+    checks: list[dict[str, str]] = client.call("nodes", "diagnose")
+    if output == "json":
+        click.echo(as_json(checks))
+    else:
+        width = max((len(check["subject"]) for check in checks), default=0)
+        for check in checks:
+            click.echo(_paragraph(check, width))
+    return 1 if any(check["status"] == "fail" for check in checks) else 0
+
+
+def _paragraph(check: dict[str, str], width: int) -> str:
+    status = coloured(check["status"].ljust(4), COLOURS.get(check["status"]), sys.stdout)
+    lines = [f"{status}  {check['subject'].ljust(width)}  {printable(check['found'])}"]
+    indent = " " * (width + 8)
+    if check.get("consequence"):
+        lines.append(f"{indent}{printable(check['consequence'])}")
+    if check.get("mend"):
+        lines.append(f"{indent}mend: {printable(check['mend'])}")
+    return "\n".join(lines)

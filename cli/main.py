@@ -1,0 +1,110 @@
+"""`walt`: the command tree, and the one place where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from cli.client import Client
+from cli.doctor import doctor
+from cli.node import node
+from cli.output import say
+from services.contracts.errors import EXIT_INTERRUPTED, EXIT_USAGE, WaltError
+
+EXIT_TERMINATED = 143
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from importlib import metadata
+
+    try:
+        version = metadata.version("walt-vnodes")
+    except metadata.PackageNotFoundError:
+        version = "(not installed)"
+    click.echo(f"walt {version}")
+    context.exit()
+
+
+@click.group(context_settings=SETTINGS)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show it.")
+def walt() -> None:
+    """Virtual nodes for network experiments.
+
+    A newcomer's start: walt node create vnode1 --wait, then walt node shell vnode1.
+    """
+
+
+walt.add_command(node)
+walt.add_command(doctor)
+
+
+def main() -> NoReturn:
+    """The process: whatever happens ends in an exit code of the table, never in a traceback."""
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, _end)
+    client = Client()
+    try:
+        status = run(sys.argv[1:], client)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone. Python's own flush at exit must not find the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except Exception as error:
+        status = _unexpected(error)
+    finally:
+        client.close()
+    sys.exit(status)
+
+
+def run(arguments: list[str], client: Any) -> int:
+    """One command line; its exit code."""
+    try:
+        # Not walt.main(): it would print an empty line of its own at ctrl-c.
+        with walt.make_context("walt", list(arguments), obj=client) as context:
+            result = walt.invoke(context)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_USAGE
+    except click.UsageError as error:
+        say(f"walt: {error.format_message()}")
+        path = error.ctx.command_path if error.ctx else "walt"
+        say(f"'{path} --help' tells more")
+        return EXIT_USAGE
+    except click.ClickException as error:
+        say(f"walt: {error.format_message()}")
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        say("walt: interrupted")
+        return EXIT_INTERRUPTED
+    except WaltError as error:
+        for sentence in error.args or (type(error).__name__,):
+            say(f"walt: {sentence}")
+        return error.exit_code
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get("WALT_DEBUG") == "1":
+        raise error
+    say(f"walt: unexpected {type(error).__name__}: {error} (WALT_DEBUG=1 shows where)")
+    return 1
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    # As an exception, so that the terminal is restored on the way out.
+    raise SystemExit(EXIT_TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

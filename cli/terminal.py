@@ -1,0 +1,69 @@
+"""This process's terminal (or pipes): raw while a session lasts, restored whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import termios
+import tty
+from types import TracebackType
+
+from cli.output import printable
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+CHUNK = 16_384
+
+
+class Terminal:
+    """`resized` becomes readable when the window has changed; `take_resize` empties it."""
+
+    def __init__(self, raw: bool) -> None:
+        self.has_input = sys.stdin is not None  # else number 0 may be anybody's
+        self.raw = raw and self.has_input and os.isatty(STDIN)
+        self._undo = contextlib.ExitStack()
+        self.resized, self._resize = -1, -1
+
+    def __enter__(self) -> Terminal:
+        with contextlib.ExitStack() as stack:
+            self.resized, self._resize = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            stack.callback(os.close, self.resized)
+            stack.callback(os.close, self._resize)
+            if self.raw:
+                stack.callback(signal.signal, signal.SIGWINCH, signal.signal(signal.SIGWINCH, self._on_resize))
+                stack.callback(termios.tcsetattr, STDIN, termios.TCSANOW, termios.tcgetattr(STDIN))
+                tty.setraw(STDIN, termios.TCSANOW)
+            self._undo = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._undo.close()
+
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        columns, rows = os.get_terminal_size(STDIN)
+        return rows, columns
+
+    def take_resize(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.resized, CHUNK)
+
+    def read(self) -> bytes:
+        try:
+            return os.read(STDIN, CHUNK)
+        except OSError:  # the terminal has gone, or was never readable: no more input
+            return b""
+
+    def write(self, data: bytes, stream: str = "out") -> None:
+        descriptor = STDERR if stream == "err" else STDOUT
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+    def tell(self, sentence: str) -> None:
+        line = f"walt: {printable(sentence)}"
+        self.write((f"\r\n{line}\r\n" if self.raw else f"{line}\n").encode(), "err")
+
+    def _on_resize(self, *_: object) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._resize, b"w")
