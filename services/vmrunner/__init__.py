@@ -1,0 +1,1 @@
+"""One host's virtual machines: delay, bootloader, qemu, exit, again."""

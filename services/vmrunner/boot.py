@@ -1,0 +1,128 @@
+"""One power-on, from the wish to a running qemu: ports, boot plan, bootloader, process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+from dataclasses import dataclass
+
+from services.contracts import bootserver, console, netemu, wire
+from services.contracts.bootserver import BootPlan, BootRequest
+from services.contracts.console import Line
+from services.contracts.errors import Failed
+from services.contracts.netemu import AttachedPort
+from services.contracts.nodes import NodeWanted
+from services.kit import peers
+from services.vmrunner import ipxe, qemu, taps
+from services.vmrunner.accelerator import Accelerator
+from services.vmrunner.cache import Cache
+from services.vmrunner.line import LineWriter
+from services.vmrunner.processes import Processes, Vm
+
+SAY = "walt-boot: "
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Booter:
+    host: str
+    binary: str
+    cache: Cache
+    processes: Processes
+    accelerator: Accelerator
+
+    def prepare_line(self, wanted: NodeWanted) -> Line:
+        place = peers.call(console.service_on(self.host), "prepare_line", node_id=wanted.id, name=wanted.name)
+        return wire.load(Line, place)
+
+    def power_on(self, wanted: NodeWanted, run: int, line: LineWriter) -> Vm:
+        if shutil.which(self.binary) is None:
+            raise Failed(f"{self.binary} is not installed on host {self.host}")
+        line.write(f"\n{SAY}power-on {run}, image {wanted.image}\n")
+        ports = self._attach(wanted)
+        plan = self._publish(wanted, run)
+        boot = ipxe.Interpreter(self.cache, _Screen(line).say, time.sleep).run(plan.script_url, variables(wanted, plan))
+        vm = self._start(wanted, ports, boot, line)
+        line.write(f"{SAY}starting the kernel\n")
+        return vm
+
+    def _attach(self, wanted: NodeWanted) -> list[AttachedPort]:
+        ports = peers.call(
+            netemu.service_on(self.host),
+            "attach_ports",
+            node_id=wanted.id,
+            name=wanted.name,
+            owner=wanted.owner,
+            interfaces=wire.dump_all(wanted.interfaces),
+        )
+        return wire.load_all(AttachedPort, ports)
+
+    def _publish(self, wanted: NodeWanted, run: int) -> BootPlan:
+        request = BootRequest(
+            node_id=wanted.id,
+            name=wanted.name,
+            run=run,
+            mac=wanted.walt_net.mac,
+            ip=wanted.ip,
+            image=wanted.image,
+            cpu_cores=wanted.cpu_cores,
+        )
+        return wire.load(BootPlan, peers.call(bootserver.SERVICE, "publish_boot", request=wire.dump(request)))
+
+    def _start(self, wanted: NodeWanted, ports: list[AttachedPort], boot: ipxe.Boot, line: LineWriter) -> Vm:
+        choice = self.accelerator.choose(boot.kernel.path)
+        with contextlib.ExitStack() as opened:
+
+            def keep(descriptor: int) -> int:
+                opened.callback(os.close, descriptor)
+                return descriptor
+
+            kernel = keep(os.open(boot.kernel.path, os.O_RDONLY))
+            initrd = keep(os.open(boot.initrd.path, os.O_RDONLY)) if boot.initrd else None
+            line_log = keep(line.open_log())
+            slots = {port.slot: keep(taps.open_tap(port.tap)) for port in ports}
+
+            def command(monitor: int) -> list[str]:
+                return qemu.command(
+                    self.binary,
+                    wanted,
+                    qemu.Files(kernel, initrd, line_log, monitor, slots),
+                    command_line=boot.command_line,
+                    line_socket=line.line.socket,
+                    pid_file=str(self.processes.pid_file(wanted.id)),
+                    accelerator=choice.name,
+                )
+
+            files = [kernel, line_log, *slots.values(), *([] if initrd is None else [initrd])]
+            return self.processes.start(wanted.id, command, files, self.accelerator.groups(choice))
+
+
+def variables(wanted: NodeWanted, plan: BootPlan) -> dict[str, str]:
+    """What iPXE and a DHCP answer would give a script."""
+    return {
+        "mac": wanted.walt_net.mac,
+        "net0/mac": wanted.walt_net.mac,
+        "ip": plan.ip,
+        "netmask": plan.netmask,
+        "gateway": plan.gateway,
+        "next-server": plan.server,
+        "hostname": wanted.name,
+        "manufacturer": "QEMU",
+        "platform": "pcbios",
+    }
+
+
+class _Screen:
+    """Marks each new line of the bootloader as ours."""
+
+    def __init__(self, line: LineWriter) -> None:
+        self._line = line
+        self._at_start = True
+
+    def say(self, text: str) -> None:
+        self._line.write(f"{SAY}{text}" if self._at_start else text)
+        self._at_start = text.endswith("\n")

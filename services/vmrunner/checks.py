@@ -1,0 +1,84 @@
+"""What `walt doctor` should know of this host's ability to run machines."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from services.contracts.errors import Failed
+from services.contracts.health import FAIL, OK, WARN, Check
+from services.vmrunner import accelerator, qemu
+from services.vmrunner.accelerator import Accelerator
+
+KSM_RUN = Path("/sys/kernel/mm/ksm/run")
+KSM_SHARING = Path("/sys/kernel/mm/ksm/pages_sharing")
+MEMINFO = Path("/proc/meminfo")
+PAGE_BYTES = 4096
+LOW_MEMORY_BYTES = 2**30
+LOW_SPACE_BYTES = 2 * 2**30
+
+
+def diagnose(chooser: Accelerator, binary: str, state_folder: Path) -> Iterator[Check]:
+    yield check_accelerator(chooser.known())
+    yield _qemu(binary)
+    yield check_ksm(_number(KSM_RUN), _number(KSM_SHARING))
+    yield check_memory(_available_memory())
+    yield check_space(shutil.disk_usage(state_folder).free, state_folder)
+
+
+def check_accelerator(choice: accelerator.Choice | None) -> Check:
+    subject = "accelerator"
+    if choice is None:
+        return Check(subject, OK, "not chosen yet", "the first boot tries KVM, up to 8 s")
+    if choice.name == qemu.KVM:
+        return Check(subject, OK, f"KVM: {choice.why}")
+    return Check(
+        subject,
+        WARN,
+        f"TCG (emulation): {choice.why}",
+        "nodes are right but slow: 10 to 20 times the CPU time of KVM",
+        "use a machine with VT-x or AMD-V (in a VM: nested virtualisation) and a /dev/kvm that works",
+    )
+
+
+def check_ksm(running: int | None, sharing_pages: int | None) -> Check:
+    subject, consequence = "memory sharing (KSM)", "nodes with the same image do not share memory: fewer fit"
+    if running is None:
+        return Check(subject, WARN, "this kernel has no KSM", consequence, "a kernel with CONFIG_KSM")
+    if running != 1:
+        return Check(subject, WARN, "off", consequence, f"echo 1 > {KSM_RUN}")
+    return Check(subject, OK, f"on, {(sharing_pages or 0) * PAGE_BYTES / 2**20:.0f} MiB saved")
+
+
+def check_memory(available_bytes: int) -> Check:
+    found = f"{available_bytes / 2**30:.1f} GiB free"
+    if available_bytes >= LOW_MEMORY_BYTES:
+        return Check("memory", OK, found)
+    return Check("memory", WARN, found, "a new node may push others out of memory", "remove nodes or lower their ram")
+
+
+def check_space(free_bytes: int, folder: Path) -> Check:
+    subject, found = "space for machines", f"{free_bytes / 2**30:.1f} GiB free in {folder}"
+    if free_bytes >= LOW_SPACE_BYTES:
+        return Check(subject, OK, found)
+    return Check(subject, WARN, found, "kernels of new images may not fit", f"free space on the disk of {folder}")
+
+
+def _qemu(binary: str) -> Check:
+    try:
+        return Check("qemu", OK, accelerator.version(binary))
+    except Failed as error:
+        return Check("qemu", FAIL, str(error), "no node can boot", "apt-get install qemu-system-x86")
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except OSError:
+        return None
+
+
+def _available_memory() -> int:
+    line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024

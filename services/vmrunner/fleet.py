@@ -1,0 +1,88 @@
+"""All machines of this host: a runner for each, and the reconciliation of what runs with what is wanted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+
+from services.contracts.bootserver import NodeBooted
+from services.contracts.nodes import ABSENT, NodeWanted
+from services.contracts.vmrunner import VmReport
+from services.vmrunner.processes import Usage
+from services.vmrunner.runner import Host, Runner, forget
+
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._runners: dict[int, Runner] = {}
+        self._removed: dict[int, int] = {}  # node id: version of the wish that removed it
+        self._unclaimed: dict[int, NodeBooted] = {}  # heard before nodes told of the node
+
+    def known(self) -> set[int]:
+        """Nodes of which there is anything here: a runner, a process, a file."""
+        return {*self._runners, *self._host.store.known(), *self._host.processes.known()}
+
+    def wish(self, wanted: NodeWanted) -> None:
+        """The newest wish for a node counts; an older one, or one for a node that is gone, changes nothing."""
+        if wanted.host != self._host.name or wanted.version <= self._removed.get(wanted.id, -1):
+            return
+        runner = self._runners.get(wanted.id)
+        if runner is not None:
+            runner.wish(wanted)
+            return
+        self._runners[wanted.id] = runner = Runner(wanted, self._host)
+        news = self._unclaimed.pop(wanted.id, None)
+        if news is not None:
+            runner.booted(news)
+        threading.Thread(target=self._look_after, args=(runner,), daemon=True).start()
+
+    def booted(self, news: NodeBooted) -> None:
+        runner = self._runners.get(news.node_id)
+        if runner is not None:
+            runner.booted(news)
+        elif news.node_id in self._host.store.known():
+            self._unclaimed[news.node_id] = news
+
+    def reconcile(self, wanted: Iterable[NodeWanted], known_before: set[int]) -> None:
+        """wanted: all that nodes wants here, asked for after `known_before` was looked up: what is in that and
+        not wanted is nobody's. (A node made in between is in neither.)"""
+        wishes = {one.id: one for one in wanted}
+        for one in wishes.values():
+            self.wish(one)
+        for node_id in known_before - wishes.keys():
+            self._end_nobodys(node_id)
+
+    def reports(self) -> list[VmReport]:
+        return [runner.report() for runner in self._runners.values()]
+
+    def usage(self) -> list[tuple[str, Usage]]:
+        """What each running qemu has taken, by node name."""
+        running = [(runner.machine.name, runner.vm) for runner in self._runners.values()]
+        measured = [(name, vm.usage()) for name, vm in running if vm is not None]
+        return [(name, usage) for name, usage in measured if usage is not None]
+
+    def _look_after(self, runner: Runner) -> None:
+        runner.run()
+        node_id = runner.wanted.id
+        self._removed[node_id] = runner.wanted.version
+        del self._runners[node_id]
+
+    def _end_nobodys(self, node_id: int) -> None:
+        runner = self._runners.get(node_id)
+        if runner is not None:
+            gone = replace(runner.wanted, power=ABSENT, version=runner.wanted.version + 1)
+            runner.wish(gone)
+            return
+        if node_id not in self.known():
+            return
+        log.warning("node %d is not known to nodes: its machine and files are removed", node_id)
+        vm = self._host.processes.adopt(node_id)
+        if vm is not None:
+            vm.watch(lambda: None)
+            vm.end()
+        forget(self._host, node_id)

@@ -1,0 +1,227 @@
+"""The life cycle of one machine, as a value and pure functions on it.
+
+    stopped ─► delaying ─► loading ─► booting ─► booted
+                  ▲           │          │          │
+                  ├── failed ◄┴──────────┘          │     failed: the host could not start it (tried again by
+                  └─────────────────────────────────┘     itself), or the boot watch gave up (left as it is)
+
+`decide` looks at what is (the machine, whether its qemu runs, the time) and what is wanted, and names the one
+thing to do next; it is asked again after each. So a wish that comes twice, late, or in the middle does no harm.
+Times are seconds of the epoch: a machine outlives the process that looks after it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from services.contracts.nodes import ABSENT, POWER_OFF, NodeWanted
+from services.contracts.vmrunner import BOOTED, BOOTING, DELAYING, FAILED, LOADING, STOPPED, VmReport
+
+MAX_BACKOFF_S = 30
+
+REBOOT_ASKED = "reboot asked"
+POWERED_ON = "powered on"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is remembered of one node's machine.
+
+    boot: the NodeWanted.boot it answers; run: power-ons so far; cause: why this boot cycle began; cycle_start: from
+    when boot.timeout counts; retries: those the boot watch has spent; failures: of the host, in a row;
+    due: when the delay ends or, if failed, when it is tried again (0: it is not).
+    """
+
+    node_id: int
+    name: str
+    boot: int = 0
+    run: int = 0
+    sequence: int = 0
+    state: str = STOPPED
+    since: float = 0.0
+    reason: str = "not started yet"
+    cause: str = ""
+    cycle_start: float = 0.0
+    powered_at: float = 0.0
+    retries: int = 0
+    failures: int = 0
+    due: float = 0.0
+
+
+@dataclass(frozen=True)
+class Remove:
+    """End it and forget it."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End it and leave it off."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """End what runs and start a boot cycle."""
+
+    cause: str
+    retries: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """Show the countdown."""
+
+    seconds_left: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """Power on: ports, bootloader, qemu."""
+
+
+@dataclass(frozen=True)
+class Recognise:
+    """Its qemu had been started when our memory of it ended."""
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The boot watch has no retry left."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Nothing to do before `until` (None: before something happens)."""
+
+    until: float | None = None
+
+
+Action = Remove | Stop | Begin | Count | Load | Recognise | GiveUp | Rest
+
+
+def decide(machine: Machine, wanted: NodeWanted, runs: bool, ended: str, now: float) -> Action:
+    """The next thing to do. runs: its qemu is there; ended: if it is not, how it ended."""
+    if wanted.power == ABSENT:
+        return Remove()
+    if wanted.power == POWER_OFF:
+        return Rest() if machine.state == STOPPED and machine.boot >= wanted.boot and not runs else Stop()
+    if wanted.boot > machine.boot or machine.state == STOPPED:
+        return Begin(POWERED_ON if machine.state == STOPPED else REBOOT_ASKED, retries=0)
+    if runs:
+        return _running(machine, wanted, now)
+    return _not_running(machine, ended, now)
+
+
+def _running(machine: Machine, wanted: NodeWanted, now: float) -> Action:
+    if machine.state == BOOTED:
+        return Rest()
+    if machine.state == LOADING or machine.due:
+        return Recognise()
+    if wanted.boot_timeout_s is None or wanted.boot_retries == 0:
+        return Rest()
+    expires = machine.cycle_start + wanted.boot_timeout_s
+    if now < expires:
+        return Rest(expires)
+    late = f"no boot within {wanted.boot_timeout_s} s"
+    if machine.retries < wanted.boot_retries:
+        retry = machine.retries + 1
+        return Begin(f"{late}; retry {retry} of {wanted.boot_retries}", retry)
+    return Rest() if machine.state == FAILED else GiveUp(f"{late}, {machine.retries} retries spent; left as it is")
+
+
+def _not_running(machine: Machine, ended: str, now: float) -> Action:
+    if machine.state == LOADING:
+        return Load()
+    if not machine.due:
+        return Begin(ended, machine.retries)
+    if now >= machine.due:
+        return Load()
+    return Count(math.ceil(machine.due - now)) if machine.state == DELAYING else Rest(machine.due)
+
+
+def begin(machine: Machine, wanted: NodeWanted, action: Begin, delay_s: int, now: float) -> Machine:
+    return replace(
+        _to(machine, DELAYING, f"{action.cause}; boots in {delay_s} s" if delay_s else action.cause, now),
+        name=wanted.name,
+        boot=wanted.boot,
+        cause=action.cause,
+        retries=action.retries,
+        cycle_start=now,
+        failures=0,
+        due=now + delay_s,
+    )
+
+
+def load(machine: Machine, now: float) -> Machine:
+    """Power-on. A machine that failed stays so, its reason in sight, until the new try succeeds."""
+    machine = replace(machine, run=machine.run + 1)
+    if machine.state == FAILED:
+        return machine
+    return replace(_to(machine, LOADING, f"{machine.cause}; its ports, kernel and initrd are made ready", now), due=0.0)
+
+
+def started(machine: Machine, now: float) -> Machine:
+    reason = f"{machine.cause}; its system starts, ssh does not answer yet"
+    return replace(_to(machine, BOOTING, reason, now), failures=0, due=0.0, powered_at=now)
+
+
+def booted(machine: Machine, run: int, at: float, now: float) -> Machine:
+    """Unchanged when the news is of an earlier run, or no news."""
+    if run != machine.run or machine.state not in (BOOTING, FAILED) or machine.due:
+        return machine
+    took = max(0.0, at - machine.powered_at)
+    return replace(_to(machine, BOOTED, f"ssh answers after {took:.1f} s", now), retries=0)
+
+
+def failed(machine: Machine, sentence: str, now: float) -> Machine:
+    """The host could not do it: tried again after 2, 4, 8, … seconds."""
+    failures = machine.failures + 1
+    pause = min(MAX_BACKOFF_S, 2**failures)
+    return replace(_to(machine, FAILED, f"{sentence}; next try in {pause} s", now), failures=failures, due=now + pause)
+
+
+def given_up(machine: Machine, sentence: str, now: float) -> Machine:
+    return _to(machine, FAILED, sentence, now)
+
+
+def stopped(machine: Machine, wanted: NodeWanted, now: float) -> Machine:
+    off = _to(machine, STOPPED, "powered off as asked", now)
+    return replace(off, name=wanted.name, boot=wanted.boot, retries=0, failures=0, due=0.0)
+
+
+def _to(machine: Machine, state: str, reason: str, now: float) -> Machine:
+    since = machine.since if state == machine.state == FAILED else now
+    sequence = max(machine.sequence + 1, int(now * 1e9))
+    return replace(machine, state=state, reason=reason, since=since, sequence=sequence)
+
+
+def report(machine: Machine, host: str) -> VmReport:
+    return VmReport(
+        node_id=machine.node_id,
+        name=machine.name,
+        host=host,
+        boot=machine.boot,
+        run=machine.run,
+        sequence=machine.sequence,
+        state=machine.state,
+        since=machine.since,
+        reason=machine.reason,
+    )
+
+
+ENDED_UNSEEN = "its qemu ended while nobody watched"
+
+_ENDINGS = {
+    "guest-reset": "the guest rebooted",
+    "guest-shutdown": "the guest powered off",
+    "guest-panic": "the guest panicked",
+    "host-qmp-quit": "qemu was told to quit",
+    "host-signal": "qemu was ended by a signal",
+}
+
+
+def ending(shutdown_reason: str | None) -> str:
+    """What a SHUTDOWN event of qemu says of the end; None: it ended without one."""
+    return "qemu crashed" if shutdown_reason is None else _ENDINGS.get(shutdown_reason, f"qemu: {shutdown_reason}")

@@ -1,0 +1,49 @@
+"""Our own words on a node's console line: the countdown and the bootloader's steps."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+
+from services.contracts.console import Line
+
+SEND_LIMIT_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class LineWriter:
+    """Writes to the line's socket; while console is away, to its file, where console finds it again."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self._socket: socket.socket | None = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(SEND_LIMIT_S)
+        try:
+            self._socket.connect(line.socket)
+        except OSError:
+            self.close()
+
+    def write(self, text: str) -> None:
+        data = text.replace("\n", "\r\n").encode()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.sendall(data)
+                return
+            self.close()
+        try:
+            with open(self.line.log, "ab") as file:
+                file.write(data)
+        except OSError as error:
+            log.warning("%s: %s", self.line.log, error)
+
+    def open_log(self) -> int:
+        """The line's file, for qemu to append to."""
+        return os.open(self.line.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

@@ -1,0 +1,89 @@
+"""The nameko dependency that builds the fleet of this host and keeps it in step with nodes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import eventlet
+from nameko.extensions import DependencyProvider
+from prometheus_client import REGISTRY
+
+from services.contracts import nodes, wire
+from services.contracts.errors import WaltError
+from services.contracts.health import Check
+from services.contracts.nodes import NodeWanted
+from services.kit import peers
+from services.kit.environment import environment, variable
+from services.vmrunner import accelerator, checks
+from services.vmrunner.accelerator import Accelerator
+from services.vmrunner.boot import Booter
+from services.vmrunner.cache import Cache
+from services.vmrunner.fleet import Fleet
+from services.vmrunner.metrics import FleetCollector
+from services.vmrunner.processes import Processes
+from services.vmrunner.runner import Host
+from services.vmrunner.store import Store
+
+RECONCILE_EVERY_S = 30.0
+RETRY_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Machines(DependencyProvider):  # type: ignore[misc]
+    """`self.machines`: wish, booted, reports (see Fleet), and diagnose."""
+
+    announcer = peers.Announcer()
+
+    def setup(self) -> None:
+        env = environment()
+        self.host_name = env.host
+        self.binary = variable("WALT_QEMU", "qemu-system-x86_64")
+        self.state_folder = env.state_dir / "vmrunner"
+        asked = variable("WALT_ACCEL", accelerator.AUTO)
+        if asked not in accelerator.CHOICES:
+            raise SystemExit(f"WALT_ACCEL={asked}: allowed: {', '.join(accelerator.CHOICES)}")
+        self.state_folder.mkdir(parents=True, exist_ok=True)
+        uid = int(variable("WALT_VM_UID", "64901"))
+        self.accelerator = Accelerator(asked, self.binary, uid, self.state_folder / "accelerator.json")
+        self.fleet = self._fleet(env.run_dir / "vmrunner", uid)
+        self._collector = FleetCollector(self.fleet.reports, self.fleet.usage)
+
+    def start(self) -> None:
+        REGISTRY.register(self._collector)
+        self.container.spawn_managed_thread(self._keep_in_step, identifier="reconcile")
+
+    def stop(self) -> None:
+        REGISTRY.unregister(self._collector)
+
+    def get_dependency(self, worker_ctx: Any) -> Machines:
+        return self
+
+    def diagnose(self) -> list[Check]:
+        return list(checks.diagnose(self.accelerator, self.binary, self.state_folder))
+
+    def _fleet(self, run_folder: Path, uid: int) -> Fleet:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        os.chmod(run_folder, 0o711)  # qemu's user passes through to its own folder
+        processes = Processes(run_folder, self.state_folder, uid)
+        cache = Cache(self.state_folder / "cache")
+        booter = Booter(self.host_name, self.binary, cache, processes, self.accelerator)
+        return Fleet(Host(self.host_name, Store(self.state_folder), processes, booter, self.announcer.announce))
+
+    def _keep_in_step(self) -> None:
+        """At start as soon as nodes answers, then now and then, for what was lost on the way."""
+        while True:
+            try:
+                known = self.fleet.known()
+                wanted = peers.call(nodes.SERVICE, "wanted_on_host", host=self.host_name)
+                self.fleet.reconcile(wire.load_all(NodeWanted, wanted), known)
+                eventlet.sleep(RECONCILE_EVERY_S)
+            except WaltError as error:
+                log.warning("no reconciliation: %s", error)
+                eventlet.sleep(RETRY_S)
+            except Exception:
+                log.exception("no reconciliation")
+                eventlet.sleep(RECONCILE_EVERY_S)

@@ -1,0 +1,139 @@
+"""The qemu command line of one machine. Pure: (what the node should be, what was opened for it) -> argv.
+
+Everything that qemu needs from the host comes as an open file: taps, kernel, initrd, the log of its line, the
+socket of its monitor. So it can run as a user who owns nothing, wherever the files are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.contracts.nodes import NodeWanted
+
+TCG = "tcg"
+KVM = "kvm"
+
+TRANSLATION_CACHE_MB = 128
+RNG_SLOT = 31  # interfaces take 2 to 29; 30 is kept for disks
+
+
+@dataclass(frozen=True)
+class Files:
+    """File descriptors, as numbers in the new process; taps: {PCI slot: descriptor}."""
+
+    kernel: int
+    initrd: int | None
+    line_log: int
+    monitor: int
+    taps: dict[int, int]
+
+
+def command(
+    binary: str,
+    wanted: NodeWanted,
+    files: Files,
+    *,
+    command_line: str,
+    line_socket: str,
+    pid_file: str,
+    accelerator: str,
+) -> list[str]:
+    return [
+        binary,
+        *("-name", wanted.name),
+        *_CONFINED,
+        *_machine(accelerator),
+        *("-m", f"{wanted.ram_bytes // 2**20}M"),
+        *("-smp", str(wanted.cpu_cores)),
+        *_boot(files, command_line),
+        *_line(files.line_log, line_socket),
+        *_monitor(files.monitor),
+        *("-object", "rng-random,id=rng,filename=/dev/urandom"),
+        *("-device", f"virtio-rng-pci,rng=rng,addr={RNG_SLOT:#x}"),
+        *_interfaces(wanted, files.taps),
+        *("-pidfile", pid_file),
+    ]
+
+
+def probe(binary: str, kernel: int) -> list[str]:
+    """A machine that does nothing but boot a kernel under KVM and end."""
+    return [
+        binary,
+        *_CONFINED,
+        *_machine(KVM),
+        *("-m", "128M"),
+        *("-kernel", _open_file(kernel)),
+        *("-append", "panic=-1"),
+    ]
+
+
+def as_user(uid: int, argv: list[str], groups: str = "--clear-groups", *, detached: bool = True) -> list[str]:
+    """The same as an unprivileged user (0: as it is); detached: in a session of its own, a child of nobody here."""
+    drop = [
+        "setpriv",
+        f"--reuid={uid}",
+        f"--regid={uid}",
+        groups,
+        "--no-new-privs",
+        "--inh-caps=-all",
+    ]
+    return [*(["setsid", "--fork"] if detached else []), *(drop if uid else []), *argv]
+
+
+_CONFINED = (
+    "-nodefaults",
+    "-no-user-config",
+    *("-vga", "none"),
+    *("-display", "none"),
+    *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+    "-no-reboot",
+)
+
+
+def _machine(accelerator: str) -> list[str]:
+    accel = KVM if accelerator == KVM else f"tcg,thread=multi,tb-size={TRANSLATION_CACHE_MB}"
+    return [
+        *("-machine", "pc,usb=off,mem-merge=on"),
+        *("-accel", accel),
+        *("-cpu", "host" if accelerator == KVM else "max"),
+    ]
+
+
+def _boot(files: Files, command_line: str) -> list[str]:
+    initrd = [] if files.initrd is None else ["-initrd", _open_file(files.initrd)]
+    return ["-kernel", _open_file(files.kernel), *initrd, "-append", command_line]
+
+
+def _line(log: int, socket: str) -> list[str]:
+    """The serial line: connects again whenever console comes back; no monitor behind it."""
+    path = _comma(socket)
+    return [
+        *("-add-fd", f"fd={log},set=1"),
+        *("-chardev", f"socket,id=line,path={path},server=off,reconnect=1,logfile=/dev/fdset/1,logappend=on"),
+        *("-serial", "chardev:line"),
+    ]
+
+
+def _monitor(listener: int) -> list[str]:
+    return [
+        *("-chardev", f"socket,id=qmp,fd={listener},server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+    ]
+
+
+def _interfaces(wanted: NodeWanted, taps: dict[int, int]) -> list[str]:
+    argv: list[str] = []
+    for one in wanted.interfaces:
+        net = f"net{one.slot}"
+        argv += ["-netdev", f"tap,id={net},fd={taps[one.slot]},vhost=off"]
+        argv += ["-device", f"virtio-net-pci,netdev={net},mac={one.mac},addr={one.slot:#x},romfile="]
+    return argv
+
+
+def _open_file(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _comma(value: str) -> str:
+    """qemu's option syntax: a comma in a value is doubled."""
+    return value.replace(",", ",,")

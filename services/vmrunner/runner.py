@@ -1,0 +1,183 @@
+"""The runner of one machine: a greenthread that asks `lifecycle.decide` what to do next, and does it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.contracts.bootserver import NodeBooted
+from services.contracts.errors import WaltError
+from services.contracts.nodes import NodeWanted
+from services.contracts.settings import MAX_RANDOM_DELAY_S
+from services.contracts.vmrunner import VM_CHANGED, VM_REMOVED, VmRemoved, VmReport
+from services.kit.peers import Announce
+from services.vmrunner import lifecycle, metrics
+from services.vmrunner.boot import SAY, Booter
+from services.vmrunner.lifecycle import Begin, Count, GiveUp, Load, Machine, Recognise, Remove, Rest, Stop
+from services.vmrunner.line import LineWriter
+from services.vmrunner.processes import Processes, Vm
+from services.vmrunner.store import Store
+
+AFTER_ERROR_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the runners of one host share."""
+
+    name: str
+    store: Store
+    processes: Processes
+    booter: Booter
+    announce: Announce
+
+
+class Runner:
+    """`wish` and `booted` may come at any time, twice or late; `run` returns when the node is gone from here."""
+
+    def __init__(self, wanted: NodeWanted, host: Host) -> None:
+        self.wanted = wanted
+        self.machine = host.store.load(wanted.id) or Machine(wanted.id, wanted.name)
+        self._host = host
+        self._line: LineWriter | None = None
+        self._news = threading.Event()
+        self._removed = False
+        self._vm = host.processes.adopt(wanted.id)
+        if self._vm is not None:
+            self._vm.watch(self._news.set)
+
+    @property
+    def vm(self) -> Vm | None:
+        return self._vm
+
+    def report(self) -> VmReport:
+        return lifecycle.report(self.machine, self._host.name)
+
+    def wish(self, wanted: NodeWanted) -> None:
+        if wanted.version > self.wanted.version:
+            self.wanted = wanted
+            self._news.set()
+
+    def booted(self, news: NodeBooted) -> None:
+        if self._vm is not None and not self._vm.ended:
+            self._become(lifecycle.booted(self.machine, news.run, news.at, time.time()))
+
+    def run(self) -> None:
+        while not self._removed:
+            try:
+                self._step()
+            except Exception as error:  # a runner that dies would leave its node without anybody
+                log.exception("%s", self.machine.name)
+                self._fail(error)
+                self._news.wait(AFTER_ERROR_S)
+
+    def _step(self) -> None:
+        self._news.clear()
+        runs = self._vm is not None and not self._vm.ended
+        ended = self._vm.ended if self._vm is not None else lifecycle.ENDED_UNSEEN
+        match lifecycle.decide(self.machine, self.wanted, runs, ended, time.time()):
+            case Remove():
+                self._remove()
+            case Stop():
+                self._end_vm()
+                self._become(lifecycle.stopped(self.machine, self.wanted, time.time()))
+            case Begin() as action:
+                self._begin(action)
+            case Count(seconds_left):
+                self._count(seconds_left)
+            case Load():
+                self._load()
+            case Recognise():
+                self._become(lifecycle.started(self.machine, time.time()))
+            case GiveUp(sentence):
+                self._become(lifecycle.given_up(self.machine, sentence, time.time()))
+            case Rest(until):
+                self._news.wait(None if until is None else max(0.0, until - time.time()))
+
+    def _become(self, machine: Machine) -> None:
+        """Remember it first, then tell. Nothing else runs between the decision and the memory of it."""
+        old, self.machine = self.machine, machine
+        if machine == old:
+            return
+        try:
+            self._host.store.save(machine)
+        except OSError as error:  # a full disk must not take the machine down
+            log.error("%s: its state cannot be saved: %s", machine.name, error)
+        if machine.sequence != old.sequence:
+            metrics.count(old, machine)
+            self._host.announce(VM_CHANGED, self.report())
+
+    def _begin(self, action: Begin) -> None:
+        self._end_vm()
+        delay_s = self.wanted.boot_delay_s
+        if delay_s is None:
+            delay_s = random.randint(1, MAX_RANDOM_DELAY_S)
+        self._become(lifecycle.begin(self.machine, self.wanted, action, delay_s, time.time()))
+        self._attempt(lambda: self._open_line().write(f"\n{SAY}{action.cause}\n"))
+
+    def _count(self, seconds_left: int) -> None:
+        if self._line is None:
+            self._attempt(self._open_line)
+            return
+        self._line.write(f"\r{SAY}booting in {seconds_left} s ")
+        self._news.wait(max(0.0, self.machine.due - time.time() - (seconds_left - 1)))
+
+    def _load(self) -> None:
+        wanted = self.wanted
+        self._become(lifecycle.load(self.machine, time.time()))
+        self._attempt(lambda: self._power_on(wanted))
+
+    def _power_on(self, wanted: NodeWanted) -> None:
+        line = self._line or self._open_line()
+        self._vm = self._host.booter.power_on(wanted, self.machine.run, line)
+        self._vm.watch(self._news.set)
+        self._become(lifecycle.started(self.machine, time.time()))
+        self._close_line()
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        """Do it; if the host cannot, the machine has failed with that sentence."""
+        try:
+            step()
+        except (WaltError, OSError) as error:
+            log.warning("%s: %s", self.machine.name, error)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        sentence = str(error) or repr(error)
+        if self._line is not None:
+            self._line.write(f"\n{SAY}{sentence}\n")
+        self._close_line()
+        self._become(lifecycle.failed(self.machine, sentence, time.time()))
+
+    def _open_line(self) -> LineWriter:
+        self._close_line()
+        self._line = LineWriter(self._host.booter.prepare_line(self.wanted))
+        return self._line
+
+    def _close_line(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def _end_vm(self) -> None:
+        if self._vm is not None:
+            self._vm.end()
+            self._vm = None
+
+    def _remove(self) -> None:
+        self._end_vm()
+        self._close_line()
+        forget(self._host, self.wanted.id)
+        self._removed = True
+        self._host.announce(VM_REMOVED, VmRemoved(self.wanted.id, self.wanted.name, self._host.name))
+
+
+def forget(host: Host, node_id: int) -> None:
+    host.processes.forget(node_id)
+    host.store.forget(node_id)

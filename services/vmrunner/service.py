@@ -1,0 +1,51 @@
+"""vmrunner@HOST: the virtual machines of one host.
+
+Owns:       qemu processes and their life cycle; the cache of kernels and initrds; the choice of accelerator.
+Serves:     list_vms, diagnose (services).
+Announces:  VM_CHANGED at every transition, VM_REMOVED.
+Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED; asks nodes at start and now and then, for what was lost.
+
+Environment: WALT_QEMU      qemu binary (default qemu-system-x86_64)
+             WALT_ACCEL     auto (default: KVM if a kernel boots under it, else TCG), kvm or tcg
+             WALT_VM_UID    user and group of the qemu processes (default 64901; 0: as this process)
+             WALT_HOST, WALT_STATE_DIR, WALT_RUN_DIR as every service; folders `vmrunner` below the latter two
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nameko.events import event_handler
+
+from services.contracts import bootserver, nodes, vmrunner, wire
+from services.contracts.bootserver import NodeBooted
+from services.contracts.nodes import NodeWanted
+from services.kit.entrypoints import internal
+from services.kit.metrics import Metrics
+from services.vmrunner.machines import Machines
+
+
+def service_for(host: str) -> type:
+    class VmRunner:
+        name = vmrunner.service_on(host)
+
+        metrics = Metrics()
+        machines = Machines()
+
+        @internal
+        def list_vms(self) -> list[dict[str, Any]]:
+            return wire.dump_all(self.machines.fleet.reports())
+
+        @internal
+        def diagnose(self) -> list[dict[str, Any]]:
+            return wire.dump_all(self.machines.diagnose())
+
+        @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
+        def on_node_wanted(self, payload: dict[str, Any]) -> None:
+            self.machines.fleet.wish(wire.load(NodeWanted, payload))
+
+        @event_handler(bootserver.SERVICE, bootserver.NODE_BOOTED)
+        def on_node_booted(self, payload: dict[str, Any]) -> None:
+            self.machines.fleet.booted(wire.load(NodeBooted, payload))
+
+    return VmRunner
