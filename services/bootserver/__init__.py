@@ -1,0 +1,1 @@
+"""bootserver: see service.py."""

@@ -1,0 +1,124 @@
+"""What a node boots: the iPXE script, the kernel command line and the seed of its root. Pure.
+
+The script uses iPXE's own variables, so that the ROM of a real machine can run it as well as vmrunner does.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import tarfile
+from dataclasses import dataclass
+
+from services.contracts.bootserver import BootPlan, BootRequest
+
+NFS_ROOT = "/images"  # pseudo path of the export that holds all images
+PANIC_S = 10
+
+# no_timer_check: many guests starting at once under TCG else panic now and then ("IO-APIC + timer doesn't work").
+# rcu_expedited: each mount and module would wait for a grace period, long with several emulated CPUs.
+KERNEL_OPTIONS = (
+    "console=ttyS0 quiet mitigations=off no_timer_check tsc=reliable nowatchdog audit=0 8250.nr_uarts=1 "
+    "rcupdate.rcu_expedited=1 random.trust_cpu=on net.ifnames=0 systemd.show_status=true "
+    f"panic={PANIC_S}"
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """walt-net as bootserver sees it: its own address there, the network, the port of its HTTP server."""
+
+    server: str
+    netmask: str
+    http_port: int
+
+
+def site(subnet: str, http_address: str) -> Site:
+    """The first address of walt-net is the server's."""
+    network = ipaddress.ip_network(subnet)
+    return Site(str(network[1]), str(network.netmask), int(http_address.rpartition(":")[2]))
+
+
+@dataclass(frozen=True)
+class Files:
+    """Kernel and initrd, each by the SHA-256 of its content."""
+
+    kernel: str
+    initrd: str
+
+
+def answer(request: BootRequest, at: Site) -> BootPlan:
+    return BootPlan(
+        script_url=f"http://{_host(at.server, at)}/boot/{request.node_id}/script.ipxe",
+        ip=request.ip,
+        netmask=at.netmask,
+        gateway=at.server,
+        server=at.server,
+    )
+
+
+def script(request: BootRequest, folder: str, files: Files, at: Site) -> str:
+    """iPXE: what vmrunner interprets, and what a ROM could run."""
+    here = f"http://{_host('${next-server}', at)}/boot"
+    arguments = (
+        f"{KERNEL_OPTIONS} walt.mac=${{mac}} walt.ip=${{ip}} walt.netmask=${{netmask}} walt.gateway=${{gateway}} "
+        f"walt.server=${{next-server}} walt.root={NFS_ROOT}/{folder} walt.seed={here}/{request.node_id}/seed.tar"
+    )
+    return "\n".join(
+        [
+            "#!ipxe",
+            f"echo Booting ${{hostname}} with image {request.image}",
+            f"initrd {here}/files/{files.initrd}/initrd",
+            f"kernel {here}/files/{files.kernel}/vmlinuz initrd=initrd {arguments}",
+            "boot",
+            "",
+        ]
+    )
+
+
+def _host(address: str, at: Site) -> str:
+    return address if at.http_port == 80 else f"{address}:{at.http_port}"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """authorized: line for authorized_keys; host_private, host_public: the node's own ssh key."""
+
+    authorized: str
+    host_private: str
+    host_public: str
+
+
+def seed(request: BootRequest, keys: Keys, at: Site) -> bytes:
+    """A tar of what makes the shared image this node's: unpacked over its root before the OS starts."""
+    folders = [("etc", 0o755), ("etc/ssh", 0o755), ("root", 0o700), ("root/.ssh", 0o700)]
+    files = [
+        ("etc/hostname", 0o644, f"{request.name}\n"),
+        ("etc/hosts", 0o644, _hosts(request, at)),
+        ("etc/resolv.conf", 0o644, "# walt-net has no resolver: names are in /etc/hosts\n"),
+        ("etc/ssh/ssh_host_ed25519_key", 0o600, keys.host_private),
+        ("etc/ssh/ssh_host_ed25519_key.pub", 0o644, keys.host_public),
+        ("root/.ssh/authorized_keys", 0o600, keys.authorized),
+    ]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for path, mode in folders:
+            tar.addfile(_member(path, mode, tarfile.DIRTYPE, 0))
+        for path, mode, text in files:
+            content = text.encode()
+            tar.addfile(_member(path, mode, tarfile.REGTYPE, len(content)), io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _hosts(request: BootRequest, at: Site) -> str:
+    return (
+        "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+        f"{request.ip} {request.name}\n{at.server} server\n"
+    )
+
+
+def _member(path: str, mode: int, kind: bytes, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(path)
+    member.mode, member.type, member.size = mode, kind, size
+    member.uname = member.gname = "root"
+    return member

@@ -1,0 +1,121 @@
+"""The boots of all nodes: plan, publish, serve, watch, forget. Brings the stores and the pure plan together."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.bootserver import bootplan, health, metrics, plans
+from services.bootserver.access import KeyStore
+from services.bootserver.bootplan import Site
+from services.bootserver.images import ImageStore
+from services.bootserver.plans import PlanStore, Published
+from services.bootserver.watch import BootWatches, greets
+from services.contracts.bootserver import BootPlan, BootRequest, ImageView, NodeAccess, NodeBooted
+from services.contracts.errors import Denied, Failed
+from services.contracts.health import Check
+
+log = logging.getLogger(__name__)
+
+ROOT = "root"
+
+
+@dataclass(frozen=True)
+class World:
+    """What bootserver asks of the network: whether NFS answers ('' or why not), whether an ssh server greets."""
+
+    nfs_fault: Callable[[], str]
+    greets: Callable[[str], bool] = greets
+
+
+class Boots:
+    """`booted` is told each boot's end once."""
+
+    def __init__(self, site: Site, images: ImageStore, state: Path, world: World, booted: Callable[[NodeBooted], None]):
+        self.images = images
+        self._site = site
+        self._world = world
+        self._booted = booted
+        self._keys = KeyStore(state / "keys")
+        self._plans = PlanStore(state / "plans")
+        self._watches = BootWatches(self._on_greeting, world.greets)
+
+    def start(self) -> None:
+        """Watch again what was booting when this service ended."""
+        metrics.IMAGES.set(len(self.images.names()))
+        for published in self._plans.all():
+            self._watches.watch(published)
+
+    def stop(self) -> None:
+        self._watches.stop_all()
+
+    def publish(self, request: BootRequest) -> BootPlan:
+        self.images.files(self.images.find(request.image))
+        fault = self._world.nfs_fault()
+        metrics.NFS_UP.set(not fault)
+        if fault:
+            raise Failed(f"the NFS server does not answer at {self._site.server} ({fault})")
+        self._keys.node(request.node_id)
+        known = self._plans.find(request.node_id)
+        published = plans.publish(known, request, time.time())
+        if published is not known:
+            self._plans.put(published)
+            metrics.BOOTS.inc()
+        self._watches.watch(published)
+        return bootplan.answer(request, self._site)
+
+    def withdraw(self, node_id: int) -> None:
+        self._watches.stop(node_id)
+        self._plans.remove(node_id)
+
+    def forget(self, node_id: int) -> None:
+        self.withdraw(node_id)
+        self._keys.forget_node(node_id)
+
+    def access(self, node_id: int) -> NodeAccess:
+        request = self._plans.get(node_id).request
+        host_key = " ".join(self._keys.node(node_id).public.split()[:2])
+        return NodeAccess(request.ip, ROOT, self._keys.platform().private, host_key)
+
+    def script(self, node_id: int) -> str:
+        request = self._plans.get(node_id).request
+        image = self.images.find(request.image)
+        return bootplan.script(request, image.folder, self.images.files(image), self._site)
+
+    def seed(self, node_id: int, asked_from: str) -> bytes:
+        """The node's secrets, for the node only."""
+        request = self._plans.get(node_id).request
+        if asked_from != request.ip:
+            raise Denied(f"the seed of {request.name} is served to {request.ip} only, not to {asked_from}")
+        return bootplan.seed(request, self._keys.keys(node_id), self._site)
+
+    def list_images(self) -> list[ImageView]:
+        return [self.images.view(name) for name in self.images.names()]
+
+    def diagnose(self) -> list[Check]:
+        fault = self._world.nfs_fault()
+        metrics.NFS_UP.set(not fault)
+        return [
+            health.nfs(fault, self._site.server),
+            *(health.image(name, self._image_fault(name)) for name in self.images.names()),
+            health.space(self.images.folder, shutil.disk_usage(self.images.folder).free),
+        ]
+
+    def _image_fault(self, name: str) -> str:
+        try:
+            self.images.find(name)
+        except Failed as fault:
+            return str(fault)
+        return ""
+
+    def _on_greeting(self, published: Published, at: float) -> None:
+        if not self._plans.put_booted(published, at):
+            return
+        metrics.BOOT_SECONDS.observe(at - published.published_at)
+        request = published.request
+        log.info("%s has booted in %.1f s (run %d)", request.name, at - published.published_at, request.run)
+        self._booted(NodeBooted(request.node_id, request.run, at))

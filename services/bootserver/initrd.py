@@ -1,0 +1,102 @@
+"""The initrd: which modules of a kernel it needs, and its bytes (cpio archive, newc format). Pure.
+
+Not compressed: an emulated CPU takes longer to unpack it than the emulator to load it.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+MODULES = ("virtio_pci", "virtio_net", "nfsv4", "overlay")
+APPLETS = (
+    *("sh", "mount", "mkdir", "cat", "modprobe", "readlink", "ip", "ifconfig", "sleep"),
+    *("reboot", "head", "wget", "tar", "hostname", "rm", "switch_root"),
+)
+FOLDERS = ("bin", "dev", "etc", "image", "proc", "ram", "root", "sys", "tmp")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """content: bytes of a file, or the target of a symbolic link. device: (major, minor) of a character device."""
+
+    path: str
+    mode: int
+    content: bytes = b""
+    device: tuple[int, int] = (0, 0)
+
+
+def folder(path: str) -> Entry:
+    return Entry(path, stat.S_IFDIR | 0o755)
+
+
+def file(path: str, content: bytes, executable: bool = False) -> Entry:
+    return Entry(path, stat.S_IFREG | (0o755 if executable else 0o644), content)
+
+
+def link(path: str, target: str) -> Entry:
+    return Entry(path, stat.S_IFLNK | 0o777, target.encode())
+
+
+@dataclass(frozen=True)
+class Modules:
+    """load: names for modprobe; lines: their part of modules.dep; files: what those lines speak of."""
+
+    load: tuple[str, ...]
+    lines: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def resolve(wanted: Sequence[str], dependencies: str, builtin: str) -> Modules:
+    """The modules in `modules.dep` (and not in `modules.builtin`) with all they need; LookupError names a missing one."""
+    needs = {name: needed.split() for name, _, needed in (line.partition(":") for line in dependencies.splitlines())}
+    paths = {module_name(path): path for path in needs}
+    inside = {module_name(path) for path in builtin.split()}
+    missing = [name for name in wanted if name not in paths and name not in inside]
+    if missing:
+        raise LookupError(f"the kernel has no module {', '.join(missing)}")
+    load = tuple(name for name in wanted if name in paths)
+    files = dict.fromkeys(path for name in load for path in (*needs[paths[name]], paths[name]))
+    return Modules(load, tuple(f"{path}: {' '.join(needs[path])}".rstrip() for path in files), tuple(files))
+
+
+def module_name(path: str) -> str:
+    return PurePosixPath(path).name.partition(".ko")[0].replace("-", "_")
+
+
+def contents(
+    version: str, modules: Modules, module_files: dict[str, bytes], busybox: bytes, init: bytes
+) -> list[Entry]:
+    """Everything in the initrd of this kernel version."""
+    home = f"lib/modules/{version}"
+    parents = {str(parent) for path in modules.files for parent in PurePosixPath(home, path).parents} - {"."}
+    return [
+        *(folder(path) for path in sorted({*FOLDERS, *parents})),
+        Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)),
+        file("init", init, executable=True),
+        file("bin/busybox", busybox, executable=True),
+        *(link(f"bin/{applet}", "busybox") for applet in APPLETS),
+        file("etc/modules", " ".join(modules.load).encode()),
+        file(f"{home}/modules.dep", "".join(f"{line}\n" for line in modules.lines).encode()),
+        *(file(f"{home}/{path}", module_files[path]) for path in modules.files),
+    ]
+
+
+def archive(entries: Iterable[Entry]) -> bytes:
+    """The same entries give the same bytes: inode numbers count up, times are 0, all belongs to root."""
+    records = [_record(number, entry) for number, entry in enumerate(entries, 1)]
+    return b"".join([*records, _record(0, Entry("TRAILER!!!", 0))])
+
+
+def _record(inode: int, entry: Entry) -> bytes:
+    name = entry.path.encode() + b"\0"
+    links = 2 if stat.S_ISDIR(entry.mode) else 1
+    fields = (inode, entry.mode, 0, 0, links, 0, len(entry.content), 0, 0, *entry.device, len(name), 0)
+    header = b"070701" + b"".join(b"%08X" % value for value in fields)
+    return _padded(header + name) + _padded(entry.content)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)

@@ -1,0 +1,66 @@
+"""The published boots, one file each: what a bootserver that was killed serves again, and watches again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from services.contracts import wire
+from services.contracts.bootserver import BootRequest
+from services.contracts.errors import NotFound
+from services.kit.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Published:
+    """booted_at is 0 until the node has answered."""
+
+    request: BootRequest
+    published_at: float
+    booted_at: float = 0.0
+
+
+def publish(known: Published | None, request: BootRequest, now: float) -> Published:
+    """The same boot published twice stays as it is. Pure."""
+    return known if known is not None and known.request == request else Published(request, now)
+
+
+class PlanStore:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, node_id: int) -> Published:
+        published = self.find(node_id)
+        if published is None:
+            raise NotFound(f"no boot is published for node {node_id}")
+        return published
+
+    def find(self, node_id: int) -> Published | None:
+        try:
+            text = self._path(node_id).read_text()
+        except FileNotFoundError:
+            return None
+        data: dict[str, Any] = json.loads(text)
+        return wire.load(Published, data)
+
+    def all(self) -> list[Published]:
+        found = (self.find(int(path.stem)) for path in sorted(self._folder.glob("[0-9]*.json")))
+        return [published for published in found if published is not None]
+
+    def put(self, published: Published) -> None:
+        write_atomically(self._path(published.request.node_id), json.dumps(wire.dump(published)))
+
+    def put_booted(self, published: Published, at: float) -> bool:
+        """Whether this boot is still the node's present one and had not been seen to end."""
+        if self.find(published.request.node_id) != published:
+            return False
+        self.put(replace(published, booted_at=at))
+        return True
+
+    def remove(self, node_id: int) -> None:
+        self._path(node_id).unlink(missing_ok=True)
+
+    def _path(self, node_id: int) -> Path:
+        return self._folder / f"{node_id}.json"
