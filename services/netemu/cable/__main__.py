@@ -1,0 +1,147 @@
+"""The cable process: `python -m services.netemu.cable RUN_DIR`, started by netemu, ended by `… RUN_DIR stop`.
+
+Not under eventlet; at real-time priority where the host allows it. One per host: its memory does not grow with the ports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from services.netemu.cable.control import Cable, link_of, link_words, socket_path
+from services.netemu.cable.switch import CablePort, Lane, Switch
+
+REALTIME_PRIORITY = 10
+_PR_SET_TIMERSLACK = 29
+MAX_REQUEST_BYTES = 65536
+
+
+class Process:
+    """The switch and its control socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.switch = Switch()
+        self.running = True
+        self.realtime = _become_realtime()
+        self._listener = _listen(path)
+        self._partial: dict[int, bytes] = {}
+        self.switch.watch(self._listener.fileno(), self._accept)
+
+    def run(self) -> None:
+        gc.freeze()
+        while self.running:
+            self.switch.turn()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            client, _ = self._listener.accept()
+            client.setblocking(False)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 1024 * 1024)
+            self._partial[client.fileno()] = b""
+            self.switch.watch(client.fileno(), lambda: self._read(client))
+
+    def _read(self, client: socket.socket) -> None:
+        data = b""
+        with contextlib.suppress(OSError):
+            data = client.recv(65536)
+        text = self._partial[client.fileno()] + data
+        if data and b"\n" not in text and len(text) < MAX_REQUEST_BYTES:
+            self._partial[client.fileno()] = text
+            return
+        if b"\n" in text:
+            with contextlib.suppress(OSError):  # a client that is gone needs no answer
+                client.sendall(json.dumps(self._answer(text)).encode() + b"\n")
+        del self._partial[client.fileno()]
+        self.switch.forget(client.fileno())
+        client.close()
+
+    def _answer(self, text: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(text)
+            match request["do"]:
+                case "show":
+                    return self._show()
+                case "set":
+                    ends = request["node_end"], request["bridge_end"]
+                    self.switch.set_port(request["tap"], *ends, link_of(request))
+                case "drop":
+                    self.switch.drop_port(request["tap"])
+                case "stop":
+                    self.running = False
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return {"error": repr(error)}
+        return {}
+
+    def _show(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "realtime": self.realtime,
+            "lateness_us": self.switch.lateness.mean_ns / 1000,
+            "ports": {tap: _port_words(port) for tap, port in self.switch.ports.items()},
+        }
+
+
+def _port_words(port: CablePort) -> dict[str, Any]:
+    return {
+        **link_words(port.link),
+        "up_counters": _counters(port.up),
+        "down_counters": _counters(port.down),
+    }
+
+
+def _counters(lane: Lane) -> list[int]:
+    wire = lane.wire
+    return [wire.frames, wire.bytes, wire.dropped, wire.late]
+
+
+def _become_realtime() -> bool:
+    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
+    except PermissionError:
+        print("no real-time priority: frames may be late on a busy host (SCHED_FIFO wants CAP_SYS_NICE)", flush=True)
+        return False
+    return True
+
+
+def _listen(path: Path) -> socket.socket:
+    """The control socket; whoever holds the lock beside it is the cable of this host."""
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit("another cable serves this folder") from None
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(64)
+    listener.setblocking(False)
+    return listener
+
+
+def main() -> None:
+    run_dir = Path(sys.argv[1])
+    if sys.argv[2:] == ["stop"]:
+        Cable(run_dir).stop()
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    path = socket_path(run_dir)
+    process = Process(path)
+    try:
+        process.run()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Pure: one direction of a link as a queue on virtual time. Nanoseconds and bytes in, departure out.
+
+A frame waits until the transmitter is free, takes its bits' time at the rate, then travels for the latency.
+Order is kept whatever changes while frames are under way.
+"""
+
+from __future__ import annotations
+
+from services.contracts.links import Direction
+
+S = 1_000_000_000
+LATE_NS = 1_000_000
+QUEUE_NS = 100_000_000
+QUEUE_BYTES = 65536 + 1514  # at least one frame as large as segmentation offload makes them, and another
+MAX_DELAYED_BYTES = 256 * 1024 * 1024  # what one direction may keep under way: a delay without a rate is no memory leak
+
+_ETHERNET = 14
+
+
+class Wire:
+    """The state of one direction; counts what it lets go."""
+
+    __slots__ = (
+        "direction", "latency_ns", "rate_bps", "queue_bytes", "free_ns", "last_ns",
+        "frames", "bytes", "dropped", "late", "flying_bytes",
+    )  # fmt: skip
+
+    def __init__(self, direction: Direction) -> None:
+        self.free_ns = self.last_ns = 0
+        self.frames = self.bytes = self.dropped = self.late = self.flying_bytes = 0
+        self.set(direction)
+
+    def set(self, direction: Direction) -> None:
+        """Holds for the frames that arrive from now on; those under way keep their departure."""
+        self.direction = direction
+        self.latency_ns = direction.latency_us * 1000
+        self.rate_bps = direction.rate_bps
+        waiting_ns = max(self.latency_ns, QUEUE_NS)
+        self.queue_bytes = max(QUEUE_BYTES, self.rate_bps * waiting_ns // (8 * S))
+
+    def admit(self, now_ns: int, size: int) -> int | None:
+        """When the frame that arrives now departs; None when there is no room for it."""
+        free_ns = now_ns
+        if self.rate_bps:
+            start_ns = max(now_ns, self.free_ns)
+            waiting_bytes = (start_ns - now_ns) * self.rate_bps // (8 * S)
+            if waiting_bytes and waiting_bytes + size > self.queue_bytes:
+                self.dropped += 1
+                return None
+            free_ns = start_ns + size * 8 * S // self.rate_bps
+        if self.flying_bytes + size > MAX_DELAYED_BYTES:
+            self.dropped += 1
+            return None
+        self.free_ns = free_ns
+        self.last_ns = max(self.last_ns, free_ns + self.latency_ns)
+        self.flying_bytes += size
+        return self.last_ns
+
+    def depart(self, now_ns: int, due_ns: int, size: int, *, taken: bool) -> None:
+        """The frame that was due has been handed on (taken), or found nobody to take it."""
+        self.flying_bytes -= size
+        if now_ns - due_ns > LATE_NS:
+            self.late += 1
+        if taken:
+            self.frames += 1
+            self.bytes += size
+        else:
+            self.dropped += 1
+
+
+def wire_size(frame: bytes, header: int) -> int:
+    """Bytes on the wire: a frame that segmentation offload left whole travels as several, each with its headers.
+
+    frame begins with a virtio_net_hdr of `header` bytes: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
+    """
+    size = len(frame) - header
+    if not frame[1]:
+        return size
+    headers = int.from_bytes(frame[2:4], "little") or _ETHERNET
+    segment = int.from_bytes(frame[4:6], "little")
+    if not segment:
+        return size
+    segments = max(1, -(-(size - headers) // segment))
+    return size + (segments - 1) * headers
+
+
+class Lateness:
+    """The mean of how late this process wakes up, which it then takes off: armed early, it is on time."""
+
+    WEIGHT = 1 / 64
+    MAX_NS = 500_000
+
+    def __init__(self) -> None:
+        self.mean_ns = 0.0
+
+    def observe(self, late_ns: int) -> None:
+        self.mean_ns += (min(max(late_ns, 0), self.MAX_NS) - self.mean_ns) * self.WEIGHT

@@ -1,0 +1,167 @@
+"""The real-time loop of the cable: frames in from taps, out to taps when they are due.
+
+Each port is two taps: the kernel redirects what the node sends to `node_end`, the bridge hands what is for it to
+`bridge_end`. Frames travel with their virtio headers, so what segmentation offload left whole stays whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import heapq
+import os
+import select
+import struct
+import time
+from collections import deque
+from collections.abc import Callable
+
+from services.contracts.links import LinkModel
+from services.netemu.cable.model import Lateness, Wire, wire_size
+from services.netemu.taps import VNET_HEADER_BYTES, open_tap
+
+READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
+FRAMES_PER_TURN = 64  # then the timer has its turn
+_libc = ctypes.CDLL(None, use_errno=True)
+_TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 0o4000, 0o2000000, 1
+
+
+class Lane:
+    """One direction of one port: a tap to read, a tap to write, frames under way between them."""
+
+    __slots__ = ("source", "target", "wire", "flying")
+
+    def __init__(self, source: int, target: int, wire: Wire) -> None:
+        self.source = source
+        self.target = target
+        self.wire = wire
+        self.flying: deque[tuple[int, int, bytes]] = deque()
+
+
+class CablePort:
+    def __init__(self, node_end: str, bridge_end: str, link: LinkModel) -> None:
+        with contextlib.ExitStack() as undo:
+            self.node_end = open_tap(node_end, offload=True)
+            undo.callback(os.close, self.node_end)
+            self.bridge_end = open_tap(bridge_end, offload=True)
+            undo.pop_all()
+        self.link = link
+        self.up = Lane(self.node_end, self.bridge_end, Wire(link.up))
+        self.down = Lane(self.bridge_end, self.node_end, Wire(link.down))
+
+    def set(self, link: LinkModel) -> None:
+        self.link = link
+        self.up.wire.set(link.up)
+        self.down.wire.set(link.down)
+
+
+class Switch:
+    """All ports of the host in one loop."""
+
+    def __init__(self) -> None:
+        self.ports: dict[str, CablePort] = {}
+        self.lateness = Lateness()
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._heads: list[tuple[int, int, Lane]] = []  # the next frame of each lane that has one
+        self._timer = Timer()
+        self._armed_ns = 0
+        self.watch(self._timer.descriptor, self._timer.acknowledge)
+
+    def set_port(self, tap: str, node_end: str, bridge_end: str, link: LinkModel) -> None:
+        if tap in self.ports:
+            self.ports[tap].set(link)
+            return
+        port = self.ports[tap] = CablePort(node_end, bridge_end, link)
+        for lane in (port.up, port.down):
+            self.watch(lane.source, lambda lane=lane: self._receive(lane))  # type: ignore[misc]
+
+    def drop_port(self, tap: str) -> None:
+        port = self.ports.pop(tap, None)
+        if port is None:
+            return
+        lanes = (port.up, port.down)
+        self._heads = [head for head in self._heads if head[2] not in lanes]
+        heapq.heapify(self._heads)
+        for descriptor in (port.node_end, port.bridge_end):
+            self.forget(descriptor)
+            os.close(descriptor)
+
+    def watch(self, descriptor: int, handler: Callable[[], None]) -> None:
+        self._handlers[descriptor] = handler
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def forget(self, descriptor: int) -> None:
+        del self._handlers[descriptor]
+        self._epoll.unregister(descriptor)
+
+    def turn(self) -> None:
+        """Wait for something to do, and do it."""
+        for descriptor, _ in self._epoll.poll():
+            handler = self._handlers.get(descriptor)
+            if descriptor == self._timer.descriptor and self._armed_ns:
+                self.lateness.observe(time.monotonic_ns() - self._armed_ns)
+                self._armed_ns = 0
+            if handler is not None:
+                handler()
+        self._send_due()
+
+    def _receive(self, lane: Lane) -> None:
+        # Reading wakes up as late as the timer does, so the frame came that much earlier.
+        arrival_ns = time.monotonic_ns() - int(self.lateness.mean_ns)
+        wire, flying = lane.wire, lane.flying
+        for _ in range(FRAMES_PER_TURN):
+            try:
+                frame = os.read(lane.source, READ_BYTES)
+            except OSError:  # nothing more, or the tap is going away
+                return
+            size = wire_size(frame, VNET_HEADER_BYTES)
+            due_ns = wire.admit(arrival_ns, size)
+            if due_ns is None:
+                continue
+            if not flying:
+                heapq.heappush(self._heads, (due_ns, id(lane), lane))
+            flying.append((due_ns, size, frame))
+
+    def _send_due(self) -> None:
+        heads = self._heads
+        while heads:
+            now_ns = time.monotonic_ns()
+            due_ns, key, lane = heads[0]
+            if due_ns > now_ns:
+                self._arm(due_ns, now_ns)
+                return
+            _, size, frame = lane.flying.popleft()
+            try:
+                os.write(lane.target, frame)
+                taken = True
+            except OSError:  # the other side is down or full
+                taken = False
+            lane.wire.depart(now_ns, due_ns, size, taken=taken)
+            if lane.flying:
+                heapq.heapreplace(heads, (lane.flying[0][0], key, lane))
+            else:
+                heapq.heappop(heads)
+
+    def _arm(self, due_ns: int, now_ns: int) -> None:
+        wanted_ns = max(now_ns + 1, due_ns - int(self.lateness.mean_ns))
+        if wanted_ns != self._armed_ns:
+            self._armed_ns = wanted_ns
+            self._timer.arm(wanted_ns)
+
+
+class Timer:
+    """A timerfd on CLOCK_MONOTONIC (os.timerfd_create comes with Python 3.13)."""
+
+    def __init__(self) -> None:
+        self.descriptor = _libc.timerfd_create(time.CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
+        if self.descriptor < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+
+    def arm(self, at_ns: int) -> None:
+        seconds, nanoseconds = divmod(at_ns, 1_000_000_000)
+        _libc.timerfd_settime(self.descriptor, _TFD_ABSTIME, struct.pack("4q", 0, 0, seconds, nanoseconds), None)
+
+    def acknowledge(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.descriptor, 8)

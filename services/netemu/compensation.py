@@ -1,0 +1,71 @@
+"""Pure: a node's own share of a round trip, from the round-trip times of pings by the server.
+
+Two nodes on a plain bridge already take their time: in and out through the taps, a vCPU that must wake up. What
+the server sees when it pings a node is that node's share (in and out); taken off its outgoing delay, the sum over both
+ends of a link comes out as asked. Right after its boot a node is still busy, so it is measured until it is calm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+PINGS = 10
+KEPT = 0.8  # of the pings of a round: the slowest met something else
+CALM_RATIO = 0.10
+CALM_US = 60
+MAX_ROUNDS = 20
+BUSY_PAUSE_S = 2.0
+CALM_PAUSE_S = 60.0
+WEIGHT = 0.25
+WORTH_US = 15  # a smaller change is not worth a word to the back-end
+
+
+@dataclass(frozen=True)
+class Share:
+    """What is known of one node. share_us: None until a ping was answered; due_s: when to look again (monotonic)."""
+
+    node_id: int
+    ip: str
+    due_s: float
+    share_us: int | None = None
+    last_us: int | None = None
+    rounds: int = 0
+    calm: bool = False
+
+
+def observe(share: Share, rtts_us: Sequence[float], shaped_us: int, now_s: float) -> Share:
+    """After one round of pings; shaped_us: the delay that the node's own walt-net port adds on purpose."""
+    rounds = share.rounds + 1
+    if not rtts_us:
+        return replace(share, rounds=rounds, due_s=now_s + (CALM_PAUSE_S if rounds >= MAX_ROUNDS else BUSY_PAUSE_S))
+    seen_us = max(0, round(typical(rtts_us)) - shaped_us)
+    if share.calm and share.share_us is not None:
+        return replace(share, share_us=_drift(share.share_us, seen_us), last_us=seen_us, due_s=now_s + CALM_PAUSE_S)
+    last_us = share.last_us
+    agrees = last_us is not None and abs(seen_us - last_us) <= max(CALM_US, CALM_RATIO * last_us)
+    calm = agrees or rounds >= MAX_ROUNDS
+    best_us = round((seen_us + last_us) / 2) if agrees and last_us is not None else _lowest(share.share_us, seen_us)
+    pause_s = CALM_PAUSE_S if calm else BUSY_PAUSE_S
+    return replace(share, share_us=best_us, last_us=seen_us, rounds=rounds, calm=calm, due_s=now_s + pause_s)
+
+
+def typical(rtts_us: Sequence[float]) -> float:
+    """The mean without the slowest."""
+    kept = sorted(rtts_us)[: max(1, round(len(rtts_us) * KEPT))]
+    return sum(kept) / len(kept)
+
+
+def is_worth_it(applied_us: int, share_us: int | None) -> bool:
+    return share_us is not None and abs(share_us - applied_us) >= WORTH_US
+
+
+def _lowest(known_us: int | None, seen_us: int) -> int:
+    return seen_us if known_us is None else min(known_us, seen_us)
+
+
+def _drift(share_us: int, seen_us: int) -> int:
+    """A calm node moves slowly; one that answers in twice its time is at work, which is not the platform's share."""
+    if seen_us > 2 * share_us:
+        return share_us
+    return round(share_us + WEIGHT * (seen_us - share_us))

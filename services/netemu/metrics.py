@@ -1,0 +1,98 @@
+"""Prometheus: the ports as they are at the moment of the scrape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from services.contracts.netemu import CABLE, DIRECT, KERNEL
+from services.netemu.emulation import Emulation, Readings
+from services.netemu.plan import BROKEN, PortState
+from services.netemu.ports import helpers
+
+PORT = ["node", "network", "slot"]
+
+
+class PortCollector(Collector):
+    def __init__(self, emulation: Emulation) -> None:
+        self._emulation = emulation
+
+    def collect(self) -> Iterable[Metric]:
+        readings = self._emulation.readings()
+        yield from _backends(readings, self._emulation.shaper)
+        yield from _delays(readings)
+        yield from _traffic(readings)
+        yield from _late(readings)
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # so that registering needs no root and no namespace
+
+
+def _labels(state: PortState) -> list[str]:
+    return [state.port.node, state.port.network.name, str(state.port.slot)]
+
+
+def _backends(readings: Readings, shaper: str) -> Iterator[Metric]:
+    count = Counter(state.backend for state in readings.world.ports.values())
+    ports = GaugeMetricFamily("walt_ports", "Ports by the back-end that carries them", labels=["backend"])
+    for backend in (DIRECT, KERNEL, CABLE, BROKEN):
+        ports.add_metric([backend], count[backend])
+    yield ports
+    used = GaugeMetricFamily("walt_link_backend", "1 for the back-end of shaped ports on this host", labels=["backend"])
+    for backend in (KERNEL, CABLE):
+        used.add_metric([backend], int(backend == shaper))
+    yield used
+    if readings.cable is not None:
+        realtime = int(readings.cable.realtime)
+        yield GaugeMetricFamily("walt_cable_realtime", "1 when the cable has real-time priority", value=realtime)
+        seconds = readings.cable.lateness_us / 1e6
+        yield GaugeMetricFamily("walt_cable_lateness_seconds", "Mean lateness taken off by the cable", value=seconds)
+
+
+def _delays(readings: Readings) -> Iterator[Metric]:
+    asked = GaugeMetricFamily("walt_port_asked_latency_seconds", "Outgoing delay asked", labels=PORT)
+    applied = GaugeMetricFamily("walt_port_applied_latency_seconds", "Outgoing delay applied", labels=PORT)
+    share = GaugeMetricFamily("walt_port_compensation_seconds", "What the platform itself adds, measured", labels=PORT)
+    for state in readings.world.ports.values():
+        asked.add_metric(_labels(state), state.port.link.up.latency_us / 1e6)
+        applied.add_metric(_labels(state), state.applied.up.latency_us / 1e6)
+        share.add_metric(_labels(state), state.port.compensation_us / 1e6)
+    yield from (asked, applied, share)
+
+
+def _traffic(readings: Readings) -> Iterator[Metric]:
+    labels = [*PORT, "direction"]
+    size = CounterMetricFamily("walt_port_bytes", "Bytes of the node: up it sent, down it received", labels=labels)
+    frames = CounterMetricFamily("walt_port_frames", "Frames of the node", labels=labels)
+    drops = CounterMetricFamily("walt_port_drops", "Frames dropped on the port", labels=labels)
+    for tap, state in readings.world.ports.items():
+        seen = readings.interfaces.get(tap)
+        if seen is None:
+            continue
+        ends = [readings.interfaces[name] for name in helpers(tap).values() if name in readings.interfaces]
+        up_drops = seen.rx_drops + sum(end.rx_drops for end in ends)
+        down_drops = seen.tx_drops + sum(end.tx_drops for end in ends)
+        if readings.cable is not None and tap in readings.cable.up:
+            up_drops += readings.cable.up[tap].dropped
+            down_drops += readings.cable.down[tap].dropped
+        for direction, values in {
+            "up": (seen.rx_bytes, seen.rx_frames, up_drops),
+            "down": (seen.tx_bytes, seen.tx_frames, down_drops),
+        }.items():
+            for family, value in zip((size, frames, drops), values, strict=True):
+                family.add_metric([*_labels(state), direction], value)
+    yield from (size, frames, drops)
+
+
+def _late(readings: Readings) -> Iterator[Metric]:
+    late = CounterMetricFamily(
+        "walt_port_late_frames", "Frames that the cable sent more than 1 ms late", labels=[*PORT, "direction"]
+    )
+    for tap, state in readings.world.ports.items():
+        if readings.cable is not None and tap in readings.cable.up:
+            late.add_metric([*_labels(state), "up"], readings.cable.up[tap].late)
+            late.add_metric([*_labels(state), "down"], readings.cable.down[tap].late)
+    yield late

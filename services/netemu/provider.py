@@ -1,0 +1,95 @@
+"""`self.here`: what the service's entry points need of this host, and the reconciliation with `nodes`."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import time
+from typing import Any
+
+from nameko.extensions import DependencyProvider
+from prometheus_client import REGISTRY
+
+from services.contracts import nodes, wire
+from services.contracts.errors import Failed, WaltError
+from services.contracts.nodes import ABSENT, NodeWanted
+from services.kit.environment import environment, variable
+from services.kit.peers import call
+from services.netemu import firewall
+from services.netemu.calibration import Calibration
+from services.netemu.emulation import Emulation
+from services.netemu.metrics import PortCollector
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+RECONCILE_S = 300.0  # an event may be lost
+
+
+class Netemu(DependencyProvider):
+    """One per process. The world is prepared before the first call is served."""
+
+    emulation: Emulation
+    calibration: Calibration
+    host: str
+
+    def setup(self) -> None:
+        env = environment()
+        self.host = env.host
+        self.emulation = Emulation(env.run_dir, int(variable("WALT_VM_UID", "64901")), server_address(env.subnet))
+        self.calibration = Calibration(self.emulation)
+        try:
+            self.emulation.prepare()
+        except Failed as error:  # of no use yet, but it can say why: calls fail with the reason, and doctor shows it
+            log.error("%s", error)
+        firewall.guard()
+        log.info("link back-end: %s %s", self.emulation.shaper, self.emulation.no_netem)
+        self._collector = PortCollector(self.emulation)
+        REGISTRY.register(self._collector)
+
+    def start(self) -> None:
+        self.container.spawn_managed_thread(self._reconcile_for_ever, identifier="reconcile")
+
+    def stop(self) -> None:
+        REGISTRY.unregister(self._collector)
+
+    def get_dependency(self, worker_ctx: Any) -> Netemu:
+        return self
+
+    def measure(self, node_id: int) -> None:
+        """The node has booted: its share of a round trip is measured from now on."""
+        for node in self._wanted():
+            if node.id == node_id:
+                self.calibration.measure(node.id, node.ip)
+
+    def reconcile(self) -> None:
+        """What was here before asking and is nobody's goes; the rest takes the links it should have."""
+        here = {state.port.node_id for state in self.emulation.world().ports.values()}
+        wanted = {node.id: node for node in self._wanted()}
+        for node_id in here - set(wanted):
+            self.calibration.forget(node_id)
+            self.emulation.detach(node_id)
+        for node in wanted.values():
+            if node.id in here and node.power != ABSENT:
+                self.emulation.relink(node.id, node.name, node.owner, node.interfaces)
+                self.calibration.measure_unknown(node.id, node.ip)
+        self.emulation.sweep()
+
+    def _wanted(self) -> list[NodeWanted]:
+        return wire.load_all(NodeWanted, call(nodes.SERVICE, "wanted_on_host", host=self.host))
+
+    def _reconcile_for_ever(self) -> None:
+        while True:
+            pause_s = RECONCILE_S
+            try:
+                self.reconcile()
+            except WaltError as error:
+                log.warning("not reconciled yet: %s", error)
+                pause_s = RETRY_S
+            time.sleep(pause_s)
+
+
+def server_address(subnet: str) -> str:
+    """'192.168.172.0/22' -> '192.168.172.1/22'."""
+    network = ipaddress.ip_network(subnet)
+    return f"{network.network_address + 1}/{network.prefixlen}"

@@ -1,0 +1,87 @@
+"""netemu@HOST: bridges, ports and link emulation of one host.
+
+Owns:      the bridges and taps of its network namespace, their shaping, the cable process, the firewall of walt-net.
+Serves:    attach_ports, detach_ports, list_ports, diagnose (for services only).
+Announces: PORT_ATTACHED, PORT_SHAPED, PORT_DETACHED.
+Hears:     nodes NODE_WANTED (link values, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's share).
+
+Environment of its own:
+  WALT_VM_UID   user that qemu runs as, who may open the taps (64901)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nameko.events import event_handler
+from nameko.timer import timer
+
+from services.contracts import bootserver, netemu, nodes, wire
+from services.contracts.bootserver import NodeBooted
+from services.contracts.nodes import Interface, NodeRemoved, NodeWanted
+from services.kit.entrypoints import internal
+from services.kit.environment import Environment
+from services.kit.metrics import Metrics
+from services.kit.peers import Announcer
+from services.netemu import health, reports
+from services.netemu.provider import Netemu
+
+MEND_S = 2
+MEASURE_S = 1
+
+
+class NetemuService:
+    name = netemu.SERVICE
+    here = Netemu()
+    announce = Announcer()
+    metrics = Metrics()
+
+    @internal
+    def attach_ports(self, node_id: int, name: str, owner: str, interfaces: list[dict[str, Any]]) -> list[Any]:
+        wanted = wire.load_all(Interface, interfaces)
+        done = self.here.emulation.attach(node_id, name, owner, wanted)
+        self._announce(done)
+        return wire.dump_all(reports.attached(self.here.emulation.world(), node_id))
+
+    @internal
+    def detach_ports(self, node_id: int) -> None:
+        self.here.calibration.forget(node_id)
+        self._announce(self.here.emulation.detach(node_id))
+
+    @internal
+    def list_ports(self) -> list[Any]:
+        return wire.dump_all(reports.ports(self.here.emulation.world()))
+
+    @internal
+    def diagnose(self) -> list[Any]:
+        return wire.dump_all(health.checks(self.here.emulation))
+
+    @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
+    def on_node_wanted(self, payload: dict[str, Any]) -> None:
+        node = wire.load(NodeWanted, payload)
+        if node.host == self.here.host:
+            self._announce(self.here.emulation.relink(node.id, node.name, node.owner, node.interfaces))
+
+    @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
+    def on_node_removed(self, payload: dict[str, Any]) -> None:
+        self.detach_ports(wire.load(NodeRemoved, payload).id)
+
+    @event_handler(bootserver.SERVICE, bootserver.NODE_BOOTED)
+    def on_node_booted(self, payload: dict[str, Any]) -> None:
+        self.here.measure(wire.load(NodeBooted, payload).node_id)
+
+    @timer(interval=MEND_S)
+    def mend(self) -> None:
+        self._announce(self.here.emulation.mend())
+
+    @timer(interval=MEASURE_S)
+    def measure(self) -> None:
+        self._announce(self.here.calibration.step())
+
+    def _announce(self, done: list[Any]) -> None:
+        for event, value in reports.events(self.here.emulation.world(), done):
+            self.announce(event, value)
+
+
+def load(env: Environment) -> type:
+    return type("NetemuService", (NetemuService,), {"name": netemu.service_on(env.host)})

@@ -1,0 +1,416 @@
+"""What a link must do, whichever back-end does it: one suite, two back-ends.
+
+    python3 -m tests.links_suite kernel|cable [CHECK]      root; one line per check; status 1 when one fails
+
+Needs the standard library and pyroute2 only, so that it also runs inside a guest, whose kernel has netem where
+the host's has not. The suite plays qemu: it opens the taps and sends and receives raw frames. Each run is in a network
+namespace of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mean
+
+from services.contracts.errors import Failed
+from services.contracts.links import Direction, LinkModel
+from services.contracts.netemu import CABLE, DIRECT
+from services.contracts.nodes import Interface, Network
+from services.netemu.emulation import Emulation
+from services.netemu.taps import VNET_HEADER_BYTES, open_tap
+
+CLONE_NEWNET = 0x40000000
+HOME = Network(5, "home-net", "alice")
+OTHERS = Network(6, "home-net", "bob")
+WALT_NET = Network(0, "walt-net", "")
+SERVER = "192.168.172.1/22"
+ETHERTYPE = 0x88B5  # for local experiments
+BROADCAST = b"\xff" * 6
+PLAIN = LinkModel()
+MS = 1000
+
+
+def lat(milliseconds: float) -> LinkModel:
+    return LinkModel(up=Direction(latency_us=round(milliseconds * MS)))
+
+
+class Guest:
+    """One interface of one node, as its qemu has it."""
+
+    def __init__(self, tap: str, number: int) -> None:
+        self.descriptor = open_tap(tap)
+        self.mac = bytes((2, 0, 0, 0, 0, number))
+
+    def send(self, number: int, size: int = 100, to: bytes = BROADCAST, tag: bytes = b"") -> None:
+        payload = struct.pack("!IQ", number, time.monotonic_ns())
+        frame = to + self.mac + tag + struct.pack("!H", ETHERTYPE) + payload
+        os.write(self.descriptor, bytes(VNET_HEADER_BYTES) + frame.ljust(size, b"\0"))
+
+    def send_raw(self, frame: bytes, header: bytes = bytes(VNET_HEADER_BYTES)) -> None:
+        os.write(self.descriptor, header + frame)
+
+    def frames(self, seconds: float) -> Iterator[bytes]:
+        """Every frame that comes until it has been quiet for so long."""
+        while select.select([self.descriptor], [], [], seconds)[0]:
+            yield os.read(self.descriptor, 70000)[VNET_HEADER_BYTES:]
+
+    def numbers(self, seconds: float, stop_after: int = 0) -> list[tuple[int, float, int]]:
+        """(number, one-way milliseconds, arrival in ns) of the suite's own frames."""
+        found = []
+        for frame in self.frames(seconds):
+            if frame[12:14] == struct.pack("!H", ETHERTYPE):
+                now = time.monotonic_ns()
+                number, sent = struct.unpack_from("!IQ", frame, 14)
+                found.append((number, (now - sent) / 1e6, now))
+                if len(found) == stop_after:
+                    break
+        return found
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+class World:
+    """Nodes on networks of an Emulation of their own."""
+
+    def __init__(self, backend: str, folder: Path) -> None:
+        self.backend = backend
+        self.folder = folder
+        self.emulation = self.new_emulation()
+        self._nodes: dict[int, list[Interface]] = {}
+        self._guests: list[Guest] = []
+
+    def new_emulation(self) -> Emulation:
+        emulation = Emulation(self.folder, 64901, SERVER)
+        emulation.prepare()
+        assert emulation.shaper == self.backend, f"back-end is {emulation.shaper}: {emulation.no_netem}"
+        return emulation
+
+    def node(self, node_id: int, network: Network = HOME, link: LinkModel = PLAIN) -> Guest:
+        interface = Interface(2, "", network, link)
+        self._nodes[node_id] = [interface]
+        self.emulation.attach(node_id, f"node{node_id}", "alice", [interface])
+        guest = Guest(f"vn{node_id}e2", node_id)
+        self._guests.append(guest)
+        settle(guest)
+        return guest
+
+    def relink(self, node_id: int, link: LinkModel) -> None:
+        interface = Interface(2, "", self._nodes[node_id][0].network, link)
+        self.emulation.relink(node_id, f"node{node_id}", "alice", [interface])
+
+    def attach_again(self, node_id: int) -> list[object]:
+        return list(self.emulation.attach(node_id, f"node{node_id}", "alice", self._nodes[node_id]))
+
+    def close(self) -> None:
+        for guest in self._guests:
+            guest.close()
+        self.emulation.cable.stop()
+
+
+def settle(guest: Guest) -> None:
+    """A tap has its carrier once opened; the bridge takes a moment to notice."""
+    time.sleep(0.1)
+    for _ in guest.frames(0):
+        pass
+
+
+def check_delay(world: World) -> None:
+    a, b = world.node(1, link=lat(10)), world.node(2)
+    for sender, receiver, wanted in ((a, b, 10.0), (b, a, 0.0)):
+        delays = []
+        for number in range(50):
+            sender.send(number)
+            delays += [delay for _, delay, _ in receiver.numbers(0.3, stop_after=1)]
+        assert len(delays) == 50, f"{len(delays)} of 50 frames arrived"
+        assert wanted - 0.3 <= mean(delays) <= wanted + 1.0, f"asked {wanted} ms, mean {mean(delays):.2f} ms"
+
+
+def check_rate_up(world: World) -> None:
+    a, b = world.node(1, link=LinkModel(up=Direction(rate_bps=8_000_000))), world.node(2)
+    _check_rate(a, b, 8_000_000)
+
+
+def check_rate_down(world: World) -> None:
+    a, b = world.node(1), world.node(2, link=LinkModel(down=Direction(rate_bps=8_000_000)))
+    _check_rate(a, b, 8_000_000)
+
+
+def check_rate_with_delay(world: World) -> None:
+    a, b = world.node(1, link=LinkModel(up=Direction(20 * MS, 8_000_000))), world.node(2)
+    first = _check_rate(a, b, 8_000_000)
+    assert 20.5 <= first <= 23, f"the first frame took {first:.1f} ms; asked 20 ms and 1 ms for its bits"
+
+
+def _check_rate(a: Guest, b: Guest, rate_bps: int, frames: int = 90, size: int = 1000) -> float:
+    for number in range(frames):
+        a.send(number, size)
+    found = b.numbers(0.5, stop_after=frames)
+    assert len(found) == frames, f"{len(found)} of {frames} frames arrived"
+    seconds = (found[-1][2] - found[0][2]) / 1e9
+    measured = (frames - 1) * size * 8 / seconds
+    assert abs(measured / rate_bps - 1) < 0.05, f"asked {rate_bps} bit/s, measured {measured:.0f}"
+    return found[0][1]
+
+
+def check_queue_is_bounded(world: World) -> None:
+    a, b = world.node(1, link=LinkModel(up=Direction(rate_bps=1_000_000))), world.node(2)
+    for number in range(400):
+        a.send(number, 1500)
+    found = b.numbers(0.3)
+    assert 5 < len(found) < 200, f"{len(found)} of 400 frames passed: the queue holds about 100 ms, or 64 KiB"
+    assert [number for number, _, _ in found] == sorted(number for number, _, _ in found)
+
+
+def check_delay_loses_no_burst(world: World) -> None:
+    a, b = world.node(1, link=lat(50)), world.node(2)
+    stop = threading.Event()
+    found: list[tuple[int, float, int]] = []
+    reader = threading.Thread(target=lambda: found.extend(b.numbers(0.5, stop_after=3000)))
+    reader.start()
+    for number in range(3000):
+        a.send(number, 1500)
+        if number % 50 == 49:
+            time.sleep(0.002)
+    reader.join()
+    stop.set()
+    assert [number for number, _, _ in found] == list(range(3000)), f"{len(found)} of 3000 frames arrived in order"
+
+
+def _stream(a: Guest, b: Guest, during: Callable[[], None]) -> None:
+    """A numbered frame every millisecond while something is done; all arrive, in order."""
+    sent = 0
+    done = threading.Event()
+    found: list[tuple[int, float, int]] = []
+    reader = threading.Thread(target=lambda: found.extend(b.numbers(1.0)))
+    worker = threading.Thread(target=lambda: (during(), time.sleep(0.2), done.set()))
+    a.send(0)
+    sent = 1
+    reader.start()
+    worker.start()
+    while not done.is_set():
+        a.send(sent)
+        sent += 1
+        time.sleep(0.001)
+    worker.join()
+    reader.join()
+    numbers = [number for number, _, _ in found]
+    assert len(set(numbers)) == sent, f"{sent - len(set(numbers))} of {sent} frames were lost"
+    assert numbers == sorted(numbers), "frames were reordered"
+
+
+def check_live_change(world: World) -> None:
+    a, b = world.node(1, link=lat(20)), world.node(2)
+
+    def change() -> None:
+        for link in (lat(30), LinkModel(Direction(40 * MS, 50_000_000)), lat(60), lat(60.5)):
+            time.sleep(0.15)
+            world.relink(1, link)
+
+    _stream(a, b, change)
+    b.numbers(0.1)
+    a.send(1)
+    assert abs(b.numbers(0.3, stop_after=1)[0][1] - 60.5) < 1.5
+
+
+def check_live_decrease(world: World) -> None:
+    """netem lets later frames overtake when its delay is made smaller; the cable does not."""
+    a, b = world.node(1, link=lat(60)), world.node(2)
+    before = world.backend == CABLE
+
+    def change() -> None:
+        for milliseconds in (30, 5, 1):
+            time.sleep(0.15)
+            world.relink(1, lat(milliseconds))
+
+    if before:
+        _stream(a, b, change)
+    else:
+        change()
+    b.numbers(0.2)
+    a.send(1)
+    assert b.numbers(0.3, stop_after=1)[0][1] < 2.5
+
+
+def check_shaping_a_plain_port_live(world: World) -> None:
+    a, b = world.node(1), world.node(2)
+    assert {state.backend for state in world.emulation.world().ports.values()} == {DIRECT}
+    _stream(a, b, lambda: (time.sleep(0.1), world.relink(1, lat(15)))[0])
+    assert world.emulation.world().ports["vn1e2"].backend == world.backend
+    a.send(1)
+    assert abs(b.numbers(0.3, stop_after=1)[0][1] - 15) < 1.5
+
+
+def check_restart_loses_nothing(world: World) -> None:
+    a, b = world.node(1, link=lat(20)), world.node(2)
+
+    def restart() -> None:
+        time.sleep(0.1)
+        world.emulation = world.new_emulation()
+        assert not world.attach_again(1), "the port was not adopted as it is"
+        world.emulation.sweep()
+        world.emulation.mend()
+
+    _stream(a, b, restart)
+
+
+def check_attach_is_idempotent(world: World) -> None:
+    world.node(1, link=lat(10))
+    world.node(2)
+    assert world.attach_again(1) == []
+    assert world.attach_again(2) == []
+
+
+def check_compensation(world: World) -> None:
+    a, b = world.node(1, link=lat(20)), world.node(2)
+    world.emulation.compensate(1, 8 * MS)
+    a.send(1)
+    assert abs(b.numbers(0.3, stop_after=1)[0][1] - 12) < 1
+    world.emulation.compensate(1, 25 * MS)
+    time.sleep(0.1)
+    a.send(2)
+    assert b.numbers(0.3, stop_after=1)[0][1] < 2, "never below 0"
+
+
+def check_isolation(world: World) -> None:
+    a, b, c = world.node(1, link=lat(1)), world.node(2), world.node(3, OTHERS)
+    d = world.node(4, OTHERS, lat(1))
+    server = world.node(5, WALT_NET)
+    a.send(1)
+    d.send(2)
+    assert [number for number, _, _ in b.numbers(0.3)] == [1]
+    assert [number for number, _, _ in c.numbers(0.3)] == [2]
+    assert server.numbers(0.1) == []
+    for guest in (a, b, c):
+        guest.send_raw(arp_request(guest.mac))
+    replies = [f for g in (a, b, c) for f in g.frames(0.3) if f[12:14] == b"\x08\x06" and f[20:22] == b"\0\2"]
+    assert not replies, "the server answers on a network that is not its own"
+    server.send_raw(arp_request(server.mac))
+    assert any(f[20:22] == b"\0\2" for f in server.frames(0.3)), "the server does not answer on walt-net"
+
+
+def arp_request(mac: bytes) -> bytes:
+    asked = bytes((192, 168, 172, 1))
+    body = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, bytes((192, 168, 172, 9)), bytes(6), asked)
+    return BROADCAST + mac + b"\x08\x06" + body
+
+
+def check_vlan_tag_survives(world: World) -> None:
+    a, b = world.node(1, link=lat(1)), world.node(2)
+    a.send(7, tag=b"\x81\x00\x00\x2a")
+    tagged = [frame for frame in b.frames(0.3) if frame[12:18] == b"\x81\x00\x00\x2a\x88\xb5"]
+    assert len(tagged) == 1
+
+
+def check_large_frame_stays_whole_or_is_cut_well(world: World) -> None:
+    """A 64 kB TCP frame that segmentation offload left whole carries all its bytes to the other side."""
+    a, b = world.node(1, link=lat(1)), world.node(2)
+    payload = os.urandom(30000)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
+    total = sum(struct.unpack("!10H", ip))
+    total = (total >> 16) + (total & 0xFFFF)
+    ip = ip[:10] + struct.pack("!H", ~total & 0xFFFF) + ip[12:]
+    tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 0x50, 0x10, 1000, 0, 0)
+    header = struct.pack("<BBHHHH", 1, 1, 54, 1460, 34, 16)
+    a.send_raw(BROADCAST + a.mac + b"\x08\0" + ip + tcp + payload, header)
+    found = b"".join(frame[54:] for frame in b.frames(0.3) if frame[12:14] == b"\x08\0" and frame[23] == 6)
+    assert found == payload, f"{len(found)} of {len(payload)} bytes arrived"
+
+
+def check_foreign_name_is_refused(world: World) -> None:
+    subprocess.run(["ip", "link", "add", "net5", "type", "dummy"], check=True)
+    before = names()
+    try:
+        world.node(1)
+    except Failed as error:
+        assert "net5" in str(error)
+    else:
+        raise AssertionError("a foreign net5 was taken over")
+    assert names() == before
+    subprocess.run(["ip", "link", "del", "net5"], check=True)
+    world.node(1)
+
+
+def check_cleanup(world: World) -> None:
+    before = names()
+    world.node(1, link=lat(10))
+    world.node(2, OTHERS, LinkModel(down=Direction(rate_bps=1_000_000)))
+    world.node(3)
+    for node_id in (1, 2, 3, 3, 99):
+        world.emulation.detach(node_id)
+    assert names() == before, f"left behind: {names() - before}"
+
+
+def check_no_cable_is_no_link(world: World) -> None:
+    """A dead back-end never means an unshaped link; mended, frames pass again."""
+    if world.backend != CABLE:
+        return
+    a, b = world.node(1, link=lat(5)), world.node(2)
+    state = world.emulation.cable.show()
+    assert state is not None
+    os.kill(state.pid, signal.SIGKILL)
+    os.waitpid(state.pid, 0)
+    a.send(1)
+    b.send(2)
+    assert b.numbers(0.2) == [] and a.numbers(0.2) == [], "frames pass a dead cable"
+    world.emulation.mend()
+    time.sleep(0.1)
+    a.send(3)
+    (arrived,) = b.numbers(0.3, stop_after=1)
+    assert arrived[0] == 3 and 4.5 < arrived[1] < 7
+
+
+def names() -> set[str]:
+    return set(os.listdir("/sys/class/net")) if os.environ.get("WALT_SYSFS") else set(_links())
+
+
+def _links() -> list[str]:
+    out = subprocess.run(["ip", "-o", "link"], check=True, capture_output=True, text=True).stdout
+    return [line.split(": ")[1].split("@")[0] for line in out.splitlines()]
+
+
+CHECKS: dict[str, Callable[[World], None]] = {
+    name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")
+}
+
+
+def run_check(backend: str, name: str) -> str:
+    """'' or what is wrong, found in a fresh network namespace."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        return f"no network namespace: {os.strerror(ctypes.get_errno())}"
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        try:
+            world = World(backend, Path(folder))
+            stack.callback(world.close)
+            CHECKS[name](world)
+        except (AssertionError, Failed) as error:
+            return str(error) or repr(error)
+    return ""
+
+
+def main() -> int:
+    backend, *chosen = sys.argv[1:]
+    failed = 0
+    for name in chosen or CHECKS:
+        started = time.monotonic()
+        fault = run_check(backend, name)
+        failed += bool(fault)
+        print(f"{'FAIL' if fault else 'ok  '} {backend} {name} {time.monotonic() - started:.1f} s {fault}", flush=True)
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
