@@ -28,8 +28,12 @@ USER_RULE = "a lower-case letter first, then lower-case letters, digits, '-' and
 _USER = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 
 
+def is_user(name: str) -> bool:
+    return _USER.fullmatch(name) is not None and name != SERVICES_ACCOUNT
+
+
 def check_user(name: str) -> str:
-    if not _USER.fullmatch(name) or name == SERVICES_ACCOUNT:
+    if not is_user(name):
         raise InvalidRequest(f"'{name}' is not a user name; allowed: {USER_RULE}; not {SERVICES_ACCOUNT}")
     return name
 
@@ -37,7 +41,7 @@ def check_user(name: str) -> str:
 def person(environment: Mapping[str, str]) -> str:
     """Who runs the launcher: the name behind sudo, or the one logged in."""
     name = environment.get("SUDO_USER") or environment.get("USER") or "root"
-    return name if _USER.fullmatch(name) else "root"
+    return name if is_user(name) else "root"
 
 
 def ensure(instance: Instance, *users: str) -> dict[str, str]:
@@ -53,6 +57,7 @@ def ensure(instance: Instance, *users: str) -> dict[str, str]:
 def write_broker(instance: Instance, uplink: Uplink, passwords: Mapping[str, str], public: Sequence[str]) -> None:
     """The broker's files, its own to read."""
     broker.write(broker_place(instance, uplink), _accounts(passwords, public))
+    instance.broker.chmod(0o700)
     for folder, _, files in os.walk(instance.broker):
         for path in (folder, *(os.path.join(folder, name) for name in files)):
             shutil.chown(path, "rabbitmq", "rabbitmq")

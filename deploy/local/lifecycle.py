@@ -37,8 +37,9 @@ def up(instance: Instance, recipes: Mapping[str, str], user: str, say: Say) -> N
     """The platform of this instance answers when this returns. `recipes`: {} keeps those of the last time."""
     with _alone(instance):
         _check_checkout(instance)
-        choice = _remember(instance, recipes)
+        choice = _choice(instance, recipes)
         images = {name: _image(recipe, say) for name, recipe in choice.recipes.items()}
+        write_atomically(_choice_file(instance), json.dumps(asdict(choice), indent=1))
         passwords = accounts.ensure(instance, user)
         public = accounts.public_methods(CHECKOUT)
         with contextlib.ExitStack() as undo:
@@ -140,13 +141,15 @@ def _take_down(instance: Instance) -> None:
         instance.runtime.parent.rmdir()  # kept while another instance is in it
 
 
-def _remember(instance: Instance, recipes: Mapping[str, str]) -> Choice:
-    path = instance.state / "instance.json"
+def _choice(instance: Instance, recipes: Mapping[str, str]) -> Choice:
+    path = _choice_file(instance)
     default = Choice(host_label(socket.gethostname()), DEFAULT_RECIPES)
     known = Choice(**json.loads(path.read_text())) if path.exists() else default
-    choice = replace(known, recipes=dict(recipes) or known.recipes)
-    write_atomically(path, json.dumps(asdict(choice), indent=1))
-    return choice
+    return replace(known, recipes=dict(recipes) or known.recipes)
+
+
+def _choice_file(instance: Instance) -> Path:
+    return instance.state / "instance.json"
 
 
 def _image(recipe: str, say: Say) -> str:

@@ -1,0 +1,145 @@
+"""Serial consoles and shells as a person has them: several viewers, scrollback, pipes, escape keys, exit codes."""
+
+import contextlib
+import os
+import pty
+import select
+import subprocess
+import time
+
+import pytest
+
+from tests.system.platform import WALT, wait_for
+
+
+@pytest.fixture(scope="module")
+def node(walt):
+    walt("node", "create", "talker")
+    walt("node", "config", "talker", "boot.delay=1")
+    walt("node", "reboot", "talker", "--wait", timeout=240)
+    yield "talker"
+    walt("node", "remove", "talker")
+
+
+class Terminal:
+    """A program on a terminal of its own, as a person sits before it."""
+
+    def __init__(self, words, environment):
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            words, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+        )
+        os.close(slave)
+        self.seen = b""
+
+    def type(self, keys):
+        os.write(self.master, keys)
+
+    def wait_for(self, text, limit_s=30):
+        end = time.monotonic() + limit_s
+        while text not in self.seen:
+            assert time.monotonic() < end, f"{text!r} not in {self.seen[-2000:]!r}"
+            ready, _, _ = select.select([self.master], [], [], 0.2)
+            if ready:
+                with contextlib.suppress(OSError):
+                    self.seen += os.read(self.master, 65536)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+
+@pytest.fixture
+def terminal(platform):
+    opened = []
+
+    def open_terminal(*words, user="alice"):
+        opened.append(Terminal([WALT, *words], platform.environment(user)))
+        return opened[-1]
+
+    yield open_terminal
+    for one in opened:
+        one.close()
+
+
+def test_scrollback_from_power_on_in_a_pipe(node, walt):
+    printed = walt("node", "console", node, "--no-follow", stdin="").stdout
+    assert "http://" in printed
+
+
+def test_type_and_leave(node, terminal):
+    console = terminal("node", "console", node)
+    console.type(b"\r")
+    console.wait_for(b"#")
+    console.type(b"echo he''llo\r")
+    console.wait_for(b"hello")
+    console.type(b"\x01d")
+    assert console.process.wait(10) == 0
+
+
+def test_several_viewers_see_the_same(node, terminal):
+    one, two = terminal("node", "console", node), terminal("node", "console", node, "--read-only")
+    one.type(b"\r")
+    one.wait_for(b"#")
+    two.type(b"echo not''allowed\r")
+    one.type(b"echo to''gether\r")
+    one.wait_for(b"together")
+    two.wait_for(b"together")
+    assert b"notallowed" not in one.seen + two.seen
+    for console in (one, two):
+        console.type(b"\x01d")
+        assert console.process.wait(10) == 0
+
+
+def test_no_byte_reaches_a_monitor(node, terminal, walt):
+    console = terminal("node", "console", node)
+    console.type(b"\x01\x01c\x01ac\r")  # ctrl-a c is qemu's way to its monitor
+    console.type(b"info version\r")
+    console.type(b"echo still''here\r")
+    console.wait_for(b"stillhere")
+    assert b"(qemu)" not in console.seen
+    console.type(b"\x01d")
+
+
+def test_console_service_restart_is_survived(node, terminal, platform):
+    console = terminal("node", "console", node)
+    console.type(b"\r")
+    console.wait_for(b"#")
+    platform.kill("console")
+    console.type(b"echo be''fore\r")
+    deadline = time.monotonic() + 60
+    while b"again" not in console.seen and time.monotonic() < deadline:
+        with contextlib.suppress(AssertionError):
+            console.type(b"echo a''gain\r")
+            console.wait_for(b"again", 3)
+    assert b"again" in console.seen.replace(b"trying again", b"")
+    console.type(b"\x01d")
+    assert console.process.wait(10) == 0
+
+
+def test_run_passes_status_streams_and_input(node, walt):
+    done = walt("node", "run", node, "--", "sh -c 'cat; echo oops >&2; exit 7'", stdin="in and out", check=False)
+    assert (done.status, done.stdout) == (7, "in and out")
+    assert "oops" in done.stderr
+
+
+def test_run_of_much_output(node, walt):
+    done = walt("node", "run", node, "--", "seq 200000", timeout=120)
+    assert done.stdout == "".join(f"{number}\n" for number in range(1, 200001))
+
+
+def test_shell_on_a_terminal(node, terminal):
+    shell = terminal("node", "shell", node)
+    shell.wait_for(b"#", 60)
+    shell.type(b"echo $((40+2)) $HOSTNAME$(hostname)\r")
+    shell.wait_for(b"42")
+    shell.type(b"exit 3\r")
+    assert shell.process.wait(20) == 3
+
+
+def test_viewer_that_vanishes_is_forgotten(node, platform, terminal):
+    console = terminal("node", "console", node)
+    console.wait_for(b"http://")
+    console.process.kill()
+    wait_for(lambda: "walt_console_viewers 0.0" in platform.metrics("console"), 90, "the viewer is forgotten", 1)

@@ -1,0 +1,84 @@
+"""The default image for users, Debian with systemd, and in it the kernel back-end of the links."""
+
+import io
+import subprocess
+import sysconfig
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.system.platform import CHECKOUT, WALT, wait_for
+
+
+@pytest.fixture(scope="module")
+def debian(walt):
+    walt("node", "create", "debian", "--image", "full")
+    walt("node", "config", "debian", "boot.delay=0", "networks=walt-net,side-net")
+    walt("node", "reboot", "debian", "--wait", timeout=400)
+    yield "debian"
+    walt("node", "remove", "debian")
+
+
+def run(walt, *words, **options):
+    return walt("node", "run", "debian", "--", *words, **options).stdout
+
+
+def test_is_a_real_debian(debian, walt):
+    assert "VERSION_CODENAME=bookworm" in run(walt, "cat", "/etc/os-release")
+    assert run(walt, "cat", "/proc/1/comm").strip() == "systemd"
+    assert run(walt, "hostname").strip() == "debian"
+
+
+def test_interfaces_have_the_names_of_the_blog(debian, walt):
+    links = run(walt, "ip", "-o", "link")
+    assert ": ens2:" in links
+    assert ": ens3:" in links
+
+
+def test_tools_of_the_experiment(debian, walt):
+    run(walt, "python3", "-c", "pass")
+    run(walt, "ping", "-c", "1", "127.0.0.1")
+
+
+def test_root_is_logged_in_on_the_serial_console(debian, walt):
+    wait_for(lambda: "root@debian" in walt("node", "console", "debian", "--no-follow").stdout, 60, "root's prompt", 2)
+
+
+def test_no_unit_failed(debian, walt):
+    wait_for(lambda: run(walt, "systemctl", "is-system-running", check=False).strip() != "starting", 60, "started", 2)
+    assert run(walt, "systemctl", "--failed", "--no-legend") == ""
+
+
+def test_links_by_the_guests_kernel(debian, walt, platform, require):
+    """The same behaviour suite as on the host, here on netem: this host's kernel may not have it, Debian's has."""
+    archive = _suite()
+    unpack = subprocess.run(
+        [WALT, "node", "run", "debian", "--", "mkdir -p /suite && tar -x -C /suite"],
+        input=archive,
+        env=platform.environment("alice"),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert unpack.returncode == 0, unpack.stderr
+    done = walt(
+        "node", "run", "debian", "--", "cd /suite && python3 -m tests.links_suite kernel", check=False, timeout=300
+    )
+    assert done.status == 0, done.stdout + done.stderr
+    assert done.stdout.count("ok") >= 3, done.stdout
+
+
+def _suite() -> bytes:
+    """A tar with what the suite imports: the sources, and pyroute2 from this environment."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for folder in ("services", "tests"):
+            tar.add(CHECKOUT / folder, folder, filter=_sources_only)
+        tar.add(Path(sysconfig.get_path("purelib")) / "pyroute2", "pyroute2", filter=_sources_only)
+    return buffer.getvalue()
+
+
+def _sources_only(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    wanted = member.isdir() or member.name.endswith(".py")
+    return member if wanted and "__pycache__" not in member.name else None

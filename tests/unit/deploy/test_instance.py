@@ -1,0 +1,67 @@
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.local.instance import UPLINK_POOL, Instance, Uplink, choose_uplink, host_label, networks_of
+
+
+@pytest.mark.parametrize("name", ["local", "a", "test12345", "abcdefghij"])
+def test_names_that_make_an_interface_name(name: str) -> None:
+    instance = Instance(name)
+    assert len(instance.host_link) <= 15
+    assert instance.namespace_file.name == instance.namespace == f"walt-{name}"
+
+
+@pytest.mark.parametrize("name", ["", "abcdefghijk", "1a", "Local", "a-b", "a/b", "..", "a b", "é"])
+def test_other_names_are_refused_with_the_rule(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is not an instance name; allowed: .*10 characters"):
+        Instance(name)
+
+
+def test_instances_share_nothing_but_the_cache() -> None:
+    one, other = Instance("one"), Instance("other")
+    for place in ("state", "runtime", "namespace_file", "host_link", "supervisor_socket", "broker", "logs"):
+        assert getattr(one, place) != getattr(other, place)
+
+
+def test_the_uplink_of_a_name_is_always_the_same() -> None:
+    assert choose_uplink("local", []) == choose_uplink("local", [IPv4Network("0.0.0.0/0"), IPv4Network("10.0.0.0/8")])
+
+
+def test_a_default_route_is_no_clash_but_an_address_in_it_is() -> None:
+    first = choose_uplink("local", [])
+    second = choose_uplink("local", [IPv4Network(f"{first.inside}/32")])
+    assert not second.network.overlaps(first.network)
+
+
+@given(st.text(alphabet="abc123", min_size=1, max_size=9), st.lists(st.integers(0, 2**15 - 1), max_size=40))
+def test_the_uplink_never_overlaps_what_is_taken(name: str, blocks: list[int]) -> None:
+    taken = [IPv4Network((int(UPLINK_POOL.network_address) + 4 * block, 30)) for block in blocks]
+    uplink = choose_uplink(name, taken)
+    assert uplink.network.subnet_of(UPLINK_POOL)
+    assert not any(uplink.network.overlaps(network) for network in taken)
+
+
+def test_a_full_pool_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"198\.18\.0\.0/15 is in use"):
+        choose_uplink("local", [UPLINK_POOL])
+
+
+def test_both_ends_are_hosts_of_the_network() -> None:
+    uplink = Uplink(IPv4Network("198.18.0.4/30"))
+    assert (str(uplink.host), str(uplink.inside)) == ("198.18.0.5", "198.18.0.6")
+
+
+@pytest.mark.parametrize(
+    ("hostname", "label"),
+    [("lab1", "lab1"), ("Lab1.example.org", "lab1"), ("my_host", "local"), ("", "local"), ("-x", "local")],
+)
+def test_host_label(hostname: str, label: str) -> None:
+    assert host_label(hostname) == label
+
+
+def test_what_ip_prints_as_networks() -> None:
+    found = networks_of(["default", "10.0.0.0/8", "192.0.2.2", "198.18.0.5/30", "ff00::/8", "fe80::1"])
+    assert [str(network) for network in found] == ["0.0.0.0/0", "10.0.0.0/8", "192.0.2.2/32", "198.18.0.4/30"]

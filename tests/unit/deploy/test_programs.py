@@ -1,0 +1,95 @@
+from configparser import RawConfigParser
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+from supervisor.options import ServerOptions
+
+from deploy.local import programs
+from deploy.local.instance import Instance, Uplink
+from services.contracts import bootserver, vmrunner
+
+SETUP = programs.Setup(
+    instance=Instance("unit"),
+    uplink=Uplink(IPv4Network("198.18.0.4/30")),
+    host="lab1",
+    checkout=Path("/src/a walt"),
+    python=Path("/src/a walt/.venv/bin/python"),
+    services_password="pass%word",
+    images={"full": "debian-1", "default": "small-2"},
+)
+
+
+def test_every_service_is_a_program_with_a_metrics_port_of_its_own() -> None:
+    found = {program.name: program for program in programs.programs(SETUP)}
+    assert set(found) == {"epmd", "rabbitmq", "nfs", *programs.SERVICES}
+    ports = [found[service].environment["WALT_METRICS_PORT"] for service in programs.SERVICES]
+    assert len(set(ports)) == len(programs.SERVICES)
+
+
+def test_each_service_is_started_by_its_own_command() -> None:
+    found = {program.name: list(program.argv) for program in programs.programs(SETUP)}
+    for service in programs.SERVICES:
+        assert found[service] == [str(SETUP.python), "-m", f"services.{service}"]
+
+
+def test_only_the_broker_runs_as_rabbitmq() -> None:
+    as_rabbitmq = {program.name for program in programs.programs(SETUP) if program.argv[0] == "setpriv"}
+    assert as_rabbitmq == {"epmd", "rabbitmq"}
+
+
+def test_own_variables_go_to_their_service_only() -> None:
+    boot = programs.service_environment(SETUP, bootserver.SERVICE)
+    assert boot["WALT_PLATFORM_IMAGES"] == "default=small-2,full=debian-1"
+    assert programs.service_environment(SETUP, vmrunner.SERVICE)["WALT_VM_UID"] == str(programs.VM_UID)
+    assert not {"WALT_HTTP_ADDRESS", "WALT_VM_UID"} & programs.service_environment(SETUP, "console").keys()
+
+
+def test_host_agents_carry_the_host() -> None:
+    names = [programs.service_name(service, "lab1") for service in programs.SERVICES]
+    assert names == ["nodes", "bootserver", "vmrunner@lab1", "netemu@lab1", "console@lab1"]
+
+
+def test_the_broker_listens_on_loopback_and_the_uplink_only() -> None:
+    assert programs.broker_place(SETUP.instance, SETUP.uplink).listen == ("127.0.0.1", "198.18.0.6")
+
+
+def test_supervisor_reads_the_configuration_as_it_was_meant(tmp_path: Path) -> None:
+    """Supervisor's own parser: words with blanks and '%' come out as they went in."""
+    config = _config_in(tmp_path)
+    options = ServerOptions()
+    options.realize(["-c", str(config)])
+    found = {group.name: group.process_configs[0] for group in options.process_group_configs}
+    nodes = found["nodes"]
+    assert nodes.environment["WALT_AMQP_URI"] == "amqp://walt-services:pass%word@198.18.0.6:5672//"
+    assert nodes.command == '"/src/a walt/.venv/bin/python" "-m" "services.nodes"'
+    assert (nodes.autorestart, nodes.stopasgroup, nodes.killasgroup) == (options_always(), False, False)
+    assert found["rabbitmq"].priority < found["nfs"].priority < nodes.priority
+
+
+def options_always() -> object:
+    from supervisor.datatypes import RestartUnconditionally
+
+    return RestartUnconditionally
+
+
+def _config_in(folder: Path) -> Path:
+    """The configuration, its folders moved to where this test may look for them."""
+    parser = RawConfigParser()
+    parser.read_string(programs.supervisor_config(replace(SETUP, checkout=folder)))
+    for section in parser.sections():
+        for key in ("logfile", "pidfile", "childlogdir", "file", "stdout_logfile"):
+            if parser.has_option(section, key):
+                value = folder if key == "childlogdir" else folder / Path(parser.get(section, key)).name
+                parser.set(section, key, str(value))
+    path = folder / "supervisord.conf"
+    with path.open("w") as file:
+        parser.write(file)
+    return path
+
+
+@pytest.mark.parametrize("word", ["a'b", 'a"b', "a\nb", "a\\b"])
+def test_a_word_that_supervisor_would_misread_is_refused(word: str) -> None:
+    with pytest.raises(ValueError, match="quote, a backslash or a line end"):
+        programs.supervisor_config(replace(SETUP, services_password=word))
