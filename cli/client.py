@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cli.configuration import Configuration, load_configuration
-from services.contracts.errors import Denied, Unreachable, WaltError, from_wire
+from services.contracts.errors import Denied, Failed, Unreachable, WaltError, from_wire
 
 RPC_EXCHANGE = "nameko-rpc"
 CONNECT_TIMEOUT_S = 5
@@ -109,7 +109,7 @@ class Client:
 
     def fileno(self) -> int | None:
         """To select on; None without a connection."""
-        return None if self._connection is None else self._connection.fileno()
+        return None if self._connection is None else self._connection.connection.sock.fileno()
 
     def open_mailbox(self, receive: Receive) -> str:
         """A queue of our own, gone with the connection, to which a session sends. Its name."""
@@ -154,7 +154,7 @@ class Client:
 
         connection = Connection(self.configuration.amqp_uri, connect_timeout=CONNECT_TIMEOUT_S)
         with self._errors():
-            connection.connect()
+            connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
             self._connection = connection
             self._channel = connection.channel()
             self._producer = Producer(self._channel, on_return=self._on_return)
@@ -176,7 +176,7 @@ class Client:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         """What goes wrong below, as one sentence. The connection is given up: a closed channel is of no use."""
-        from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
+        from amqp.exceptions import AccessRefused, AMQPError, ChannelError, NotAllowed
 
         where = self.configuration
         try:
@@ -190,6 +190,9 @@ class Client:
             raise Denied(
                 f"the broker at {where.broker} refuses the login of {where.user} (from {where.source}): {reason}"
             ) from error
+        except ChannelError as error:
+            self.close()
+            raise Failed(f"the broker at {where.broker} refuses a message: {error}") from error
         except (OSError, AMQPError) as error:
             self.close()
             raise Unreachable(f"the broker at {where.broker} does not answer: {error}") from error

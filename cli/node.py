@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from cli.output import age, as_json, say, table
 from cli.waiting import Node, get_node, get_nodes, wait_until_booted
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 BOOT_TIMEOUT_S = 300.0
 
@@ -25,10 +23,6 @@ wait_option = click.option("--wait", is_flag=True, help="Return once they are bo
 boot_timeout_option = click.option(
     "--timeout", type=SECONDS, metavar="S", default=BOOT_TIMEOUT_S, show_default=True, help="Wait so long for its boot."
 )
-
-
-def force_option(text: str) -> Callable[[Command], Command]:
-    return click.option("--force", is_flag=True, help=text)
 
 
 @click.group()
@@ -120,16 +114,15 @@ def wait(client: Any, selection: str, timeout: float | None) -> None:
 
 @node.command()
 @click.argument("selection", metavar="SET")
-@force_option("Also other people's nodes.")
 @click.pass_obj
-def remove(client: Any, selection: str, force: bool) -> None:
+def remove(client: Any, selection: str) -> None:
     """Remove nodes, their disks too."""
-    _tell(client.call("nodes", "remove_nodes", selection=selection, force=force), "removed")
+    _tell(client.call("nodes", "remove_nodes", selection=selection), "removed")
 
 
 @node.command()
 @click.argument("selection", metavar="SET")
-@force_option("Take over other people's nodes.")
+@click.option("--force", is_flag=True, help="Take over other people's nodes.")
 @click.pass_obj
 def acquire(client: Any, selection: str, force: bool) -> None:
     """Make free nodes yours."""

@@ -17,10 +17,16 @@ import pytest  # noqa: E402
 
 from deploy.local.broker import Account  # noqa: E402
 from services.contracts.rights import SERVICE_RIGHTS, user_rights  # noqa: E402
+from services.kit.entrypoints import public_methods  # noqa: E402
+from services.nodes.service import NodesService  # noqa: E402
 from tests.broker import VHOSTS, private_broker  # noqa: E402
 
 PASSWORD = "secret"
-TEST_PUBLIC = ("toy.greet",)
+TEST_PUBLIC = (
+    "toy.greet",
+    *(f"nodes.{method}" for method in public_methods(NodesService)),
+    *(f"console@*.{method}" for method in ("open_line", "open_shell", "keep_session", "close_session")),
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,259 @@
+"""Small stand-ins for `nodes` and `console@local`, as processes of their own: python -m tests.service.fake_platform NAME FOLDER
+
+They keep what they know in FOLDER, so that they can be killed and started again.
+  nodes     a node is booted DELAY_S after its boot; one whose name starts with "bad" fails, "slow" never boots
+  console   a node's line is the file FOLDER/NAME.line; what is typed is appended to it; a command runs on this host
+"""
+
+import eventlet
+
+eventlet.monkey_patch()
+
+import json  # noqa: E402
+import signal  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+import uuid  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from kombu import Connection, Consumer, Exchange, Producer, Queue  # noqa: E402
+from nameko.containers import ServiceContainer  # noqa: E402
+
+from services.contracts import console as contract  # noqa: E402
+from services.contracts.errors import Conflict, InvalidRequest, NotFound, NotOwner  # noqa: E402
+from services.kit.entrypoints import Caller, public  # noqa: E402
+from services.kit.environment import variable  # noqa: E402
+
+FOLDER = Path(sys.argv[2])
+REGISTRY = FOLDER / "nodes.json"
+DELAY_S = 0.4
+
+
+def stored():
+    return json.loads(REGISTRY.read_text()) if REGISTRY.exists() else {}
+
+
+def store(nodes):
+    REGISTRY.write_text(json.dumps(nodes))
+
+
+def view(node):
+    state = "booted" if time.time() - node["since"] > DELAY_S else "booting"
+    reason = ""
+    if node["name"].startswith("bad"):
+        state, reason = "failed", "qemu is not installed"
+    if node["name"].startswith("slow"):
+        state, reason = "delaying", "9 s left"
+    return {**node, "state": state, "reason": reason}
+
+
+class Nodes:
+    name = "nodes"
+    caller = Caller()
+
+    @public
+    def create_nodes(self, names, settings=(), image=None):
+        nodes = stored()
+        for name in names:
+            if name in nodes:
+                raise Conflict(f"'{name}' is taken")
+            nodes[name] = {
+                "name": name,
+                "owner": self.caller,
+                "since": time.time(),
+                "type": "virtual",
+                "ip": "192.168.172.2",
+                "mac": "52:54:00:00:00:02",
+                "image": image or "default",
+                "host": "local",
+                "config": {"ram": "512M", "cpu.cores": "4"},
+            }
+        store(nodes)
+        return self.changed(names)
+
+    @public
+    def get_nodes(self, selection):
+        nodes = stored()
+        if selection in ("my-nodes", "all-nodes"):
+            return [view(n) for n in nodes.values() if selection == "all-nodes" or n["owner"] == self.caller]
+        missing = [name for name in selection.split(",") if name not in nodes]
+        if missing:
+            raise NotFound(*(f"there is no node '{name}'" for name in missing))
+        return [view(nodes[name]) for name in selection.split(",")]
+
+    @public
+    def configure_nodes(self, selection, settings, force=False):
+        nodes = stored()
+        for setting in settings:
+            key, _, value = setting.partition("=")
+            if key not in ("ram", "cpu.cores"):
+                raise InvalidRequest(f"'{key}' is not a setting; allowed: cpu.cores, ram")
+            for name in selection.split(","):
+                nodes[name]["config"][key] = value
+        store(nodes)
+        return self.changed(selection.split(","), "takes effect at the next boot")
+
+    @public
+    def reboot_nodes(self, selection):
+        nodes = stored()
+        for name in selection.split(","):
+            if nodes[name]["owner"] != self.caller:
+                raise NotOwner(f"{name} belongs to {nodes[name]['owner']}")
+            nodes[name]["since"] = time.time()
+        store(nodes)
+        return self.changed(selection.split(","))
+
+    @public
+    def remove_nodes(self, selection, force=False):
+        nodes = stored()
+        store({name: node for name, node in nodes.items() if name not in selection.split(",")})
+        return {"nodes": [view(nodes[name]) for name in selection.split(",")], "notes": []}
+
+    @public
+    def diagnose(self):
+        return [
+            {"subject": "broker", "status": "ok", "found": "answers", "consequence": "", "mend": ""},
+            {"subject": "accelerator", "status": "warn", "found": "tcg", "consequence": "slow", "mend": "use KVM"},
+        ]
+
+    def changed(self, names, *notes):
+        return {"nodes": self.get_nodes(",".join(names)), "notes": list(notes)}
+
+
+sessions = {}
+
+
+class Session:
+    def __init__(self, queue):
+        self.id = uuid.uuid4().hex
+        self.queue = queue
+        self.input = eventlet.Queue()
+        sessions[self.id] = self
+
+    def send(self, kind, body=b"", **headers):
+        with Connection(variable("WALT_AMQP_URI")) as connection:
+            Producer(connection.channel()).publish(
+                body,
+                routing_key=self.queue,
+                headers={"session": self.id, "kind": kind, **headers},
+                content_type="application/octet-stream",
+                content_encoding="binary",
+            )
+
+
+class Line(Session):
+    def __init__(self, queue, node, offset, follow):
+        super().__init__(queue)
+        self.file, self.at, self.follow = FOLDER / f"{node}.line", offset, follow
+        eventlet.spawn(self.show)
+        eventlet.spawn(self.type)
+
+    def show(self):
+        while True:
+            fresh = self.file.read_bytes()[self.at :] if self.file.exists() else b""
+            if fresh:
+                self.at += len(fresh)
+                self.send(contract.DATA, fresh, offset=self.at)
+            if not self.follow:
+                self.send(contract.EXIT, b"0")
+                return
+            eventlet.sleep(0.05)
+
+    def type(self):
+        while True:
+            kind, body = self.input.get()
+            if kind == contract.DATA:
+                with self.file.open("ab") as file:
+                    file.write(b"<" + body + b">")
+
+
+class Shell(Session):
+    """A command is run once all input is there; a terminal only shows what it is told."""
+
+    def __init__(self, queue, command, terminal):
+        super().__init__(queue)
+        eventlet.spawn(self.on_terminal if terminal else self.on_pipe, terminal or command)
+
+    def on_pipe(self, command):
+        data, taken = b"", 0
+        while True:
+            kind, body = self.input.get()
+            if kind == contract.END_OF_INPUT:
+                break
+            data += body
+            if len(data) - taken >= contract.TAKEN_STEP:
+                taken = len(data)
+                self.send(contract.TAKEN, str(taken).encode())
+        with (FOLDER / "input").open("wb") as file:
+            file.write(data)
+        with (FOLDER / "input").open("rb") as file:
+            done = subprocess.run(["sh", "-c", " ".join(command or ["cat"])], stdin=file, capture_output=True)
+        for stream, output in (("out", done.stdout), ("err", done.stderr)):
+            for start in range(0, len(output), 50_000):
+                self.send(contract.DATA, output[start : start + 50_000], stream=stream)
+        self.send(contract.EXIT, str(done.returncode).encode())
+
+    def on_terminal(self, terminal):
+        self.send(contract.DATA, f"window {terminal['rows']}x{terminal['columns']}\r\n".encode())
+        while True:
+            kind, body = self.input.get()
+            if kind == contract.DATA and body == b"\x04":
+                self.send(contract.EXIT, b"7")
+                return
+            self.send(contract.DATA, b"%s %s\r\n" % (kind.encode(), body))
+
+
+class Console:
+    name = contract.service_on("local")
+    caller = Caller()
+
+    @public
+    def open_line(self, node, queue, read_only=False, offset=None, follow=True):
+        return {"session": Line(queue, node, offset or 0, follow).id, "offset": offset or 0}
+
+    @public
+    def open_shell(self, node, queue, command=None, terminal=None):
+        return {"session": Shell(queue, command, terminal).id, "offset": 0}
+
+    @public
+    def keep_session(self, session):
+        if session not in sessions:
+            raise NotFound("no such session")
+
+    @public
+    def close_session(self, session):
+        sessions.pop(session, None)
+        (FOLDER / f"closed-{session}").touch()
+
+
+def take_input():
+    with Connection(variable("WALT_AMQP_URI")) as connection:
+        exchange = Exchange(contract.INPUT_EXCHANGE, "topic", durable=True)
+        queue = Queue("fake-console-input", exchange, contract.input_key("local"), auto_delete=True)
+
+        def take(message):
+            session = sessions.get(message.headers["session"])
+            if session and message.properties["user_id"]:
+                body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)  # "" when empty
+                session.input.put((message.headers["kind"], body))
+
+        consumer = Consumer(connection.channel(), [queue], no_ack=True, on_message=take)
+        consumer.consume()
+        while True:
+            connection.drain_events()
+
+
+def main():
+    service = {"nodes": Nodes, "console": Console}[sys.argv[1]]
+    if service is Console:
+        eventlet.spawn(take_input)
+    container = ServiceContainer(service, {"AMQP_URI": variable("WALT_AMQP_URI"), "max_workers": 20})
+    container.start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    (FOLDER / f"{sys.argv[1]}.ready").touch()
+    container.wait()
+
+
+if __name__ == "__main__":
+    main()

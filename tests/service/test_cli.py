@@ -1,0 +1,401 @@
+"""The real `walt` process against a real broker and small stand-ins for the services."""
+
+import contextlib
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Fake:
+    """One stand-in process, restartable."""
+
+    def __init__(self, name, folder, amqp_uri):
+        self.argv = [sys.executable, "-m", "tests.service.fake_platform", name, str(folder)]
+        self.ready = folder / f"{name}.ready"
+        self.env = {**os.environ, "WALT_AMQP_URI": amqp_uri, "PYTHONPATH": str(ROOT)}
+        self.process = None
+
+    def start(self):
+        self.ready.unlink(missing_ok=True)
+        self.process = subprocess.Popen(self.argv, cwd=ROOT, env=self.env)
+        wait_for(self.ready.exists, 20)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Walt:
+    """The command as a person of that name would run it."""
+
+    def __init__(self, uri, folder):
+        config = folder / "client.toml"
+        config.write_text(f'amqp_uri = "{uri}"\n')
+        self.env = {**os.environ, "WALT_CONFIG": str(config), "PYTHONPATH": str(ROOT)}
+
+    def argv(self, *words):
+        return [sys.executable, "-m", "cli", *words]
+
+    def __call__(self, *words, stdin=b"", timeout=30):
+        return subprocess.run(
+            self.argv(*words), cwd=ROOT, env=self.env, input=stdin, capture_output=True, timeout=timeout, check=False
+        )
+
+    def start(self, *words, **options):
+        return subprocess.Popen(self.argv(*words), cwd=ROOT, env=self.env, **options)
+
+    @contextlib.contextmanager
+    def on_terminal(self, *words):
+        """(process, master side of its terminal)"""
+        master, slave = pty.openpty()
+        process = self.start(*words, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        try:
+            yield process, master, slave
+        finally:
+            process.kill()
+            process.wait()
+            os.close(master)
+            os.close(slave)
+
+
+def wait_for(condition, limit_s):
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def read_until(descriptor, wanted, limit_s=15):
+    data, end = b"", time.monotonic() + limit_s
+    while wanted not in data:
+        ready, _, _ = select.select([descriptor], [], [], max(0, end - time.monotonic()))
+        assert ready, f"no {wanted!r} in {data!r}"
+        chunk = os.read(descriptor, 65536)
+        assert chunk, f"no {wanted!r} in {data!r}"
+        data += chunk
+    return data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("platform")
+
+
+@pytest.fixture(scope="module")
+def fakes(folder, broker_port, vhost):
+    uri = f"amqp://walt-services:secret@127.0.0.1:{broker_port}/{vhost}"
+    fakes = {name: Fake(name, folder, uri) for name in ("nodes", "console")}
+    try:
+        for fake in fakes.values():
+            fake.start()
+        yield fakes
+    finally:
+        for fake in fakes.values():
+            if fake.process:
+                fake.kill()
+
+
+@pytest.fixture
+def walt(fakes, user_uri, tmp_path):
+    return Walt(user_uri("alice"), tmp_path)
+
+
+@pytest.fixture
+def vnode(walt, request):
+    """A booted node of alice, its name that of the test."""
+    name = request.node.name.split("[")[0].replace("_", "-")[:60]
+    assert walt("node", "create", name, "--wait").returncode == 0
+    return name
+
+
+# --- commands -----------------------------------------------------------------------------------------------
+
+
+def test_create_show_config_remove(walt):
+    created = walt("node", "create", "a1", "a2", "--wait")
+    assert (created.returncode, created.stdout, created.stderr) == (0, b"", b"a1, a2: created\n")
+    shown = json.loads(walt("node", "show", "a1", "-o", "json").stdout)
+    assert shown[0]["state"] == "booted"
+    assert {"name", "owner", "since", "reason", "type", "ip", "mac", "image", "host", "config"} <= shown[0].keys()
+    changed = walt("node", "config", "a1", "ram=1G")
+    assert (changed.returncode, changed.stdout) == (0, b"")
+    assert changed.stderr == b"a1: configured\ntakes effect at the next boot\n"
+    assert walt("node", "config", "a1").stdout == b"cpu.cores=4\nram=1G\n"
+    assert walt("node", "config", "a1,a2").stdout == b"# a1\ncpu.cores=4\nram=1G\n# a2\ncpu.cores=4\nram=512M\n"
+    assert walt("node", "remove", "a1,a2").returncode == 0
+    assert walt("node", "show", "a1").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["node", "show", "nobody,none"], 3, b"walt: there is no node 'nobody'\nwalt: there is no node 'none'\n"),
+        (["node", "frobnicate"], 2, b"walt: No such command 'frobnicate'.\n'walt node --help' tells more\n"),
+        (["node", "acquire", "x"], 1, b"MethodNotFound"),
+        (["node", "wait", "x", "--timeout", "-1"], 2, b"--timeout"),
+    ],
+)
+def test_errors_are_sentences_with_exit_codes(walt, words, status, said):
+    done = walt(*words)
+    assert (done.returncode, done.stdout) == (status, b"")
+    assert said in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_somebody_elses_node_is_refused(walt, vnode, user_uri, tmp_path):
+    done = Walt(user_uri("bob"), tmp_path)("node", "reboot", vnode)
+    assert (done.returncode, done.stderr) == (4, f"walt: {vnode} belongs to alice\n".encode())
+
+
+def test_wrong_password_is_denied(walt, user_uri, tmp_path):
+    done = Walt(user_uri("alice").replace("secret", "guess"), tmp_path)("node", "show")
+    assert done.returncode == 5
+    assert b"refuses the login of alice" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_method_without_right_is_denied(fakes, user_uri):
+    from cli.client import Client
+    from cli.configuration import parse_configuration
+    from services.contracts.errors import Denied
+
+    client = Client(lambda: parse_configuration(f'amqp_uri = "{user_uri("alice")}"', Path("x")))
+    with contextlib.closing(client), pytest.raises(Denied, match="alice may not do this"):
+        client.call("nodes", "wanted_on_host", host="local", timeout_s=5)
+
+
+def test_broker_down_is_unreachable(walt, tmp_path):
+    done = Walt("amqp://alice:secret@127.0.0.1:1/x", tmp_path)("node", "show")
+    assert done.returncode == 6
+    assert done.stderr.startswith(b"walt: the broker at 127.0.0.1:1 does not answer")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_service_that_never_ran_is_unreachable(fakes, user_uri):
+    from cli.client import Client
+    from cli.configuration import parse_configuration
+    from services.contracts.errors import Unreachable
+
+    client = Client(lambda: parse_configuration(f'amqp_uri = "{user_uri("alice")}"', Path("x")))
+    with contextlib.closing(client), pytest.raises(Unreachable, match="service console@away does not answer"):
+        client.call("console@away", "keep_session", session="x")
+
+
+def test_service_that_is_away_does_not_obey_late(walt, fakes, folder, user_uri):
+    from cli.client import Client
+    from cli.configuration import parse_configuration
+    from services.contracts.errors import Unreachable
+
+    fakes["nodes"].kill()
+    try:
+        client = Client(lambda: parse_configuration(f'amqp_uri = "{user_uri("alice")}"', Path("x")))
+        with contextlib.closing(client), pytest.raises(Unreachable, match="no reply to create_nodes within 1 s"):
+            client.call("nodes", "create_nodes", names=["late"], timeout_s=1)
+    finally:
+        fakes["nodes"].start()
+    assert walt("node", "show", "late").returncode == 3
+
+
+# --- waiting ------------------------------------------------------------------------------------------------
+
+
+def test_wait_times_out_naming_the_missing(walt):
+    walt("node", "create", "quick", "slow1", "bad1")
+    done = walt("node", "wait", "quick,slow1,bad1", "--timeout", "1.5")
+    assert done.returncode == 124
+    assert done.stderr.decode().splitlines() == [
+        "bad1 failed: qemu is not installed; still waiting",
+        "walt: slow1 is not booted after 1.5 s: delaying (9 s left)",
+        "walt: bad1 is not booted after 1.5 s: failed (qemu is not installed)",
+    ]
+
+
+def test_wait_ends_when_the_node_is_removed(walt):
+    walt("node", "create", "slow2")
+    waiting = walt.start("node", "wait", "slow2", stderr=subprocess.PIPE)
+    time.sleep(1)
+    walt("node", "remove", "slow2")
+    assert waiting.communicate(timeout=10)[1] == b"walt: there is no node 'slow2'\n"
+    assert waiting.returncode == 3
+
+
+def test_wait_outlives_a_restart_of_nodes(walt, fakes):
+    walt("node", "create", "slow3")
+    waiting = walt.start("node", "wait", "slow3", "--timeout", "6", stderr=subprocess.PIPE)
+    time.sleep(1)
+    fakes["nodes"].kill()
+    fakes["nodes"].start()
+    assert b"slow3 is not booted after 6 s" in waiting.communicate(timeout=30)[1]
+    assert waiting.returncode == 124
+
+
+def test_interrupt_is_one_line_and_130(walt):
+    walt("node", "create", "slow4")
+    waiting = walt.start("node", "wait", "slow4", stderr=subprocess.PIPE)
+    time.sleep(1)
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.communicate(timeout=10)[1] == b"walt: interrupted\n"
+    assert waiting.returncode == 130
+
+
+# --- run and shell ------------------------------------------------------------------------------------------
+
+
+def test_run_passes_output_and_status(walt, vnode):
+    done = walt("node", "run", vnode, "--", "printf 'a\\000b'; echo oops >&2; exit 3")
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"a\0b", b"oops\n")
+
+
+def test_run_keeps_options_and_dashes_of_the_command(walt, vnode):
+    assert walt("node", "run", vnode, "--", "echo", "-n", "--help", "--").stdout == b"--help --"
+
+
+def test_run_forwards_input_verbatim_whatever_its_size(walt, vnode):
+    data = os.urandom(1_500_000)
+    assert walt("node", "run", vnode, "--", "cat", stdin=data).stdout == data
+
+
+def test_run_of_unknown_node(walt):
+    assert walt("node", "run", "nobody", "--", "true").returncode == 3
+
+
+def test_run_into_a_closed_pipe_is_quiet(walt, vnode):
+    command = " ".join(walt.argv("node", "run", vnode, "--", "seq 100000"))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} </dev/null | head -1"], cwd=ROOT, env=walt.env, capture_output=True, timeout=30
+    )
+    assert (done.stdout, done.stderr) == (b"1\n", b"")
+
+
+def test_shell_has_a_window_and_passes_keys_and_status(walt, vnode):
+    import fcntl
+    import struct
+    import termios
+
+    with walt.on_terminal("node", "shell", vnode) as (process, master, slave):
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        read_until(master, b"window 30x100")
+        os.write(master, b"\x01d\x03")  # nothing is special here
+        read_until(master, b"data \x01d\x03")
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 90, 0, 0))
+        os.kill(process.pid, signal.SIGWINCH)
+        read_until(master, b"resize 31 90")
+        os.write(master, b"\x04")
+        assert process.wait(10) == 7
+        assert termios.tcgetattr(slave)[3] & termios.ICANON
+
+
+# --- console ------------------------------------------------------------------------------------------------
+
+
+def line_of(folder, node, content):
+    (folder / f"{node}.line").write_bytes(content)
+
+
+def test_console_without_following_prints_and_ends(walt, vnode, folder):
+    content = bytes(range(256)) * 500
+    line_of(folder, vnode, content)
+    done = walt("node", "console", vnode, "--no-follow")
+    assert (done.returncode, done.stdout, done.stderr) == (0, content, b"")
+
+
+def test_console_in_a_pipe_follows_after_end_of_input(walt, vnode, folder):
+    line_of(folder, vnode, b"power-on\n")
+    viewer = walt.start("node", "console", vnode, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    read_until(viewer.stdout.fileno(), b"power-on\n")
+    viewer.stdin.write(b"\x01d")  # no key is special without a terminal
+    viewer.stdin.close()
+    read_until(viewer.stdout.fileno(), b"<\x01d>")
+    with (folder / f"{vnode}.line").open("ab") as line:
+        line.write(b"later\n")
+    read_until(viewer.stdout.fileno(), b"later\n")
+    viewer.send_signal(signal.SIGINT)
+    assert viewer.wait(10) == 130
+    assert viewer.stderr.read() == b"walt: interrupted\n"
+
+
+def test_console_keys(walt, vnode, folder):
+    import termios
+
+    line_of(folder, vnode, b"login: ")
+    with walt.on_terminal("node", "console", vnode) as (process, master, slave):
+        read_until(master, b"login: ")
+        os.write(master, b"\x03\x01a")
+        read_until(master, b"<\x03\x01>")
+        os.write(master, b"x\x01")  # the escape and its key come in two reads
+        read_until(master, b"<x>")
+        os.write(master, b"?")
+        read_until(master, b"ctrl-a d leaves the console")
+        os.write(master, b"\x01z")
+        read_until(master, b"ctrl-a d leaves the console")
+        assert not termios.tcgetattr(slave)[3] & termios.ICANON
+        os.write(master, b"\x01")
+        time.sleep(0.2)
+        os.write(master, b"d")
+        assert process.wait(10) == 0
+        assert termios.tcgetattr(slave)[3] & termios.ICANON
+    assert (folder / f"{vnode}.line").read_bytes() == b"login: <\x03\x01><x>"
+    wait_for(lambda: list(folder.glob("closed-*")), 5)
+
+
+def test_terminal_is_restored_after_sigterm(walt, vnode, folder):
+    import termios
+
+    line_of(folder, vnode, b"login: ")
+    with walt.on_terminal("node", "console", vnode) as (process, master, slave):
+        read_until(master, b"login: ")
+        process.terminate()
+        assert process.wait(10) == 143
+        assert termios.tcgetattr(slave)[3] & termios.ICANON
+
+
+def test_read_only_console_sends_nothing(walt, vnode, folder):
+    line_of(folder, vnode, b"login: ")
+    with walt.on_terminal("node", "console", vnode, "--read-only") as (process, master, _):
+        read_until(master, b"login: ")
+        os.write(master, b"root")
+        read_until(master, b"this console is read-only")
+        os.write(master, b"\x01d")
+        assert process.wait(10) == 0
+    assert (folder / f"{vnode}.line").read_bytes() == b"login: "
+
+
+def test_console_outlives_its_service(walt, vnode, folder, fakes):
+    line_of(folder, vnode, b"one\n")
+    viewer = walt.start("node", "console", vnode, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert read_until(viewer.stdout.fileno(), b"one\n") == b"one\n"
+    fakes["console"].kill()
+    with (folder / f"{vnode}.line").open("ab") as line:
+        line.write(b"two\n")
+    fakes["console"].start()
+    assert read_until(viewer.stdout.fileno(), b"two\n", 30) == b"two\n"
+    viewer.kill()
+    viewer.wait()
+
+
+def test_run_says_when_its_session_is_lost(walt, vnode, fakes):
+    running = walt.start("node", "run", vnode, "--", "cat", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(1.5)
+    fakes["console"].kill()
+    fakes["console"].start()
+    assert running.wait(30) == 1
+    assert running.stderr.read() == f"walt: the session on {vnode} is lost: no such session\n".encode()
+    running.stdin.close()
+
+
+def test_doctor(walt):
+    done = walt("doctor")
+    assert done.returncode == 0
+    assert b"warn  accelerator  tcg\n" in done.stdout
+    assert b"mend: use KVM" in done.stdout
+    assert json.loads(walt("doctor", "-o", "json").stdout)[0]["subject"] == "broker"

@@ -1,0 +1,47 @@
+"""A client whose services are plain functions."""
+
+import time
+
+
+def node(name, state="booted", reason="", **more):
+    return {
+        "name": name,
+        "owner": "alice",
+        "state": state,
+        "since": time.time() - 185,
+        "reason": reason,
+        "type": "virtual",
+        "ip": "192.168.172.2",
+        "mac": "52:54:00:00:00:02",
+        "image": "default",
+        "host": "local",
+        "config": {"ram": "512M", "cpu.cores": "4"},
+        **more,
+    }
+
+
+class FakeClient:
+    """answers: {method: value, or exception, or list of them for one call after the other}"""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.calls = []
+
+    def call(self, service, method, *, timeout_s=0, **arguments):
+        self.calls.append((f"{service}.{method}", arguments))
+        answer = self.answers[method]
+        if isinstance(answer, Script):
+            answer = answer.next()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class Script:
+    """One answer a call; the last one stays."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def next(self):
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

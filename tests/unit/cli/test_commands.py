@@ -1,0 +1,219 @@
+"""Each command: what it asks of `nodes`, what it prints where, and its exit code."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from cli import waiting
+from cli.main import run, walt
+from services.contracts.errors import Conflict, Denied, NotFound, Unreachable
+from tests.unit.cli.fakes import FakeClient, Script, node
+
+ROOT = Path(__file__).parents[3]
+
+
+def changed(*nodes, notes=()):
+    return {"nodes": list(nodes), "notes": list(notes)}
+
+
+@pytest.mark.parametrize(
+    ("line", "method", "arguments"),
+    [
+        ("node create a b", "create_nodes", {"names": ["a", "b"], "image": None}),
+        ("node create a --image small", "create_nodes", {"names": ["a"], "image": "small"}),
+        ("node config a ram=1G x", "configure_nodes", {"selection": "a", "settings": ["ram=1G", "x"]}),
+        ("node reboot a,b", "reboot_nodes", {"selection": "a,b"}),
+        ("node remove my-nodes", "remove_nodes", {"selection": "my-nodes"}),
+        ("node acquire a", "acquire_nodes", {"selection": "a", "force": False}),
+        ("node acquire a --force", "acquire_nodes", {"selection": "a", "force": True}),
+        ("node release a", "release_nodes", {"selection": "a"}),
+        ("node boot a small", "boot_nodes", {"selection": "a", "image": "small"}),
+    ],
+)
+def test_orders(line, method, arguments, capsys):
+    client = FakeClient(**{method: changed(node("a"), notes=["a note"])})
+    assert run(line.split(), client) == 0
+    assert client.calls == [(f"nodes.{method}", arguments)]
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(r"a: .+\na note\n", said.err)
+
+
+@pytest.mark.parametrize(
+    ("line", "selection"), [("", "my-nodes"), ("--all", "all-nodes"), ("a,free-nodes", "a,free-nodes")]
+)
+def test_show_asks_for(line, selection, capsys):
+    client = FakeClient(get_nodes=[node("a"), node("b", "delaying", "4 s left", owner="")])
+    assert run(["node", "show", *line.split()], client) == 0
+    assert client.calls == [("nodes.get_nodes", {"selection": selection})]
+    lines = capsys.readouterr().out.splitlines()
+    assert "booted 3m" in lines[1]
+    assert lines[2].endswith("4 s left")
+    assert ("(free)" in lines[2]) == bool(line)
+
+
+def test_show_json_is_what_the_service_said(capsys):
+    client = FakeClient(get_nodes=[node("a", extra=1)])
+    run(["node", "show", "-o", "json"], client)
+    assert json.loads(capsys.readouterr().out) == client.answers["get_nodes"]
+
+
+def test_show_without_nodes_has_no_data(capsys):
+    assert run(["node", "show"], FakeClient(get_nodes=[])) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "no nodes; 'walt node create NAME' makes one, --all shows everybody's\n")
+
+
+def test_config_json(capsys):
+    run(["node", "config", "a", "-o", "json"], FakeClient(get_nodes=[node("a")]))
+    assert json.loads(capsys.readouterr().out) == {"a": {"ram": "512M", "cpu.cores": "4"}}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Conflict("one", "two"), 4),
+        (NotFound("one", "two"), 3),
+        (Denied("one", "two"), 5),
+        (Unreachable("one", "two"), 6),
+    ],
+)
+def test_each_fault_is_a_line(error, status, capsys):
+    assert run(["node", "show"], FakeClient(get_nodes=error)) == status
+    assert capsys.readouterr().err == "walt: one\nwalt: two\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("node show a --all", "exclude each other"),
+        ("node create a --timeout 3", "--timeout needs --wait"),
+        ("node create", "Missing argument 'NAME...'"),
+        ("node show -o yaml", "'yaml' is not one of"),
+        ("node run a --", "no command"),
+        ("node run a", "Missing argument"),
+        ("nodes", "No such command 'nodes'"),
+        ("node show --al", "No such option"),
+    ],
+)
+def test_usage_is_one_line_and_a_hint(line, said, capsys):
+    assert run(line.split(), FakeClient()) == 2
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message.startswith("walt: ")
+    assert said in message
+    assert hint.endswith("--help' tells more")
+
+
+def test_interrupt(capsys):
+    assert run(["node", "show"], FakeClient(get_nodes=KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "walt: interrupted\n"
+
+
+def test_control_characters_of_a_node_do_not_reach_the_terminal(capsys):
+    run(["node", "show"], FakeClient(get_nodes=Denied("a\x1b]0;owned\x07")))
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_doctor_fails_with_what_is_broken(capsys):
+    check = {"subject": "KVM", "status": "fail", "found": "hangs", "consequence": "slow", "mend": "other kernel"}
+    assert run(["doctor"], FakeClient(diagnose=[check])) == 1
+    assert capsys.readouterr().out == "fail  KVM  hangs\n           slow\n           mend: other kernel\n"
+
+
+# --- waiting ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(waiting, "POLL_S", 0)
+
+
+def test_wait_follows_until_booted_and_tells_a_failure_once(impatient, capsys):
+    failed = [node("a", "failed", "no qemu")]
+    client = FakeClient(get_nodes=Script([node("a", "booting")], failed, failed, [node("a")]))
+    assert run(["node", "wait", "my-nodes"], client) == 0
+    assert capsys.readouterr().err == "a failed: no qemu; still waiting\n"
+    assert [arguments["selection"] for _, arguments in client.calls] == ["my-nodes", "a", "a", "a"]
+
+
+def test_reboot_waits_for_the_state_after_the_order(impatient):
+    client = FakeClient(
+        reboot_nodes=changed(node("a")), get_nodes=Script([node("a", "delaying")], [node("a", "booting")], [node("a")])
+    )
+    assert run(["node", "reboot", "a", "--wait"], client) == 0
+    assert len(client.calls) == 4
+
+
+def test_wait_survives_a_service_that_is_away(impatient):
+    client = FakeClient(get_nodes=Script([node("a", "booting")], Unreachable("away"), [node("a")]))
+    assert run(["node", "wait", "a"], client) == 0
+
+
+def test_wait_gives_up_a_service_that_stays_away(impatient, monkeypatch):
+    monkeypatch.setattr(waiting, "AWAY_S", 0)
+    client = FakeClient(get_nodes=Script([node("a", "booting")], Unreachable("away")))
+    assert run(["node", "wait", "a"], client) == 6
+
+
+def test_wait_time_out(impatient, capsys):
+    client = FakeClient(get_nodes=[node("a"), node("b", "delaying", "3 s left")])
+    assert run(["node", "wait", "a,b", "--timeout", "0"], client) == 124
+    assert capsys.readouterr().err == "walt: b is not booted after 0 s: delaying (3 s left)\n"
+
+
+def test_progress():
+    watch = waiting.Watch([node("a"), node("b", "delaying", "3 s left", since=100.0), node("c", "booting", since=50.0)])
+    assert watch.progress(170.0) == "b delaying 1m (3 s left), c booting 2m"
+
+
+# --- the whole ----------------------------------------------------------------------------------------------
+
+
+def commands(group=walt, path=()):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()])
+def test_help_everywhere(path, capsys):
+    assert run([*path, "--help"], FakeClient()) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: walt {' '.join(path)} ")
+
+
+def documented():
+    text = (ROOT / "docs/cli.md").read_text()
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("line", documented())
+def test_documented_command_lines_exist(line):
+    program, *words = shlex.split(line, comments=True)
+    assert program == "walt"
+    command = walt
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        command = command.commands[words.pop(0)]
+    if "--version" not in words:
+        command.make_context("walt", words)  # UsageError for an option or argument that does not exist
+
+
+def test_every_command_is_documented():
+    text = "\n".join(documented())
+    for path, command in commands():
+        if not isinstance(command, click.Group):
+            assert f"walt {' '.join(path)}" in text
+
+
+def test_nothing_slow_is_imported_before_a_call():
+    code = "import sys, cli.main, cli.session; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    slow = {"kombu", "amqp", "nameko", "eventlet", "marshmallow", "importlib.metadata"}
+    assert not slow & set(loaded.split())

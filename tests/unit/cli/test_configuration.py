@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from cli.configuration import candidates, load_configuration, parse_configuration
+from services.contracts.errors import Denied, InvalidRequest, Unreachable
+
+
+def write(path, user):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'amqp_uri = "amqp://{user}:x@127.0.0.1:5673/v"\n')
+
+
+def test_first_of_the_places(tmp_path):
+    home, prefix, named = tmp_path / "home", tmp_path / "venv", tmp_path / "named.toml"
+    write(home / ".config/walt/client.toml", "from-home")
+    assert load_configuration({"HOME": str(home)}, str(prefix)).user == "from-home"
+    write(prefix / "etc/walt/client.toml", "from-prefix")
+    assert load_configuration({"HOME": str(home)}, str(prefix)).user == "from-prefix"
+    write(named, "from-variable")
+    assert load_configuration({"HOME": str(home), "WALT_CONFIG": str(named)}, str(prefix)).user == "from-variable"
+
+
+def test_named_file_is_the_only_one(tmp_path):
+    write(tmp_path / "etc/walt/client.toml", "alice")
+    with pytest.raises(Unreachable, match="missing.toml"):
+        load_configuration({"WALT_CONFIG": str(tmp_path / "missing.toml")}, str(tmp_path))
+
+
+def test_none_names_all_places_and_the_way_out():
+    with pytest.raises(Unreachable) as refused:
+        load_configuration({"HOME": "/nonexistent"}, "/nonexistent")
+    (sentence,) = refused.value.args
+    assert all(str(place) in sentence for place in candidates({"HOME": "/nonexistent"}, "/nonexistent"))
+    assert "make up" in sentence
+
+
+def test_unreadable_is_denied(tmp_path):
+    with pytest.raises(Denied, match="cannot be read"):
+        load_configuration({"WALT_CONFIG": str(tmp_path)})
+
+
+def test_user_is_decoded():
+    configuration = parse_configuration('amqp_uri = "amqp://al%40ice:p%2Fw@host:1234//"', Path("f"))
+    assert (configuration.user, configuration.broker) == ("al@ice", "host:1234")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("amqp_uri =", "is not TOML"),
+        ("", "has no amqp_uri"),
+        ("amqp_uri = 3", "has no amqp_uri"),
+        ('amqp_uri = "amqp://host/"', "no USER"),
+        ('amqp_uri = "amqp://a:b@host:port/"', "no HOST"),
+        ('amqp_uri = "hello"', "no USER and no HOST"),
+    ],
+)
+def test_bad_files(text, said):
+    with pytest.raises(InvalidRequest, match=said):
+        parse_configuration(text, Path("file.toml"))
