@@ -14,7 +14,7 @@ from services.bootserver.access import KeyStore
 from services.bootserver.bootplan import Site
 from services.bootserver.images import ImageStore
 from services.bootserver.plans import PlanStore, Published
-from services.bootserver.watch import BootWatches, greets
+from services.bootserver.watch import BootWatches
 from services.contracts.bootserver import BootPlan, BootRequest, ImageView, NodeAccess, NodeBooted
 from services.contracts.errors import Denied, Failed
 from services.contracts.health import Check
@@ -29,11 +29,11 @@ class World:
     """What bootserver asks of the network: whether NFS answers ('' or why not), whether an ssh server greets."""
 
     nfs_fault: Callable[[], str]
-    greets: Callable[[str], bool] = greets
+    greets: Callable[[str], bool]
 
 
 class Boots:
-    """`booted` is told each boot's end once."""
+    """`booted` is told the end of each boot, and once more after a restart of this service."""
 
     def __init__(self, site: Site, images: ImageStore, state: Path, world: World, booted: Callable[[NodeBooted], None]):
         self.images = images
@@ -45,10 +45,13 @@ class Boots:
         self._watches = BootWatches(self._on_greeting, world.greets)
 
     def start(self) -> None:
-        """Watch again what was booting when this service ended."""
+        """Watch again what was booting when this service ended; tell again what had booted, should the broker have
+        been away when it was told."""
         metrics.IMAGES.set(len(self.images.names()))
         for published in self._plans.all():
             self._watches.watch(published)
+            if published.booted_at:
+                self._tell(published, published.booted_at)
 
     def stop(self) -> None:
         self._watches.stop_all()
@@ -118,4 +121,7 @@ class Boots:
         metrics.BOOT_SECONDS.observe(at - published.published_at)
         request = published.request
         log.info("%s has booted in %.1f s (run %d)", request.name, at - published.published_at, request.run)
-        self._booted(NodeBooted(request.node_id, request.run, at))
+        self._tell(published, at)
+
+    def _tell(self, published: Published, at: float) -> None:
+        self._booted(NodeBooted(published.request.node_id, published.request.run, at))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nameko.extensions import DependencyProvider
-
-from services.bootserver import bootplan, nfsping
+from services.bootserver import bootplan, nfsping, watch
 from services.bootserver.boots import Boots, World
 from services.bootserver.images import ImageStore, parse_platform_images
 from services.bootserver.nfs import IMAGES_DIR
@@ -18,8 +16,8 @@ from services.kit.peers import Announcer
 HTTP_ADDRESS = "0.0.0.0:80"
 
 
-class BootsProvider(DependencyProvider):  # type: ignore[misc]
-    announcer = Announcer()
+class BootsProvider(Announcer):
+    """An `Announcer`, because a boot ends outside of any call."""
 
     def setup(self) -> None:
         env = environment()
@@ -34,8 +32,8 @@ class BootsProvider(DependencyProvider):  # type: ignore[misc]
             site,
             images,
             state,
-            World(nfs_fault=lambda: nfsping.ping(site.server)),
-            lambda event: self.announcer.announce(NODE_BOOTED, event),
+            World(lambda: nfsping.ping(site.server), lambda address: watch.greets(address)),
+            lambda event: self.announce(NODE_BOOTED, event),
         )
 
     def start(self) -> None:
@@ -44,5 +42,5 @@ class BootsProvider(DependencyProvider):  # type: ignore[misc]
     def stop(self) -> None:
         self._boots.stop()
 
-    def get_dependency(self, worker_ctx: Any) -> Boots:
+    def get_dependency(self, worker_ctx: Any) -> Any:
         return self._boots

@@ -38,7 +38,7 @@ def greets(address: str, port: int = SSH_PORT) -> bool:
 class BootWatches:
     """One green thread per node whose boot has not ended; a new one for a node replaces the old."""
 
-    def __init__(self, booted: Booted, probe: Callable[[str], bool] = greets) -> None:
+    def __init__(self, booted: Booted, probe: Callable[[str], bool]) -> None:
         self._booted = booted
         self._probe = probe
         self._threads: dict[int, Any] = {}

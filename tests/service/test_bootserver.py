@@ -1,0 +1,233 @@
+"""bootserver on a real RabbitMQ, its pages over real HTTP; a tiny image, and a network whose answers the test gives."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import tarfile
+import time
+
+import eventlet
+import pytest
+from nameko.containers import ServiceContainer
+from nameko.events import event_handler
+from nameko.standalone.events import event_dispatcher
+
+from services.bootserver import initrd, nfsping, watch
+from services.bootserver.service import BootServer
+from services.contracts import bootserver, nodes, wire
+from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted
+from services.contracts.errors import Failed, NotFound
+from services.kit import peers
+
+VERSION = "6.1-test"
+SERVER, NODE_IP = "127.0.0.1", "127.0.0.9"
+PORT = 18080
+REQUEST = BootRequest(7, "vnode1", 1, "52:54:00:00:00:07", NODE_IP, "default", 4)
+
+
+class Listener:
+    name = "listener"
+    heard: list[NodeBooted] = []
+
+    @event_handler(bootserver.SERVICE, bootserver.NODE_BOOTED)
+    def on_node_booted(self, payload):
+        self.heard.append(wire.load(NodeBooted, payload))
+
+
+class Network:
+    """What the network answers: why NFS does not ('' when it does), whether the node's ssh server greets."""
+
+    nfs_fault = ""
+    greeting = False
+
+
+@pytest.fixture
+def network(monkeypatch):
+    answers = Network()
+    monkeypatch.setattr(nfsping, "ping", lambda address: answers.nfs_fault)
+    monkeypatch.setattr(watch, "greets", lambda address: address == NODE_IP and answers.greeting)
+    return answers
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A store with one image that has a kernel, its modules, and nothing else."""
+    tree = tmp_path / "images" / "tiny-1"
+    home = tree / "lib/modules" / VERSION
+    home.mkdir(parents=True)
+    (tree / "boot").mkdir()
+    (tree / f"boot/vmlinuz-{VERSION}").write_bytes(b"kernel" * 100_000)
+    (home / "modules.dep").write_text("".join(f"{name}.ko:\n" for name in initrd.MODULES))
+    (home / "modules.builtin").write_text("")
+    for name in initrd.MODULES:
+        (home / f"{name}.ko").write_bytes(name.encode())
+    return tmp_path / "images"
+
+
+class Process:
+    """bootserver as its process would be: `restart` starts it anew on the same state."""
+
+    def __init__(self, uri):
+        self._uri = uri
+        self._listener = ServiceContainer(Listener, {"AMQP_URI": uri})
+        self._listener.start()
+        self._start()
+
+    def _start(self):
+        config = {"AMQP_URI": self._uri, "WEB_SERVER_ADDRESS": f"{SERVER}:{PORT}"}
+        self._container = ServiceContainer(BootServer, config)
+        self._container.start()
+
+    def restart(self):
+        self._container.stop()
+        self._start()
+
+    def stop(self):
+        self._container.stop()
+        self._listener.stop()
+
+
+@pytest.fixture
+def process(amqp_uri, images, network, tmp_path, monkeypatch):
+    monkeypatch.setenv("WALT_IMAGES_DIR", str(images))
+    monkeypatch.setenv("WALT_PLATFORM_IMAGES", "default=tiny-1")
+    monkeypatch.setenv("WALT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("WALT_SUBNET", "127.0.0.0/8")
+    monkeypatch.setenv("WALT_HTTP_ADDRESS", f"{SERVER}:{PORT}")
+    Listener.heard.clear()
+    process = Process(amqp_uri)
+    yield process
+    process.stop()
+
+
+def call(method, **arguments):
+    return peers.call(bootserver.SERVICE, method, **arguments)
+
+
+def publish(request=REQUEST):
+    return wire.load(BootPlan, call("publish_boot", request=wire.dump(request)))
+
+
+def fetch(path, *, source="127.0.0.1", method="GET", headers=None):
+    connection = http.client.HTTPConnection(SERVER, PORT, timeout=5, source_address=(source, 0))
+    try:
+        connection.request(method, path, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+    finally:
+        connection.close()
+
+
+def wait_for(condition, timeout_s=5.0):
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be in time"
+        eventlet.sleep(0.05)
+
+
+def test_published_boot_is_served_whole(process, images):
+    plan = publish()
+    assert plan == publish()
+    assert plan.script_url == f"http://{SERVER}:{PORT}/boot/7/script.ipxe"
+    script = fetch("/boot/7/script.ipxe")[2].decode()
+    kernel, loaded = [line.split()[1] for line in script.splitlines() if line.startswith(("kernel", "initrd"))][::-1]
+    for url, content in ((kernel, b"kernel" * 100_000), (loaded, b"070701")):
+        path = url.partition(f":{PORT}")[2]
+        status, headers, body = fetch(path)
+        assert (status, body[: len(content)]) == (200, content)
+        assert headers["ETag"].strip('"') in path
+        assert fetch(path, headers={"If-None-Match": headers["ETag"]})[0] == 304
+        status, headers, nothing = fetch(path, method="HEAD")
+        assert (status, int(headers["Content-Length"]), nothing) == (200, len(body), b"")
+
+
+def test_seed_is_served_to_its_node_only(process):
+    publish()
+    assert fetch("/boot/7/seed.tar")[0] == 403
+    status, _, body = fetch("/boot/7/seed.tar", source=NODE_IP)
+    assert status == 200
+    access = wire.load(NodeAccess, call("open_access", node_id=7))
+    with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+        host_key = tar.extractfile("etc/ssh/ssh_host_ed25519_key.pub").read().decode()
+    assert host_key.startswith(f"{access.host_key} ")
+    assert (access.ip, access.user) == (NODE_IP, "root")
+    assert "OPENSSH PRIVATE KEY" in access.private_key
+
+
+def test_unknown_things_are_not_found(process):
+    assert fetch("/boot/8/script.ipxe")[0] == 404
+    assert fetch(f"/boot/files/{'0' * 64}/vmlinuz")[0] == 404
+    with pytest.raises(NotFound, match="node 8"):
+        call("open_access", node_id=8)
+    with pytest.raises(NotFound, match="'other'"):
+        call("check_image", name="other")
+
+
+def test_images(process):
+    (view,) = call("list_images")
+    assert view == call("check_image", name="default")
+    assert (view["name"], view["kernel"], view["owner"]) == ("default", VERSION, "")
+    assert view["size_bytes"] > 600_000
+
+
+def test_booted_is_announced_once_per_boot(process, network):
+    publish()
+    eventlet.sleep(0.5)
+    assert Listener.heard == []
+    network.greeting = True
+    wait_for(lambda: Listener.heard)
+    publish()  # the same message again
+    eventlet.sleep(0.5)
+    assert [(event.node_id, event.run) for event in Listener.heard] == [(7, 1)]
+    publish(BootRequest(**{**vars(REQUEST), "run": 2}))
+    wait_for(lambda: len(Listener.heard) == 2)
+    assert Listener.heard[1].run == 2
+
+
+def test_withdrawn_boot_is_neither_watched_nor_served(process, network):
+    publish()
+    call("withdraw_boot", node_id=7)
+    call("withdraw_boot", node_id=7)
+    network.greeting = True
+    eventlet.sleep(0.5)
+    assert Listener.heard == []
+    assert fetch("/boot/7/script.ipxe")[0] == 404
+
+
+def test_restart_keeps_plan_keys_and_watch(process, network):
+    publish()
+    script, access = fetch("/boot/7/script.ipxe")[2], call("open_access", node_id=7)
+    kernel = next(line.split()[1] for line in script.decode().splitlines() if line.startswith("kernel"))
+    process.restart()
+    assert fetch(kernel.partition(f":{PORT}")[2])[0] == 200  # before anyone asks for the script
+    assert fetch("/boot/7/script.ipxe")[2] == script
+    assert call("open_access", node_id=7) == access
+    network.greeting = True
+    wait_for(lambda: Listener.heard)
+    process.restart()
+    wait_for(lambda: len(Listener.heard) == 2)  # the broker may have been away the first time
+    assert Listener.heard[0] == Listener.heard[1]
+
+
+def test_dead_nfs_server_is_said_and_nothing_published(process, network):
+    network.nfs_fault = "Connection refused"
+    with pytest.raises(Failed, match="the NFS server does not answer.*Connection refused"):
+        publish()
+    assert fetch("/boot/7/script.ipxe")[0] == 404
+    checks = {check["subject"]: check for check in call("diagnose")}
+    assert checks["NFS server"]["status"] == "fail" and checks["NFS server"]["mend"]
+    network.nfs_fault = ""
+    publish()
+    assert {check["status"] for check in call("diagnose")} == {"ok"}
+
+
+def test_removed_node_is_forgotten(process, amqp_uri):
+    publish()
+    old = call("open_access", node_id=7)["host_key"]
+    event_dispatcher({"AMQP_URI": amqp_uri})(
+        nodes.SERVICE, nodes.NODE_REMOVED, wire.dump(nodes.NodeRemoved(7, "vnode1", "local"))
+    )
+    wait_for(lambda: fetch("/boot/7/script.ipxe")[0] == 404)
+    publish()
+    assert call("open_access", node_id=7)["host_key"] != old

@@ -1,0 +1,66 @@
+"""The script uses only what vmrunner's interpreter knows; the seed has the owners and modes that sshd insists on."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+
+from services.bootserver import bootplan
+from services.bootserver.bootplan import Files, Keys, Site
+from services.contracts.bootserver import BootPlan, BootRequest
+
+REQUEST = BootRequest(7, "vnode1", 3, "52:54:00:00:00:07", "192.168.172.10", "default", 4)
+SITE = Site("192.168.172.1", "255.255.252.0", 80)
+KNOWN_VARIABLES = {"mac", "mac:hexhyp", "ip", "netmask", "gateway", "hostname", "name", "next-server"}
+KNOWN_COMMANDS = {"echo", "set", "chain", "initrd", "kernel", "boot", "imgfree", "sleep"}
+
+
+def test_first_address_of_walt_net_is_the_servers():
+    assert bootplan.site("192.168.172.0/22", "0.0.0.0:8080") == Site("192.168.172.1", "255.255.252.0", 8080)
+
+
+def test_plan():
+    assert bootplan.answer(REQUEST, SITE) == BootPlan(
+        script_url="http://192.168.172.1/boot/7/script.ipxe",
+        ip="192.168.172.10",
+        netmask="255.255.252.0",
+        gateway="192.168.172.1",
+        server="192.168.172.1",
+    )
+
+
+def test_another_port_shows_in_every_address():
+    site = Site("192.168.172.1", "255.255.252.0", 8080)
+    text = bootplan.script(REQUEST, "debian-1", Files("k", "i"), site)
+    assert bootplan.answer(REQUEST, site).script_url == "http://192.168.172.1:8080/boot/7/script.ipxe"
+    assert text.count("http://${next-server}:8080/boot/") == 3
+
+
+def test_script_names_kernel_and_initrd_by_content():
+    lines = bootplan.script(REQUEST, "debian-1", Files("aa11", "bb22"), SITE).splitlines()
+    assert lines[0] == "#!ipxe"
+    assert {line.split()[0] for line in lines[1:]} <= KNOWN_COMMANDS
+    assert set(re.findall(r"\$\{([^}]*)\}", "\n".join(lines))) <= KNOWN_VARIABLES
+    assert "initrd http://${next-server}/boot/files/bb22/initrd" in lines
+    (kernel,) = [line for line in lines if line.startswith("kernel ")]
+    assert kernel.split()[1] == "http://${next-server}/boot/files/aa11/vmlinuz"
+    for argument in ("console=ttyS0", "quiet", "mitigations=off", "no_timer_check", "panic=10", "walt.mac=${mac}"):
+        assert argument in kernel.split()
+    assert "walt.root=/images/debian-1" in kernel.split()
+    assert lines[-1] == "boot"
+
+
+def test_seed():
+    keys = Keys("ssh-ed25519 AAAA walt\n", "PRIVATE\n", "ssh-ed25519 BBBB node\n")
+    with tarfile.open(fileobj=io.BytesIO(bootplan.seed(REQUEST, keys, SITE))) as tar:
+        members = {member.name: member for member in tar}
+        text = {name: tar.extractfile(name).read().decode() for name in members if members[name].isfile()}
+    assert {(member.uid, member.gid) for member in members.values()} == {(0, 0)}
+    assert text["etc/hostname"] == "vnode1\n"
+    assert "192.168.172.10 vnode1\n" in text["etc/hosts"]
+    assert text["root/.ssh/authorized_keys"] == keys.authorized
+    assert text["etc/ssh/ssh_host_ed25519_key"] == keys.host_private
+    assert members["etc/ssh/ssh_host_ed25519_key"].mode == 0o600
+    assert members["root/.ssh"].mode == 0o700 and members["root/.ssh"].isdir()
+    assert members["root/.ssh/authorized_keys"].mode == 0o600

@@ -1,0 +1,61 @@
+"""Modules are found with all they need; the archive is one that cpio itself reads."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from services.bootserver import initrd
+
+DEPENDENCIES = """\
+kernel/net/virtio_net.ko: kernel/net/failover.ko kernel/virtio/virtio-ring.ko
+kernel/net/failover.ko:
+kernel/virtio/virtio-ring.ko:
+kernel/fs/overlay.ko:
+kernel/sound/snd.ko:
+"""
+
+
+def test_modules_come_with_what_they_need_and_nothing_else():
+    modules = initrd.resolve(["virtio_net", "overlay"], DEPENDENCIES, "")
+    assert modules.load == ("virtio_net", "overlay")
+    assert set(modules.files) == {
+        "kernel/net/virtio_net.ko",
+        "kernel/net/failover.ko",
+        "kernel/virtio/virtio-ring.ko",
+        "kernel/fs/overlay.ko",
+    }
+    assert "kernel/net/virtio_net.ko: kernel/net/failover.ko kernel/virtio/virtio-ring.ko" in modules.lines
+    assert "kernel/net/failover.ko:" in modules.lines
+
+
+def test_dashes_and_underscores_are_one():
+    assert initrd.resolve(["virtio_ring"], DEPENDENCIES, "").files == ("kernel/virtio/virtio-ring.ko",)
+
+
+def test_module_inside_the_kernel_is_not_loaded():
+    assert initrd.resolve(["overlay", "ext4"], DEPENDENCIES, "kernel/fs/ext4/ext4.ko\n").load == ("overlay",)
+
+
+def test_missing_module_is_named():
+    with pytest.raises(LookupError, match="nfsv4"):
+        initrd.resolve(["overlay", "nfsv4"], DEPENDENCIES, "")
+
+
+def test_cpio_reads_the_archive(tmp_path):
+    modules = initrd.resolve(["overlay"], DEPENDENCIES, "")
+    entries = initrd.contents("6.1", modules, {"kernel/fs/overlay.ko": b"module"}, b"busybox", b"#!/bin/sh\n")
+    packed = initrd.archive(entries)
+    subprocess.run(["cpio", "-idm", "--quiet"], input=packed, cwd=tmp_path, check=True)
+    assert (tmp_path / "init").read_bytes() == b"#!/bin/sh\n"
+    assert (tmp_path / "init").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "bin/sh").readlink().name == "busybox"
+    assert (tmp_path / "lib/modules/6.1/kernel/fs/overlay.ko").read_bytes() == b"module"
+    assert (tmp_path / "etc/modules").read_text() == "overlay"
+
+
+def test_same_entries_give_the_same_bytes():
+    entries = [initrd.folder("a"), initrd.file("a/b", b"odd"), initrd.link("c", "a/b")]
+    assert initrd.archive(entries) == initrd.archive(entries)
+    assert len(initrd.archive(entries)) % 4 == 0

@@ -1,0 +1,115 @@
+"""Plans and keys survive a restart, images are found or named as missing, NFS replies are told from anything else."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from dataclasses import replace
+
+import pytest
+
+from services.bootserver import nfsping, plans
+from services.bootserver.access import KeyStore
+from services.bootserver.images import ImageStore, parse_platform_images
+from services.bootserver.plans import PlanStore, Published
+from services.contracts.bootserver import BootRequest
+from services.contracts.errors import Failed, InvalidRequest, NotFound
+
+REQUEST = BootRequest(7, "vnode1", 3, "52:54:00:00:00:07", "192.168.172.10", "default", 4)
+
+
+def test_publishing_twice_changes_nothing():
+    first = plans.publish(None, REQUEST, 10.0)
+    assert plans.publish(first, REQUEST, 20.0) is first
+    booted = replace(first, booted_at=15.0)
+    assert plans.publish(booted, REQUEST, 20.0) is booted
+    assert plans.publish(booted, replace(REQUEST, run=4), 20.0) == Published(replace(REQUEST, run=4), 20.0)
+
+
+def test_plans_survive(tmp_path):
+    published = Published(REQUEST, 10.0)
+    PlanStore(tmp_path).put(published)
+    again = PlanStore(tmp_path)
+    assert again.get(7) == published
+    assert again.all() == [published]
+    again.remove(7)
+    again.remove(7)
+    with pytest.raises(NotFound, match="7"):
+        again.get(7)
+
+
+def test_only_the_present_boot_ends_and_only_once(tmp_path):
+    store = PlanStore(tmp_path)
+    old, new = Published(REQUEST, 10.0), Published(replace(REQUEST, run=4), 20.0)
+    store.put(new)
+    assert not store.put_booted(old, 21.0)
+    assert store.put_booted(new, 22.0)
+    assert not store.put_booted(new, 23.0)
+    assert store.get(7).booted_at == 22.0
+
+
+def test_keys_are_made_once_and_private(tmp_path):
+    keys = KeyStore(tmp_path)
+    first = keys.node(7)
+    assert KeyStore(tmp_path).node(7) == first
+    assert first.public.startswith("ssh-ed25519 ") and "OPENSSH PRIVATE KEY" in first.private
+    assert (tmp_path / "node-7").stat().st_mode & 0o777 == 0o600
+    assert keys.platform() != first
+    keys.forget_node(7)
+    keys.forget_node(7)
+    assert keys.node(7) != first
+
+
+def test_platform_images():
+    assert parse_platform_images("default=debian-1,small=small-2") == {"default": "debian-1", "small": "small-2"}
+    assert parse_platform_images("") == {}
+    for bad in ("default", "=x", "default=", "default=../etc", "default=/etc"):
+        with pytest.raises(InvalidRequest, match="WALT_PLATFORM_IMAGES"):
+            parse_platform_images(bad)
+
+
+def test_image_is_found_or_named(tmp_path):
+    store = ImageStore(tmp_path, {"default": "debian-1"}, tmp_path / "cache")
+    with pytest.raises(NotFound, match="'other'.*default"):
+        store.find("other")
+    with pytest.raises(Failed, match="debian-1"):
+        store.find("default")
+    (tmp_path / "debian-1/boot").mkdir(parents=True)
+    (tmp_path / "debian-1/boot/vmlinuz-6.1-a").write_bytes(b"kernel")
+    assert store.view("default").kernel == "6.1-a"
+    assert store.view("default").size_bytes >= len(b"kernel")
+    with pytest.raises(Failed, match="no initrd for kernel 6.1-a"):
+        store.files(store.find("default"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "fault"),
+    [
+        (lambda xid: struct.pack(">7I", 0x80000018, xid, 1, 0, 0, 0, 0), ""),
+        (lambda xid: struct.pack(">7I", 0x80000018, xid + 1, 1, 0, 0, 0, 0), "not an answer"),
+        (lambda xid: struct.pack(">7I", 0x80000018, xid, 1, 1, 0, 0, 0), "not an answer"),
+        (lambda xid: b"SSH-2.0", "not an answer"),
+        (lambda xid: b"", "not an answer"),
+    ],
+)
+def test_nfs_ping(reply, fault):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                call = connection.recv(100)
+                connection.sendall(reply(struct.unpack(">I", call[4:8])[0]))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        said = nfsping.ping("127.0.0.1", server.getsockname()[1])
+        thread.join()
+    assert said == fault if not fault else fault in said
+
+
+def test_nfs_ping_of_a_closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert "refused" in nfsping.ping("127.0.0.1", port)

@@ -1,0 +1,48 @@
+"""Sources come from this host's apt, only Debian's and only of our suite; a recipe's folder names the image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deploy.images import recipes
+
+TARGETS = """\
+Debian bookworm http://mirror.example/debian/ main
+Debian bookworm-security http://mirror.example/security/ main
+Debian bookworm http://mirror.example/debian/ contrib
+Debian trixie http://mirror.example/debian/ main
+Other bookworm http://other.example/ main
+Debian bookworm http://mirror.example/debian/ main
+"""
+
+
+def test_sources():
+    assert recipes.debian_sources(TARGETS) == [
+        "deb http://mirror.example/debian/ bookworm main",
+        "deb http://mirror.example/security/ bookworm-security main",
+    ]
+    assert recipes.debian_sources("") == []
+
+
+def test_way_to_the_mirror():
+    dump = 'Acquire "";\nAcquire::http::Proxy "http://proxy.example:3128";\nAcquire::http "";\nAcquire::cdrom::mount "/x/";\n'
+    assert recipes.host_options(dump) == ['Acquire::http::Proxy "http://proxy.example:3128"']
+
+
+def test_the_recipes():
+    assert recipes.names() == ["debian", "small"]
+    debian = recipes.load("debian")
+    assert {"systemd-sysv", "openssh-server", "iproute2", "iputils-ping", "python3"} <= set(debian.packages)
+    argv = recipes.command(debian, Path("/t"), ["deb http://mirror.example/ bookworm main"], [])
+    assert argv[0] == "mmdebstrap" and argv[-3:] == ["bookworm", "/t", "deb http://mirror.example/ bookworm main"]
+
+
+def test_another_recipe_is_another_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "HERE", tmp_path)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/packages").write_text("extract\nbusybox-static\n")
+    first = recipes.load("tiny").image
+    assert recipes.load("tiny").image == first
+    (tmp_path / "tiny/customize").write_text("#!/bin/sh\n")
+    assert recipes.load("tiny").image != first
+    assert first.startswith("tiny-")
