@@ -54,10 +54,10 @@ def main() -> NoReturn:
     try:
         status = run(sys.argv[1:], client)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone. Python's own flush at exit must not find the pipe again.
+    except OSError as error:
+        # Python's own flush at exit must not meet the full disk, or the pipe without a reader, again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+        status = 1 if isinstance(error, BrokenPipeError) else _unexpected(error)
     except Exception as error:
         status = _unexpected(error)
     finally:

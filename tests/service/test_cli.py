@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from eventlet import patcher
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +67,51 @@ class Walt:
             process.wait()
             os.close(master)
             os.close(slave)
+
+
+# A relay runs beside the test, which blocks in select and wait: real threads and sockets, not eventlet's.
+threading, sockets = patcher.original("threading"), patcher.original("socket")
+
+
+class Relay:
+    """A way to the broker that can be cut."""
+
+    def __init__(self, port):
+        self.to = ("127.0.0.1", port)
+        self.listener = sockets.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.ends = []
+        self.spawn(self.serve)
+
+    def spawn(self, function, *arguments):
+        threading.Thread(target=function, args=arguments, daemon=True).start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = sockets.create_connection(self.to)
+                self.ends += [near, far]
+                self.spawn(self.copy, near, far)
+                self.spawn(self.copy, far, near)
+
+    def copy(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+
+    def cut(self):
+        while self.ends:
+            end = self.ends.pop()
+            with contextlib.suppress(OSError):
+                end.shutdown(sockets.SHUT_RDWR)
+            end.close()
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(sockets.SHUT_RDWR)
+        self.listener.close()
+        self.cut()
 
 
 def wait_for(condition, limit_s):
@@ -381,6 +427,59 @@ def test_console_outlives_its_service(walt, vnode, folder, fakes):
     assert read_until(viewer.stdout.fileno(), b"two\n", 30) == b"two\n"
     viewer.kill()
     viewer.wait()
+
+
+@pytest.fixture
+def relay(broker_port):
+    one = Relay(broker_port)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def far_walt(fakes, relay, user_uri, broker_port, tmp_path):
+    (tmp_path / "far").mkdir()
+    return Walt(user_uri("alice").replace(str(broker_port), str(relay.port)), tmp_path / "far")
+
+
+def test_console_outlives_its_connection(walt, far_walt, relay, vnode, folder):
+    line_of(folder, vnode, b"one\n")
+    with far_walt.on_terminal("node", "console", vnode) as (process, master, _):
+        read_until(master, b"one\n")
+        relay.cut()
+        with (folder / f"{vnode}.line").open("ab") as line:
+            line.write(b"two\n")
+        seen = read_until(master, b"is back")
+        assert b"is away" in seen
+        assert b"one" not in seen + read_until(master, b"two\n")
+        os.write(master, b"typed")
+        read_until(master, b"<typed>")
+
+
+def test_console_that_is_away_can_be_left(far_walt, relay, vnode, folder):
+    line_of(folder, vnode, b"one\n")
+    with far_walt.on_terminal("node", "console", vnode) as (process, master, _):
+        read_until(master, b"one\n")
+        relay.close()
+        read_until(master, b"is away")
+        os.write(master, b"\x01d")
+        assert process.wait(10) == 0
+
+
+def test_wait_outlives_a_lost_connection(walt, far_walt, relay):
+    walt("node", "create", "slow5")
+    waiting = far_walt.start("node", "wait", "slow5", "--timeout", "4", stderr=subprocess.PIPE)
+    time.sleep(1.5)
+    relay.cut()
+    assert b"slow5 is not booted after 4 s" in waiting.communicate(timeout=20)[1]
+    assert waiting.returncode == 124
+
+
+def test_full_disk_is_a_sentence(walt):
+    with open("/dev/full", "wb") as full:
+        process = walt.start("node", "show", "--all", "-o", "json", stdout=full, stderr=subprocess.PIPE)
+        assert b"No space left on device" in process.communicate(timeout=20)[1]
+    assert process.returncode == 1
 
 
 def test_run_says_when_its_session_is_lost(walt, vnode, fakes):

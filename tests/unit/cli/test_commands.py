@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from cli import main as cli_main
 from cli import waiting
 from cli.main import run, walt
 from services.contracts.errors import Conflict, Denied, NotFound, Unreachable
@@ -113,6 +115,30 @@ def test_usage_is_one_line_and_a_hint(line, said, capsys):
 def test_interrupt(capsys):
     assert run(["node", "show"], FakeClient(get_nodes=KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "walt: interrupted\n"
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """main() with a defect in it; the handlers that it sets are taken back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(cli_main, "run", lambda *_: {}["gone"])
+    yield cli_main.main
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_defect_is_one_line(broken, monkeypatch, capsys):
+    monkeypatch.delenv("WALT_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        broken()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "walt: unexpected KeyError: 'gone' (WALT_DEBUG=1 shows where)\n"
+
+
+def test_defect_is_shown_on_demand(broken, monkeypatch):
+    monkeypatch.setenv("WALT_DEBUG", "1")
+    with pytest.raises(KeyError):
+        broken()
 
 
 def test_control_characters_of_a_node_do_not_reach_the_terminal(capsys):
