@@ -16,7 +16,7 @@ $(READY): requirements.lock deploy/local/packages.txt deploy/local/deps pyprojec
 	@deploy/local/deps
 
 demo: up  ## start the platform and run the experiment of the blog post
-	@$(PYTHON) -m deploy.local.demo
+	@$(PYTHON) -m deploy.local.demo $(INSTANCE)
 
 up: $(READY)  ## start the platform on this host
 	@$(LOCAL) up --instance $(INSTANCE)

@@ -1,13 +1,17 @@
-"""`python -m deploy.local.demo`: the blog post's experiment, typed as a person would, and what it measured."""
+"""`python -m deploy.local.demo INSTANCE`: the blog post's experiment, typed as a person would, and what it measured."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+from deploy.local import accounts
+from deploy.local.instance import Instance
 
 WALT = Path(sys.executable).with_name("walt")
 ASKED_MS = 20.0  # 10 ms on each end
@@ -24,7 +28,9 @@ What to type next (walt is .venv/bin/walt):
   make down                   stop everything; make up finds the nodes again"""
 
 
-def main() -> None:
+def main(instance: Instance) -> None:
+    if not accounts.is_installed(instance):  # `walt` speaks to another instance that is up
+        os.environ["WALT_CONFIG"] = str(instance.clients / f"{accounts.person(os.environ)}.toml")
     for node in sorted(ADDRESSES.keys() - existing_nodes()):
         walt("node", "create", node)
     for node in ADDRESSES:
@@ -80,4 +86,4 @@ def verdict(printed: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(Instance(sys.argv[1]))

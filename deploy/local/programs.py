@@ -14,7 +14,7 @@ from services.contracts import bootserver, console, netemu, nodes, vmrunner
 BROKER_PORT = 5672
 SERVICES_ACCOUNT = "walt-services"
 SUBNET = "192.168.172.0/22"
-VM_UID = 61100  # a number that Debian and systemd give to nobody; the machines need no account
+VM_UID = 64901  # a number that Debian gives to nobody; the machines need no account
 
 SERVICES = (nodes.SERVICE, bootserver.SERVICE, vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
 HOST_AGENTS = (vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
@@ -108,7 +108,7 @@ def _own_variables(setup: Setup, service: str) -> dict[str, str]:
             "WALT_IMAGES_DIR": str(CACHE_ROOT / "images"),
             "WALT_PLATFORM_IMAGES": ",".join(f"{name}={folder}" for name, folder in sorted(setup.images.items())),
         }
-    return {"WALT_VM_UID": str(VM_UID)} if service == vmrunner.SERVICE else {}
+    return {"WALT_VM_UID": str(VM_UID)} if service in HOST_AGENTS else {}
 
 
 def supervisor_config(setup: Setup) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import eventlet
-from nameko.extensions import DependencyProvider
 from prometheus_client import REGISTRY
 
 from services.contracts import nodes, wire
@@ -33,10 +32,8 @@ RETRY_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class Machines(DependencyProvider):  # type: ignore[misc]
-    """`self.machines`: wish, booted, reports (see Fleet), and diagnose."""
-
-    announcer = peers.Announcer()
+class Machines(peers.Announcer):
+    """`self.machines`: wish, booted, reports (see Fleet), and diagnose. An `Announcer`: machines end outside calls."""
 
     def setup(self) -> None:
         env = environment()
@@ -71,7 +68,7 @@ class Machines(DependencyProvider):  # type: ignore[misc]
         processes = Processes(run_folder, self.state_folder, uid)
         cache = Cache(self.state_folder / "cache")
         booter = Booter(self.host_name, self.binary, cache, processes, self.accelerator)
-        return Fleet(Host(self.host_name, Store(self.state_folder), processes, booter, self.announcer.announce))
+        return Fleet(Host(self.host_name, Store(self.state_folder), processes, booter, self.announce))
 
     def _keep_in_step(self) -> None:
         """At start as soon as nodes answers, then now and then, for what was lost on the way."""

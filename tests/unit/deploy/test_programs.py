@@ -8,7 +8,7 @@ from supervisor.options import ServerOptions
 
 from deploy.local import programs
 from deploy.local.instance import Instance, Uplink
-from services.contracts import bootserver, vmrunner
+from services.contracts import bootserver, nodes
 
 SETUP = programs.Setup(
     instance=Instance("unit"),
@@ -42,8 +42,10 @@ def test_only_the_broker_runs_as_rabbitmq() -> None:
 def test_own_variables_go_to_their_service_only() -> None:
     boot = programs.service_environment(SETUP, bootserver.SERVICE)
     assert boot["WALT_PLATFORM_IMAGES"] == "default=small-2,full=debian-1"
-    assert programs.service_environment(SETUP, vmrunner.SERVICE)["WALT_VM_UID"] == str(programs.VM_UID)
-    assert not {"WALT_HTTP_ADDRESS", "WALT_VM_UID"} & programs.service_environment(SETUP, "console").keys()
+    for agent in programs.HOST_AGENTS:  # the machines' user opens taps of netemu and lines of console
+        assert programs.service_environment(SETUP, agent)["WALT_VM_UID"] == str(programs.VM_UID)
+    own = {"WALT_HTTP_ADDRESS", "WALT_IMAGES_DIR", "WALT_VM_UID"}
+    assert not own & programs.service_environment(SETUP, nodes.SERVICE).keys()
 
 
 def test_host_agents_carry_the_host() -> None:
