@@ -74,6 +74,8 @@ class Vm:
 
     def usage(self) -> Usage | None:
         """None once it is gone."""
+        if self.ended:
+            return None
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:

@@ -1,0 +1,29 @@
+"""Findings of `walt doctor`: what is not well says what follows and how to mend it."""
+
+from pathlib import Path
+
+import pytest
+
+from services.contracts.health import OK, WARN
+from services.vmrunner import checks
+from services.vmrunner.accelerator import Choice
+
+
+@pytest.mark.parametrize(
+    ("check", "status", "found"),
+    [
+        (checks.check_accelerator(Choice("tcg", "there is no /dev/kvm")), WARN, "no /dev/kvm"),
+        (checks.check_accelerator(Choice("kvm", "a kernel boots")), OK, "KVM"),
+        (checks.check_accelerator(None), OK, "not chosen yet"),
+        (checks.check_ksm(None, None), WARN, "no KSM"),
+        (checks.check_ksm(0, 0), WARN, "off"),
+        (checks.check_ksm(1, 256), OK, "on, 1 MiB saved"),
+        (checks.check_memory(2**29), WARN, "0.5 GiB"),
+        (checks.check_memory(2**33), OK, "8.0 GiB"),
+        (checks.check_space(2**30, Path("/s")), WARN, "1.0 GiB free in /s"),
+        (checks.check_space(2**35, Path("/s")), OK, "32.0 GiB"),
+    ],
+)
+def test_checks(check, status, found):
+    assert check.status == status and found in check.found
+    assert status == OK or (check.consequence and check.mend)

@@ -1,0 +1,132 @@
+"""The bootloader's script language, with scripts as bootserver and others write them, and with faults."""
+
+from pathlib import Path
+
+import pytest
+
+from services.contracts.errors import Failed
+from services.vmrunner.ipxe import Fetched, Interpreter, ScriptError, expand
+
+BASE = "http://10.0.0.1/boot/5/"
+START = BASE + "script.ipxe"
+KERNEL = Fetched(Path("kernel"), 2_800_000)
+INITRD = Fetched(Path("initrd"), 1_000_000)
+VARIABLES = {"mac": "52:54:00:00:00:01", "ip": "10.0.0.2", "next-server": "10.0.0.1", "hostname": "vnode1"}
+
+
+class Server:
+    """Scripts, and files that are known by the end of their URL."""
+
+    def __init__(self, scripts):
+        self.scripts = scripts
+        self.asked = []
+
+    def text(self, url):
+        self.asked.append(url)
+        if url not in self.scripts:
+            raise Failed(f"{url}: 404 Not Found")
+        return "#!ipxe\n" + self.scripts[url]
+
+    def file(self, url):
+        self.asked.append(url)
+        for end, file in (("vmlinuz", KERNEL), ("initrd", INITRD)):
+            if url.endswith(end):
+                return file
+        raise Failed(f"{url}: 404 Not Found")
+
+
+def run(script, **others):
+    said, pauses = [], []
+    server = Server({START: script, **{BASE + name: text for name, text in others.items()}})
+    boot = Interpreter(server, said.append, pauses.append).run(START, VARIABLES)
+    return boot, "".join(said), server.asked, pauses
+
+
+def test_the_script_of_bootserver():
+    boot, said, asked, _ = run(
+        "echo Booting ${hostname} with image default\n"
+        "initrd http://${next-server}/boot/files/ab/initrd\n"
+        "kernel http://${next-server}/boot/files/cd/vmlinuz initrd=initrd quiet walt.ip=${ip} walt.if=${mac:hexhyp}\n"
+        "boot\n"
+    )
+    assert boot.kernel == KERNEL and boot.initrd == INITRD
+    assert boot.command_line == "initrd=initrd quiet walt.ip=10.0.0.2 walt.if=52-54-00-00-00-01"
+    assert said == (
+        f"{START} ... ok\n"
+        "Booting vnode1 with image default\n"
+        "http://10.0.0.1/boot/files/ab/initrd ... ok 1.0 MB\n"
+        "http://10.0.0.1/boot/files/cd/vmlinuz ... ok 2.8 MB\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "echoed"),
+    [
+        ("echo a && echo b", "a\nb\n"),
+        ("echo a || echo b", "a\n"),
+        ("chain nowhere || echo b", "b\n"),
+        ("chain nowhere && echo a || echo b", "b\n"),
+        ("echo a || chain nowhere && echo b", "a\nb\n"),
+        ("chain nowhere ||", ""),
+        ("echo a # echo b", "a\n"),
+        ("# echo a", ""),
+        ("", ""),
+        ("set x one two && echo ${x} ${none}.", "one two .\n"),
+        ("echo -n a", "a"),
+    ],
+)
+def test_lines(line, echoed):
+    _, said, _, _ = run(f"{line}\necho\nkernel vmlinuz\nboot")
+    shown, kernel = said.removeprefix(f"{START} ... ok\n").rsplit(f"{BASE}vmlinuz", 1)
+    missing = f"{BASE}nowhere ... failed: {BASE}nowhere: 404 Not Found\n"
+    assert shown.replace(missing, "") == f"{echoed}\n" and kernel == " ... ok 2.8 MB\n"
+
+
+def test_chained_scripts_resolve_against_themselves_share_variables_and_return():
+    boot, _, asked, pauses = run(
+        "chain --autofree sub/more.ipxe\nsleep 3\nkernel ${path}vmlinuz a=${a}\nboot",
+        **{"sub/more.ipxe": "set a 1\nset path /x/\ninitrd --name i initrd\n"},
+    )
+    assert asked == [START, BASE + "sub/more.ipxe", BASE + "sub/initrd", "http://10.0.0.1/x/vmlinuz"]
+    assert (boot.command_line, boot.initrd, pauses) == ("a=1", INITRD, [3.0])
+
+
+def test_boot_in_a_chained_script_ends_all():
+    boot, said, _, _ = run("chain more\necho never", more="kernel vmlinuz\nboot")
+    assert boot.kernel == KERNEL and "never" not in said
+
+
+def test_imgfree_forgets():
+    boot, _, _, _ = run("initrd initrd\nkernel vmlinuz a\nimgfree\nkernel vmlinuz b && boot")
+    assert (boot.initrd, boot.command_line) == (None, "b")
+
+
+@pytest.mark.parametrize(
+    ("script", "fault"),
+    [
+        ("echo a\ngoto top", "line 3: 'goto' is not a directive known here; known: echo"),
+        ("chain x || dhcp", "line 2: 'dhcp' is not a directive"),  # not even where it would not be reached
+        ("kernel nowhere\nboot", "line 2, kernel: .*404"),
+        ("boot", "line 2, boot: no kernel was loaded"),
+        ("kernel vmlinuz", "ended without a `boot`"),
+        ("kernel", "line 2, kernel: 'kernel' needs an argument"),
+        ("kernel ${unset}", "'kernel' needs an argument"),
+        ("sleep soon", "'soon' is not a number of seconds"),
+        ("chain script.ipxe", "more than 16 scripts chained"),
+        ("initrd initrd\ninitrd vmlinuz", "a second initrd"),
+    ],
+)
+def test_faults_name_line_and_word(script, fault):
+    with pytest.raises(ScriptError, match=fault):
+        run(script)
+
+
+def test_a_page_that_is_no_script():
+    server = Server({})
+    server.text = lambda url: "<html>"
+    with pytest.raises(ScriptError, match="not an iPXE script"):
+        Interpreter(server, print, print).run(START, {})
+
+
+def test_expand():
+    assert expand("a${mac:hexhyp}b${ip}${none:x}", VARIABLES) == "a52-54-00-00-00-01b10.0.0.2"
