@@ -1,0 +1,55 @@
+"""The boot side of walt-net without a broker, run in a network namespace by test_netboot: bootserver's own plan, files,
+seed and watch, over HTTP. Prints one JSON line: the access to the node; and one more when the node has booted.
+
+    python -m tests.system.bootside STATE IMAGE_FOLDER BOOT_REQUEST_AS_JSON
+"""
+
+import eventlet
+
+eventlet.monkey_patch()
+
+import json  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import eventlet.wsgi  # noqa: E402
+from werkzeug.wrappers import Request, Response  # noqa: E402
+
+from services.bootserver import bootplan, nfsping, watch, web  # noqa: E402
+from services.bootserver.boots import Boots, World  # noqa: E402
+from services.bootserver.images import ImageStore  # noqa: E402
+from services.contracts import wire  # noqa: E402
+from services.contracts.bootserver import BootRequest  # noqa: E402
+
+SUBNET, HTTP_ADDRESS = "192.168.172.0/22", "0.0.0.0:80"
+
+
+def main(state: Path, tree: Path, request: BootRequest) -> None:
+    site = bootplan.site(SUBNET, HTTP_ADDRESS)
+    images = ImageStore(tree.parent, {request.image: tree.name}, state / "images")
+    world = World(lambda: nfsping.ping(site.server), watch.greets)
+    boots = Boots(site, images, state, world, lambda event: say(wire.dump(event)))
+
+    @Request.application
+    def serve(asked: Request) -> Response:
+        match asked.path.strip("/").split("/"):
+            case ["boot", "files", digest, _]:
+                return web.content(asked, digest, images.served(digest))
+            case ["boot", node_id, "seed.tar"]:
+                return web.data(boots.seed(int(node_id), asked.remote_addr or ""))
+            case ["boot", node_id, "script.ipxe"]:
+                return web.text(boots.script(int(node_id)))
+        return Response(status=404)
+
+    listening = eventlet.listen(("0.0.0.0", 80))
+    boots.publish(request)
+    say(wire.dump(boots.access(request.node_id)))
+    eventlet.wsgi.server(listening, serve, log_output=False)
+
+
+def say(value: dict) -> None:
+    print(json.dumps(value), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), wire.load(BootRequest, json.loads(sys.argv[3])))
