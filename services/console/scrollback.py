@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from services.contracts.errors import InvalidRequest
 
-KEPT_BYTES = 4 * 2**20  # at least so much stays
+KEPT_BYTES = 16 * 2**20  # at least so much stays: a viewer that is slower than a burst of that size misses nothing
 TRIM_ABOVE_BYTES = 2 * KEPT_BYTES
 BLOCK_BYTES = 64 * 2**10  # holes begin and end at blocks of the file system; no common one is larger
 

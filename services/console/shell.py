@@ -158,7 +158,7 @@ def _popen(argv: list[str], **options: object) -> subprocess.Popen:
 def _copy(fd: int, outbox: Outbox, stream: str) -> None:
     """To the end. The next piece is read when the broker has taken the last: an endless command waits."""
     while data := _read(fd):
-        outbox.send(console.DATA, data, stream=stream, offset=0)
+        outbox.send(console.DATA, data, stream=stream)
 
 
 def _read(fd: int) -> bytes:

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from services.console import rules, terminal
+from services.console.terminal import Size, Terminal
+from services.contracts.errors import Conflict, Denied, InvalidRequest
+from services.contracts.nodes import NodeTarget
+
+TARGET = NodeTarget(1, "vnode1", "alice", "lab1", "192.168.172.2", "delaying")
+
+
+@pytest.mark.parametrize("queue", ["user.bob.x", "user.alice", "alice", "", None, "user.alicea.x", "nodes.x"])
+def test_foreign_queue_is_denied(queue):
+    with pytest.raises(Denied, match="user.alice."):
+        rules.check_queue("alice", queue)
+
+
+def test_own_queue_is_taken():
+    rules.check_queue("alice", "user.alice.1")
+
+
+def test_node_of_another_host():
+    with pytest.raises(Conflict, match="vnode1 lives on host lab1"):
+        rules.check_host(TARGET, "lab2")
+
+
+def test_node_that_is_not_booted_names_its_state():
+    with pytest.raises(Conflict, match="vnode1 is delaying"):
+        rules.check_booted(TARGET)
+
+
+@pytest.mark.parametrize("offset", ["1", 1.0, True, [], -1.5])
+def test_offset_must_be_whole(offset):
+    with pytest.raises(InvalidRequest, match="not a position"):
+        rules.parse_offset(offset)
+
+
+@pytest.mark.parametrize("words", [[], "ls", [1], ["a\0b"], ["x" * 200_000], {"a": 1}])
+def test_bad_command(words):
+    with pytest.raises(InvalidRequest, match="allowed"):
+        terminal.parse_command(words)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"term": "xterm", "rows": 0, "columns": 80},
+        {"term": "xterm", "rows": 24, "columns": 10_001},
+        {"term": "xterm", "rows": "24", "columns": 80},
+        {"term": "xterm", "rows": True, "columns": 80},
+        {"term": "a b", "rows": 24, "columns": 80},
+        {"term": "-x", "rows": 24, "columns": 80},
+    ],
+)
+def test_bad_terminal(given):
+    with pytest.raises(InvalidRequest, match="allowed"):
+        terminal.parse_terminal(given)
+
+
+def test_terminal():
+    given = {"term": "xterm-256color", "rows": 24, "columns": 80}
+    assert terminal.parse_terminal(given) == Terminal("xterm-256color", Size(24, 80))
+    assert terminal.parse_terminal(None) is None
+
+
+@pytest.mark.parametrize("body", [b"", b"24", b"24 80 1", b"-1 80", b"24  80", b"24 80\n", b"0 80", b"24 99999"])
+def test_bad_size(body):
+    with pytest.raises(InvalidRequest, match="allowed"):
+        terminal.parse_size(body)
+
+
+def test_ssh_takes_nothing_of_the_command_for_an_option():
+    argv = terminal.ssh_argv("ssh", Path("/run/x"), "root", "192.168.172.2", ["-o", "ProxyCommand=x"], False)
+    assert argv[-4:] == ["192.168.172.2", "--", "-o", "ProxyCommand=x"]
+    assert "StrictHostKeyChecking=yes" in argv and "-T" in argv and "-tt" not in argv
