@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from nameko.exceptions import RpcTimeout, UnknownService
 from nameko.extensions import DependencyProvider
-from nameko.standalone.events import event_dispatcher
+from nameko.standalone.events import event_dispatcher, get_event_exchange
 from nameko.standalone.rpc import ServiceRpcProxy
 
 from services.contracts import wire
@@ -55,7 +55,9 @@ class Announcer(DependencyProvider):
 
     def announce(self, event: str, value: Any) -> None:
         payload = wire.dump(value) if dataclasses.is_dataclass(value) else value
+        service, config = self.container.service_name, self.container.config
         try:
-            event_dispatcher(self.container.config)(self.container.service_name, event, payload)
+            # Declared with each event: nobody may listen yet, and a new broker knows nothing.
+            event_dispatcher(config, declare=[get_event_exchange(service, config)])(service, event, payload)
         except Exception:
             log.exception("event %s could not be sent: %s", event, payload)

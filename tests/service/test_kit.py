@@ -114,3 +114,17 @@ def test_event_is_heard(toy, user_uri):
 
 def test_public_methods_are_derived():
     assert public_methods(Toy) == ["greet"]
+
+
+def test_event_that_nobody_hears_is_sent_without_complaint(amqp_uri, caplog):
+    class Mute:
+        name = "mute"
+        announce = peers.Announcer()
+
+        @internal
+        def nothing(self):
+            pass
+
+    (provider,) = ServiceContainer(Mute, {"AMQP_URI": amqp_uri}).dependencies
+    provider.announce("mute_spoke", {})
+    assert not caplog.records
