@@ -125,6 +125,7 @@ def test_event_that_nobody_hears_is_sent_without_complaint(amqp_uri, caplog):
         def nothing(self):
             pass
 
-    (provider,) = ServiceContainer(Mute, {"AMQP_URI": amqp_uri}).dependencies
+    container = ServiceContainer(Mute, {"AMQP_URI": amqp_uri})
+    (provider,) = container.dependencies
     provider.announce("mute_spoke", {})
     assert not caplog.records
