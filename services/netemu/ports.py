@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from services.contracts.links import LinkModel, format_link, with_option
+from services.contracts.links import Direction, LinkModel
 from services.contracts.names import WALT_NET
 from services.contracts.nodes import WALT_NET_ID, Network
 
@@ -67,11 +67,11 @@ def port_alias(port: Port) -> str:
     return (
         f"{OURS}port {port.node_id}/{port.slot} {port.node} {port.owner or NOBODY} "
         f"{port.network.id} {port.network.name} {port.network.owner or NOBODY} "
-        f"{port.compensation_us}us {format_link(port.link)}"
+        f"{port.compensation_us}us {_link_text(port.link)}"
     )
 
 
-_PORT = re.compile(r"walt port (\d+)/(\d+) (\S+) (\S+) (\d+) (\S+) (\S+) (\d+)us (\S*)")
+_PORT = re.compile(r"walt port (\d+)/(\d+) (\S+) (\S+) (\d+) (\S+) (\S+) (\d+)us (\d+:\d+/\d+:\d+)")
 
 
 def parse_port_alias(alias: str) -> Port | None:
@@ -95,9 +95,11 @@ def _person(text: str) -> str:
     return "" if text == NOBODY else text
 
 
+def _link_text(link: LinkModel) -> str:
+    """Bare numbers: with the longest of names an alias still fits the kernel's 255 bytes."""
+    return "/".join(f"{way.latency_us}:{way.rate_bps}" for way in (link.up, link.down))
+
+
 def _parse_link(text: str) -> LinkModel:
-    link = LinkModel()
-    for option in filter(None, text.split(",")):
-        word, _, value = option.partition("=")
-        link = with_option(link, word, value)
-    return link
+    up, down = (Direction(*map(int, way.split(":"))) for way in text.split("/"))
+    return LinkModel(up, down)

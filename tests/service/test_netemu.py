@@ -1,0 +1,273 @@
+"""netemu as its own process, in a network namespace of its own, on a real RabbitMQ; only `nodes` is a fake."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+from nameko.containers import ServiceContainer
+from nameko.events import event_handler
+from nameko.standalone.events import event_dispatcher
+
+from services.contracts import bootserver, netemu, nodes, wire
+from services.contracts.bootserver import NodeBooted
+from services.contracts.errors import Failed
+from services.contracts.links import Direction, LinkModel
+from services.contracts.netemu import AttachedPort, PortReport
+from services.contracts.nodes import Interface, Network, NodeRemoved, NodeWanted
+from services.kit import peers
+from services.kit.entrypoints import internal
+from services.netemu.cable.control import Cable
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+
+HOST = "lab"
+SERVICE = netemu.service_on(HOST)
+METRICS_PORT = 9177
+WALT = Interface(2, "52:54:00:00:00:01", Network(0, "walt-net", ""))
+HOME = Interface(3, "52:54:00:00:00:02", Network(5, "home-net", "alice"), LinkModel(up=Direction(10_000)))
+NODE = NodeWanted(
+    1, "vnode1", HOST, "alice", nodes.POWER_ON, 1, 1, "default", "192.168.172.2", 1, 2**29, 0, 180, 9, (WALT, HOME)
+)
+wanted: list[NodeWanted] = []
+heard: list[tuple[str, dict]] = []
+
+
+class FakeNodes:
+    name = nodes.SERVICE
+
+    @internal
+    def wanted_on_host(self, host):
+        return wire.dump_all(node for node in wanted if node.host == host)
+
+
+class Listener:
+    name = "listener"
+
+    @event_handler(SERVICE, netemu.PORT_ATTACHED)
+    def on_attached(self, payload):
+        heard.append((netemu.PORT_ATTACHED, payload))
+
+    @event_handler(SERVICE, netemu.PORT_SHAPED)
+    def on_shaped(self, payload):
+        heard.append((netemu.PORT_SHAPED, payload))
+
+    @event_handler(SERVICE, netemu.PORT_DETACHED)
+    def on_detached(self, payload):
+        heard.append((netemu.PORT_DETACHED, payload))
+
+
+class Agent:
+    """The process, and the namespace it lives in."""
+
+    def __init__(self, uri, folder):
+        port = str(urlsplit(uri).port)
+        argv = [sys.executable, "-m", "tests.service.in_namespace", port]
+        self._space = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.inside = ["nsenter", "-n", "-t", self._space.stdout.readline().strip()]
+        self.folder = folder
+        self._env = {
+            **os.environ,
+            "WALT_AMQP_URI": uri,
+            "WALT_HOST": HOST,
+            "WALT_RUN_DIR": str(folder),
+            "WALT_METRICS_PORT": str(METRICS_PORT),
+        }
+        self._process = None
+
+    def start(self):
+        argv = [*self.inside, sys.executable, "-m", "services.netemu"]
+        with open(self.folder / "netemu.log", "ab") as log:
+            self._process = subprocess.Popen(argv, env=self._env, stdout=log, stderr=log)
+        until(lambda: peers.call(SERVICE, "list_ports", timeout_s=2) is not None)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+    def run(self, *argv):
+        return subprocess.run([*self.inside, *argv], check=True, capture_output=True, text=True).stdout
+
+    def interfaces(self):
+        return set(re.findall(r"^\d+: ([^:@]+)", self.run("ip", "-o", "link"), re.MULTILINE)) - {"lo"}
+
+    def metric(self, line):
+        fetch = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{METRICS_PORT}').read().decode())"
+        text = self.run(sys.executable, "-c", fetch)
+        return next((float(one.rsplit(" ", 1)[1]) for one in text.splitlines() if one.startswith(line)), None)
+
+    def close(self):
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(20)
+        self.run(sys.executable, "-m", "services.netemu.cable", str(self.folder), "stop")
+        self._space.stdin.close()
+        self._space.wait(10)
+
+
+def until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(Failed):
+            if condition():
+                return
+        assert time.monotonic() < deadline, f"not within {seconds} s; heard: {heard}"
+        time.sleep(0.1)
+
+
+def ports():
+    return wire.load_all(PortReport, peers.call(SERVICE, "list_ports"))
+
+
+def attach(node=NODE):
+    reply = peers.call(
+        SERVICE, "attach_ports", node_id=node.id, name=node.name, owner=node.owner,
+        interfaces=wire.dump_all(node.interfaces),
+    )  # fmt: skip
+    return wire.load_all(AttachedPort, reply)
+
+
+def announce(uri, service, event, value):
+    event_dispatcher({"AMQP_URI": uri})(service, event, wire.dump(value))
+
+
+@pytest.fixture
+def fake_peers(amqp_uri):
+    wanted[:] = [NODE]
+    heard.clear()
+    containers = [ServiceContainer(one, {"AMQP_URI": amqp_uri}) for one in (FakeNodes, Listener)]
+    for container in containers:
+        container.start()
+    yield
+    for container in containers:
+        container.stop()
+
+
+@pytest.fixture
+def agent(amqp_uri, fake_peers, tmp_path):
+    agent = Agent(amqp_uri, tmp_path)
+    try:
+        agent.start()
+        yield agent
+    finally:
+        agent.close()
+
+
+def test_ports_come_live_change_and_go(agent, amqp_uri):
+    assert attach() == [AttachedPort(2, "vn1e2"), AttachedPort(3, "vn1e3")]
+    assert attach() == [AttachedPort(2, "vn1e2"), AttachedPort(3, "vn1e3")]
+    assert {one.network: one.backend for one in ports()} == {"walt-net": netemu.DIRECT, "home-net": netemu.CABLE}
+    assert ports()[1].applied_latency_us == 10_000
+    until(lambda: [event for event, _ in heard] == [netemu.PORT_ATTACHED] * 2)
+
+    slower = replace(HOME, link=LinkModel(up=Direction(25_000)))
+    added = replace(HOME, slot=4, network=Network(6, "lab-net", "alice"))
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, replace(NODE, interfaces=(WALT, slower, added)))
+    until(lambda: ports()[1].applied_latency_us == 25_000)
+    assert len(ports()) == 2, "an interface comes at boot only"
+    until(lambda: heard[-1][0] == netemu.PORT_SHAPED and heard[-1][1]["asked"]["up"]["latency_us"] == 25_000)
+    assert agent.metric('walt_port_asked_latency_seconds{network="home-net",node="vnode1",slot="3"}') == 0.025
+    assert agent.metric('walt_ports{backend="cable"}') == 1
+
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_REMOVED, NodeRemoved(1, "vnode1", HOST))
+    until(lambda: ports() == [])
+    assert agent.interfaces() == {"walt-net"}
+    until(lambda: [event for event, _ in heard].count(netemu.PORT_DETACHED) == 2)
+
+
+def test_a_killed_netemu_adopts_what_is_there_and_removes_what_is_nobodys(agent):
+    attach()
+    attach(replace(NODE, id=2, name="vnode2"))
+    wanted.append(replace(NODE, id=2, name="vnode2"))
+    before, cable = agent.interfaces(), agent.run("cat", "/proc/net/dev").count("cn")
+    assert cable == 2
+    agent.kill()
+    agent.start()
+    time.sleep(1)
+    assert agent.interfaces() == before
+    assert [one.backend for one in ports()] == [netemu.DIRECT, netemu.CABLE] * 2
+
+    agent.kill()
+    del wanted[1]
+    wanted[0] = replace(NODE, interfaces=(WALT, replace(HOME, link=LinkModel(up=Direction(3_000)))))
+    agent.start()
+    until(lambda: {one.node for one in ports()} == {"vnode1"})
+    until(lambda: ports()[1].applied_latency_us == 3_000)
+
+
+def test_a_killed_cable_is_replaced(agent):
+    attach()
+    pid = cable_pid(agent)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: cable_pid(agent) not in (pid, None))
+    until(lambda: [one.backend for one in ports()] == [netemu.DIRECT, netemu.CABLE])
+
+
+def cable_pid(agent):
+    """A unix socket with a path is the same in every network namespace."""
+    state = Cable(agent.folder).show()
+    return state and state.pid
+
+
+def test_a_foreign_walt_net_is_named_and_left_alone(amqp_uri, fake_peers, tmp_path):
+    agent = Agent(amqp_uri, tmp_path)
+    try:
+        agent.run("ip", "link", "add", "walt-net", "type", "bridge")
+        agent.start()
+        with pytest.raises(Failed, match="walt-net"):
+            attach()
+        found = {one["subject"]: one["status"] for one in peers.call(SERVICE, "diagnose")}
+        assert found["walt-net"] == "fail"
+        agent.run("ip", "link", "del", "walt-net")
+        attach()
+        assert "192.168.172.1/22" in agent.run("ip", "addr", "show", "walt-net")
+    finally:
+        agent.close()
+
+
+def test_diagnose_names_the_backend_and_why(agent):
+    found = {one["subject"]: one["found"] for one in peers.call(SERVICE, "diagnose")}
+    assert "cable" in found["links"] or "kernel" in found["links"]
+
+
+ECHO = """
+import os, struct, sys, time
+from services.netemu.taps import open_tap
+tap = open_tap("vn1e2")
+mac = bytes((2, 0, 0, 0, 0, 9))
+while True:
+    frame = os.read(tap, 70000) if __import__("select").select([tap], [], []) else b""
+    header, frame = frame[:10], frame[10:]
+    if frame[12:14] == b"\\x08\\x06" and frame[38:42] == bytes((192, 168, 172, 2)):
+        reply = frame[6:12] + mac + frame[12:20] + b"\\0\\2" + mac + frame[38:42] + frame[22:32]
+        os.write(tap, bytes(10) + reply)
+    elif frame[12:14] == b"\\x08\\0" and frame[23] == 1 and frame[34] == 8:
+        time.sleep(0.003)
+        body = b"\\0\\0\\0\\0" + frame[38:]
+        body += bytes(len(body) % 2)
+        total = sum(struct.unpack(f"!{len(body) // 2}H", body))
+        total = (total >> 16) + (total & 0xFFFF)
+        check = struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF)
+        ip = frame[14:26] + frame[30:34] + frame[26:30]
+        os.write(tap, bytes(10) + frame[6:12] + mac + frame[12:14] + ip + body[:2] + check + body[4:])
+"""
+
+
+def test_what_a_node_itself_takes_is_measured_and_taken_off(agent, amqp_uri):
+    attach()
+    node = subprocess.Popen([*agent.inside, sys.executable, "-c", ECHO])
+    try:
+        announce(amqp_uri, bootserver.SERVICE, bootserver.NODE_BOOTED, NodeBooted(1, 1, time.time()))
+        until(lambda: ports()[1].compensation_us > 2_500, 30)
+        port = ports()[1]
+        assert port.compensation_us < 6_000
+        assert port.applied_latency_us == 10_000 - port.compensation_us
+    finally:
+        node.kill()
+        node.wait()

@@ -1,0 +1,82 @@
+"""Links behave as asked: the behaviour suite on the cable, for real, in network namespaces; needs root.
+
+Each check runs in a process of its own, which enters a namespace of its own. The same suite runs on the kernel's
+netem inside a guest.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.links_suite import CHECKS
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+
+
+def in_namespace(*argv):
+    return subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_cable(check):
+    done = in_namespace("-m", "tests.links_suite", "cable", check)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_failing_check_is_noticed():
+    done = in_namespace("-m", "tests.links_suite", "no-such-backend", "delay")
+    assert done.returncode == 1
+    assert done.stdout.startswith("FAIL no-such-backend delay")
+
+
+FIREWALL = """
+import ctypes, socket, subprocess, tempfile
+from pathlib import Path
+ctypes.CDLL(None).unshare(0x40000000)
+ip = lambda line: subprocess.run(["ip", *line.split()], check=True)
+ip("link set lo up")
+from services.netemu.emulation import Emulation
+from services.netemu import firewall
+emulation = Emulation(Path(tempfile.mkdtemp()), 64901, "192.168.172.1/22")
+emulation.prepare()
+firewall.guard()
+firewall.guard()
+tables = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
+assert tables.count("walt_netemu") == 2, tables
+node = subprocess.Popen(["unshare", "-n", "sleep", "60"])
+try:
+    import time; time.sleep(0.3)
+    ip(f"link add vnode type veth peer name eth0 netns {node.pid}")
+    ip("link set vnode master walt-net up")
+    inside = ["nsenter", "-t", str(node.pid), "-n"]
+    subprocess.run([*inside, "ip", "addr", "add", "192.168.172.2/22", "dev", "eth0"], check=True)
+    subprocess.run([*inside, "ip", "link", "set", "eth0", "up"], check=True)
+    listeners = []
+    for port in (80, 2049, 5672, 9100):
+        listener = socket.create_server(("0.0.0.0", port))
+        listeners.append(listener)
+    for port, reached in ((80, True), (2049, True), (5672, False), (9100, False)):
+        probe = f"import socket; socket.create_connection(('192.168.172.1', {port}), timeout=1)"
+        import sys
+        done = subprocess.run([*inside, sys.executable, "-c", probe], capture_output=True)
+        assert (done.returncode == 0) is reached, (port, done.stderr)
+    server = f"import socket; s = socket.create_server(('', 22)); print(1, flush=True); s.accept()"
+    ssh = subprocess.Popen([*inside, sys.executable, "-c", server], stdout=subprocess.PIPE)
+    ssh.stdout.readline()
+    socket.create_connection(("192.168.172.2", 22), timeout=2).close()
+    socket.create_connection(("127.0.0.1", 5672), timeout=1).close()
+    from services.netemu.ping import ping
+    answered = ping(["192.168.172.2", "192.168.172.3"], 5, 0.02, 0.2)
+    assert len(answered["192.168.172.2"]) == 5 and answered["192.168.172.3"] == [], answered
+    assert all(5 < us < 5000 for us in answered["192.168.172.2"]), answered
+finally:
+    node.kill()
+    node.wait()
+"""
+
+
+def test_nodes_reach_the_bootserver_and_nothing_else_of_the_server():
+    done = in_namespace("-c", FIREWALL)
+    assert done.returncode == 0, done.stdout + done.stderr

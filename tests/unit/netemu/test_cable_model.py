@@ -1,0 +1,99 @@
+"""One direction of a cable, on virtual time."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.contracts.links import Direction
+from services.netemu.cable.model import MAX_DELAYED_BYTES, QUEUE_BYTES, Lateness, Wire, wire_size
+
+MS = 1_000_000
+
+
+def test_nothing_asked_nothing_done():
+    assert Wire(Direction()).admit(5 * MS, 1500) == 5 * MS
+
+
+def test_latency():
+    wire = Wire(Direction(latency_us=10_000))
+    assert [wire.admit(now * MS, 1500) for now in (0, 1, 7)] == [10 * MS, 11 * MS, 17 * MS]
+
+
+def test_rate_puts_frames_one_after_the_other():
+    wire = Wire(Direction(rate_bps=8_000_000))  # 1000 bytes are 1 ms
+    assert [wire.admit(0, 1000), wire.admit(0, 500), wire.admit(10 * MS, 1000)] == [1 * MS, int(1.5 * MS), 11 * MS]
+
+
+def test_rate_then_latency():
+    wire = Wire(Direction(latency_us=20_000, rate_bps=8_000_000))
+    assert [wire.admit(0, 1000), wire.admit(0, 1000)] == [21 * MS, 22 * MS]
+
+
+def test_queue_holds_100_ms_at_high_rates_and_then_drops():
+    wire = Wire(Direction(rate_bps=80_000_000))  # 1 MB in 100 ms
+    taken = sum(wire.admit(0, 1000) is not None for _ in range(2000))
+    assert 1000 <= taken <= 1001
+    assert wire.dropped == 2000 - taken
+
+
+def test_queue_holds_the_bandwidth_delay_product():
+    wire = Wire(Direction(latency_us=1_000_000, rate_bps=8_000_000))
+    assert all(wire.admit(0, 1000) is not None for _ in range(1000))
+
+
+def test_queue_takes_a_whole_offloaded_frame_at_any_rate():
+    wire = Wire(Direction(rate_bps=1000))
+    assert wire.admit(0, 65536 + 54) is not None
+    assert wire.admit(0, 1000) is None or QUEUE_BYTES > 65536
+
+
+def test_a_delay_without_a_rate_is_no_memory_leak():
+    wire = Wire(Direction(latency_us=60_000_000))
+    frames = MAX_DELAYED_BYTES // 65536
+    assert all(wire.admit(0, 65536) is not None for _ in range(frames))
+    assert wire.admit(0, 65536) is None
+    wire.depart(0, 0, 65536, taken=True)
+    assert wire.admit(0, 65536) is not None
+
+
+directions = st.builds(Direction, st.integers(0, 100_000), st.sampled_from([0, 1_000_000, 10**9]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5 * MS), st.integers(60, 1514), st.none() | directions), max_size=60))
+def test_order_is_kept_whatever_changes(steps):
+    wire, now, last = Wire(Direction(50_000)), 0, 0
+    for gap, size, change in steps:
+        now += gap
+        if change is not None:
+            wire.set(change)
+        due = wire.admit(now, size)
+        if due is not None:
+            assert due >= max(last, now + wire.latency_ns)
+            last = due
+
+
+def test_counts():
+    wire = Wire(Direction())
+    wire.admit(0, 100)
+    wire.admit(0, 100)
+    wire.depart(0, 0, 100, taken=True)
+    wire.depart(2 * MS, 0, 100, taken=False)
+    assert (wire.frames, wire.bytes, wire.dropped, wire.late, wire.flying_bytes) == (1, 100, 1, 1, 0)
+
+
+def header(gso_type=0, headers=0, segment=0):
+    return bytes((0, gso_type)) + headers.to_bytes(2, "little") + segment.to_bytes(2, "little") + bytes(4)
+
+
+def test_wire_size():
+    assert wire_size(header() + bytes(1514), 10) == 1514
+    assert wire_size(header(1, 54, 1460) + bytes(54 + 2920), 10) == 2 * 1514
+    assert wire_size(header(1, 54, 1460) + bytes(54 + 2921), 10) == 2 * 1514 + 55
+
+
+def test_lateness_converges_and_one_hiccup_hardly_counts():
+    lateness = Lateness()
+    for _ in range(500):
+        lateness.observe(80_000)
+    assert 79_000 < lateness.mean_ns <= 80_000
+    lateness.observe(50_000_000)
+    assert lateness.mean_ns < 90_000

@@ -1,0 +1,65 @@
+"""A node's own share of a round trip, from pings."""
+
+import pytest
+
+from services.netemu.compensation import (
+    BUSY_PAUSE_S,
+    CALM_PAUSE_S,
+    MAX_ROUNDS,
+    Share,
+    is_worth_it,
+    observe,
+    typical,
+)
+
+NEW = Share(1, "192.168.172.2", due_s=0)
+
+
+def after(*rounds_us, shaped_us=0, share=NEW):
+    for us in rounds_us:
+        share = observe(share, [us] * 10, shaped_us, 100)
+    return share
+
+
+def test_the_slowest_pings_do_not_count():
+    assert typical([600] * 8 + [9000, 50000]) == 600
+
+
+def test_a_busy_node_is_measured_until_it_is_calm():
+    busy = after(5000, 2000)
+    assert not busy.calm and busy.due_s == 100 + BUSY_PAUSE_S
+    calm = after(5000, 2000, 620, 600)
+    assert calm.calm and calm.share_us == 610 and calm.due_s == 100 + CALM_PAUSE_S
+
+
+def test_the_best_so_far_is_used_meanwhile():
+    assert after(5000, 2000, 3000).share_us == 2000
+
+
+def test_a_node_that_never_calms_down_is_left_alone():
+    share = after(*(1000 * (2 + number % 2) for number in range(MAX_ROUNDS)))
+    assert share.calm and share.share_us == 2000
+
+
+def test_what_the_link_delays_on_purpose_is_not_the_platforms():
+    assert after(10_600, 10_600, shaped_us=10_000).share_us == 600
+    assert after(400, 400, shaped_us=10_000).share_us == 0
+
+
+def test_no_answer_changes_nothing_and_is_asked_again():
+    share = observe(after(600, 600), [], 0, 200)
+    assert share.share_us == 600
+    assert observe(NEW, [], 0, 200).due_s == 200 + BUSY_PAUSE_S
+
+
+def test_a_calm_share_drifts_and_ignores_a_node_at_work():
+    calm = after(600, 600)
+    assert after(680, share=calm).share_us == 620
+    assert after(5000, share=calm).share_us == 600
+
+
+@pytest.mark.parametrize(
+    "applied, share, worth", [(0, None, False), (600, 610, False), (600, 650, True), (0, 600, True)]
+)
+def test_small_changes_are_not_worth_a_word(applied, share, worth):
+    assert is_worth_it(applied, share) is worth
