@@ -4,12 +4,14 @@
     client.start(…) -> Call, client.drain(…)                    the same without waiting, for loops of one's own
     client.open_mailbox(receive) -> name, client.post(…)        raw messages from and to a session
 
-kombu is imported by the first call, so that `walt --help` does not pay for it.
+On py-amqp, the transport of kombu: half of kombu's import time would be for serializers that nobody here uses.
+It is imported by the first call, so that `walt --help` does not pay for it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -60,7 +62,6 @@ class Client:
         self._configuration: Configuration | None = None
         self._connection: Any = None
         self._channel: Any = None
-        self._producer: Any = None
         self._replies = ""
         self._calls: dict[str, Call] = {}
 
@@ -85,18 +86,17 @@ class Client:
         self._connect()
         call, correlation_id = Call(service, method), uuid.uuid4().hex
         self._calls[correlation_id] = call
-        with self._errors():
-            self._producer.publish(
-                {"args": [], "kwargs": arguments},
-                exchange=RPC_EXCHANGE,
-                routing_key=f"{service}.{method}",
-                reply_to=self._replies,
-                correlation_id=correlation_id,
-                user_id=self.configuration.user,
-                expiration=timeout_s,
-                mandatory=True,
-                serializer="json",
-            )
+        self._publish(
+            json.dumps({"args": [], "kwargs": arguments}),
+            RPC_EXCHANGE,
+            f"{service}.{method}",
+            content_type="application/json",
+            content_encoding="utf-8",
+            reply_to=self._replies,
+            correlation_id=correlation_id,
+            expiration=str(round(timeout_s * 1000)),
+            delivery_mode=2,
+        )
         return call
 
     def drain(self, timeout_s: float) -> None:
@@ -109,36 +109,18 @@ class Client:
 
     def fileno(self) -> int | None:
         """To select on; None without a connection."""
-        return None if self._connection is None else self._connection.connection.sock.fileno()
+        return None if self._connection is None else self._connection.sock.fileno()
 
     def open_mailbox(self, receive: Receive) -> str:
         """A queue of our own, gone with the connection, to which a session sends. Its name."""
-        from kombu import Consumer, Queue
-
         self._connect()
-        name = f"user.{self.configuration.user}.console.{uuid.uuid4().hex}"
         with self._errors():
-            queue = Queue(name, exclusive=True, auto_delete=True, durable=False)(self._channel)
-            queue.queue_declare()
-            consumer = Consumer(self._channel, [queue], no_ack=True, auto_declare=False, accept=None)
-            consumer.on_message = lambda message: receive(message.headers, _bytes(message.body))
-            consumer.consume()
-        return name
+            return self._listen("console.", lambda message: receive(message.headers, message.body))
 
     def post(self, exchange: str, routing_key: str, headers: dict[str, Any], body: bytes) -> None:
         """One raw message to a session."""
         self._connect()
-        with self._errors():
-            self._producer.publish(
-                body,
-                exchange=exchange,
-                routing_key=routing_key,
-                headers=headers,
-                user_id=self.configuration.user,
-                delivery_mode=1,
-                content_type="application/octet-stream",
-                content_encoding="binary",
-            )
+        self._publish(body, exchange, routing_key, application_headers=headers, content_type="application/octet-stream")
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -150,23 +132,42 @@ class Client:
     def _connect(self) -> None:
         if self._connection is not None:
             return
-        from kombu import Connection, Consumer, Exchange, Producer, Queue
+        from amqp import Connection
 
-        connection = Connection(self.configuration.amqp_uri, connect_timeout=CONNECT_TIMEOUT_S)
+        where = self.configuration
+        connection = Connection(
+            where.broker,
+            userid=where.user,
+            password=where.password,
+            virtual_host=where.vhost,
+            connect_timeout=CONNECT_TIMEOUT_S,
+        )
         with self._errors():
-            connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+            connection.connect()
             self._connection = connection
             self._channel = connection.channel()
-            self._producer = Producer(self._channel, on_return=self._on_return)
-            self._replies = f"user.{self.configuration.user}.{uuid.uuid4().hex}"
-            exchange = Exchange(RPC_EXCHANGE, "topic", no_declare=True)
-            queue = Queue(self._replies, exchange, self._replies, exclusive=True, auto_delete=True, durable=False)
-            Consumer(self._channel, [queue], no_ack=True, callbacks=[self._on_reply], accept=["json"]).consume()
+            self._channel.auto_decode = False  # bodies are bytes, whatever they call themselves
+            self._channel.events["basic_return"].add(self._on_return)
+            self._replies = self._listen("", self._on_reply)
+            self._channel.queue_bind(self._replies, RPC_EXCHANGE, self._replies)
 
-    def _on_reply(self, body: dict[str, Any], message: Any) -> None:
+    def _listen(self, kind: str, callback: Callable[[Any], None]) -> str:
+        name = f"user.{self.configuration.user}.{kind}{uuid.uuid4().hex}"
+        self._channel.queue_declare(name, exclusive=True, auto_delete=True)
+        self._channel.basic_consume(name, no_ack=True, callback=callback)
+        return name
+
+    def _publish(self, body: str | bytes, exchange: str, routing_key: str, **properties: Any) -> None:
+        from amqp import Message
+
+        message = Message(body, user_id=self.configuration.user, **properties)
+        with self._errors():
+            self._channel.basic_publish(message, exchange, routing_key, mandatory=True)
+
+    def _on_reply(self, message: Any) -> None:
         call = self._calls.pop(message.properties.get("correlation_id", ""), None)
         if call is not None:
-            call.answer(body)
+            call.answer(json.loads(message.body))
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
         call = self._calls.pop(message.properties.get("correlation_id", ""), None)
@@ -196,7 +197,3 @@ class Client:
         except (OSError, AMQPError) as error:
             self.close()
             raise Unreachable(f"the broker at {where.broker} does not answer: {error}") from error
-
-
-def _bytes(body: Any) -> bytes:
-    return body.encode() if isinstance(body, str) else bytes(body)

@@ -6,20 +6,23 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from services.contracts.errors import Denied, InvalidRequest, Unreachable
+
+RULE = 'amqp_uri = "amqp://USER:PASSWORD@HOST:PORT/VHOST"'
 
 
 @dataclass(frozen=True)
 class Configuration:
     """`user` is the account in the URI: the broker lets nobody use another name."""
 
-    amqp_uri: str
     user: str
-    broker: str  # HOST:PORT, for messages
+    password: str = field(repr=False)
+    broker: str  # HOST:PORT
+    vhost: str
     source: Path
 
 
@@ -53,14 +56,20 @@ def parse_configuration(text: str, source: Path) -> Configuration:
     except tomllib.TOMLDecodeError as error:
         raise InvalidRequest(f"{source} is not TOML: {error}") from None
     if not isinstance(uri, str):
-        raise InvalidRequest(f'{source} has no amqp_uri; allowed: amqp_uri = "amqp://USER:PASSWORD@HOST:PORT/VHOST"')
+        raise InvalidRequest(f"{source} has no amqp_uri; allowed: {RULE}")
     try:
         parts = urlsplit(uri)
-        user, host, port = unquote(parts.username or ""), parts.hostname, parts.port or 5672
+        host, port = parts.hostname, parts.port or 5672
     except ValueError:
-        user, host, port = "", None, 0
-    if parts_missing := [word for word, value in (("USER", user), ("HOST", host)) if not value]:
-        raise InvalidRequest(
-            f"{source}: amqp_uri has no {' and no '.join(parts_missing)}; allowed: amqp://USER:PASSWORD@HOST:PORT/VHOST"
-        )
-    return Configuration(uri, user, f"{host}:{port}", source)
+        raise InvalidRequest(f"{source}: the port in amqp_uri is not a number; allowed: {RULE}") from None
+    given = {"amqp://": parts.scheme == "amqp", "USER": parts.username, "PASSWORD": parts.password, "HOST": host}
+    missing = [word for word, value in given.items() if not value]
+    if missing:
+        raise InvalidRequest(f"{source}: amqp_uri has no {' and no '.join(missing)}; allowed: {RULE}")
+    return Configuration(
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        broker=f"{host}:{port}",
+        vhost=unquote(parts.path[1:]) or "/",
+        source=source,
+    )

@@ -42,7 +42,22 @@ def test_unreadable_is_denied(tmp_path):
 
 def test_user_is_decoded():
     configuration = parse_configuration('amqp_uri = "amqp://al%40ice:p%2Fw@host:1234//"', Path("f"))
-    assert (configuration.user, configuration.broker) == ("al@ice", "host:1234")
+    assert (configuration.user, configuration.password) == ("al@ice", "p/w")
+    assert "p/w" not in repr(configuration)
+
+
+@pytest.mark.parametrize(
+    ("rest", "broker", "vhost"),
+    [
+        ("host:1234//", "host:1234", "/"),
+        ("host:1234", "host:1234", "/"),
+        ("host/%2F", "host:5672", "/"),
+        ("10.0.0.1/test0", "10.0.0.1:5672", "test0"),
+    ],
+)
+def test_place(rest, broker, vhost):
+    configuration = parse_configuration(f'amqp_uri = "amqp://a:b@{rest}"', Path("f"))
+    assert (configuration.broker, configuration.vhost) == (broker, vhost)
 
 
 @pytest.mark.parametrize(
@@ -51,9 +66,10 @@ def test_user_is_decoded():
         ("amqp_uri =", "is not TOML"),
         ("", "has no amqp_uri"),
         ("amqp_uri = 3", "has no amqp_uri"),
-        ('amqp_uri = "amqp://host/"', "no USER"),
-        ('amqp_uri = "amqp://a:b@host:port/"', "no HOST"),
-        ('amqp_uri = "hello"', "no USER and no HOST"),
+        ('amqp_uri = "amqp://host/"', "no USER and no PASSWORD; "),
+        ('amqp_uri = "amqp://a:b@host:port/"', "the port in amqp_uri is not a number"),
+        ('amqp_uri = "http://a:b@host/"', "no amqp://;"),
+        ('amqp_uri = "amqp://a:b@/"', "no HOST;"),
     ],
 )
 def test_bad_files(text, said):
