@@ -1,13 +1,17 @@
 """The real `walt` process against a real broker and small stand-ins for the services."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -266,6 +270,19 @@ def test_wait_times_out_naming_the_missing(walt):
     ]
 
 
+def test_progress_only_on_a_terminal(walt):
+    walt("node", "create", "slow6")
+    piped = walt("node", "wait", "slow6", "--timeout", "0.5").stderr
+    assert piped == b"walt: slow6 is not booted after 0.5 s: delaying (9 s left)\n"
+    with walt.on_terminal("node", "wait", "slow6", "--timeout", "1.5") as (process, master, slave):
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
+        shown = read_until(master, b"walt: slow6 is not booted")
+        assert process.wait(10) == 124
+    assert b"slow6 delaying " in shown
+    lines = [line for line in re.split(rb"\r(?:\x1b\[K)?", shown) if line.startswith(b"slow6")]
+    assert all(len(line) < 30 for line in lines)
+
+
 def test_wait_ends_when_the_node_is_removed(walt):
     walt("node", "create", "slow2")
     waiting = walt.start("node", "wait", "slow2", stderr=subprocess.PIPE)
@@ -324,10 +341,6 @@ def test_run_into_a_closed_pipe_is_quiet(walt, vnode):
 
 
 def test_shell_has_a_window_and_passes_keys_and_status(walt, vnode):
-    import fcntl
-    import struct
-    import termios
-
     with walt.on_terminal("node", "shell", vnode) as (process, master, slave):
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         read_until(master, b"window 30x100")
@@ -371,8 +384,6 @@ def test_console_in_a_pipe_follows_after_end_of_input(walt, vnode, folder):
 
 
 def test_console_keys(walt, vnode, folder):
-    import termios
-
     line_of(folder, vnode, b"login: ")
     with walt.on_terminal("node", "console", vnode) as (process, master, slave):
         read_until(master, b"login: ")
@@ -395,8 +406,6 @@ def test_console_keys(walt, vnode, folder):
 
 
 def test_terminal_is_restored_after_sigterm(walt, vnode, folder):
-    import termios
-
     line_of(folder, vnode, b"login: ")
     with walt.on_terminal("node", "console", vnode) as (process, master, slave):
         read_until(master, b"login: ")
