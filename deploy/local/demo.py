@@ -60,7 +60,10 @@ def walt(*words: str) -> str:
     """Print the command as a person would type it, run it, show its output as it comes, and return it."""
     print(f"$ walt {' '.join(map(typed, words))}", flush=True)
     lines = []
-    with subprocess.Popen([WALT, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+    # On a terminal `walt` shows progress on stderr; elsewhere its messages are to come in their order.
+    messages = None if sys.stderr.isatty() else subprocess.STDOUT
+    pipe = subprocess.PIPE
+    with subprocess.Popen([WALT, *words], stdin=subprocess.DEVNULL, stdout=pipe, stderr=messages, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)

@@ -60,25 +60,26 @@ def _naming(instance: Instance) -> list[int]:
     return found
 
 
-def host_network(without: tuple[str, ...] = ()) -> dict[str, object]:
-    """Links, addresses, routes, forwarding and firewall of the host, but for those links."""
+def host_network() -> dict[str, object]:
+    """Links, addresses, routes, forwarding and firewall of the host; not the links that instances and containers,
+    which come and go meanwhile, have of their own."""
+    addresses = json.loads(_ip("addr", "show"))
     return {
-        "links": [(one["ifname"], one.get("master"), one["flags"]) for one in _links() if one["ifname"] not in without],
+        "links": [(one["ifname"], one.get("master"), one["flags"]) for one in addresses if _is_host(one["ifname"])],
         "addresses": [
             (one["ifname"], address["local"])
-            for one in json.loads(_ip("addr", "show"))
+            for one in addresses
+            if _is_host(one["ifname"])
             for address in one["addr_info"]
-            if one["ifname"] not in without
         ],
-        "routes": [line for line in json.loads(_ip("route", "show")) if line.get("dev") not in without],
+        "routes": [line for line in json.loads(_ip("route", "show")) if _is_host(line.get("dev", ""))],
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
         "firewall": subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=False).stdout,
     }
 
 
-def _links() -> list[dict[str, object]]:
-    # Other tests come and go with links of their own; what was there at first is what counts.
-    return [one for one in json.loads(_ip("link", "show")) if not str(one["ifname"]).startswith(("walt-", "veth"))]
+def _is_host(link: str) -> bool:
+    return not link.startswith(("walt", "veth"))
 
 
 def _ip(*words: str) -> str:
@@ -91,7 +92,7 @@ def test_up_down_up_keeps_the_state_and_down_leaves_nothing(platforms: tuple[Pla
     assert platform.local("status").status == EXIT_DOWN
 
     platform.bring_up(IMAGES)
-    during = host_network(without=(platform.instance.host_link,))
+    during = host_network()
     shown = platform.local("status")
     platform.walt("node", "create", "keeper")
     assert platform.local("down").status == 0
