@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -11,7 +12,9 @@ import struct
 from pathlib import Path
 
 import eventlet
+from eventlet import hubs
 from eventlet.event import Event
+from eventlet.green import os as green_os
 from eventlet.semaphore import Semaphore
 
 from services.console import metrics
@@ -22,13 +25,17 @@ from services.contracts.errors import Failed
 log = logging.getLogger(__name__)
 
 SOCKET_FILE = "line.sock"
+INPUT_FILE = "line.in"
 INPUT_LIMIT_S = 5.0  # how long a device may refuse to take input
 TRIM_EVERY_S = 1.0
 _UCRED = struct.Struct("3i")  # pid, uid, gid: SO_PEERCRED, unix(7)
 
 
 class Line:
-    """One serial line. qemu is told from vmrunner by the user that the kernel says is at the other end."""
+    """One serial line. Its file is written by the machine itself; input goes to the machine through a FIFO.
+
+    A machine on the socket is told from vmrunner by the user that the kernel says is at the other end.
+    """
 
     def __init__(self, folder: Path, vm_uid: int, name: str = "") -> None:
         self.folder = folder
@@ -39,6 +46,7 @@ class Line:
             self.log = LineLog(folder, name)
             undo.callback(self.log.close)
             _give(self.log.path, vm_uid)
+            _make_fifo(folder / INPUT_FILE, vm_uid)
             self._listener = _listen(folder / SOCKET_FILE, vm_uid)
             undo.pop_all()
         self._device: socket.socket | None = None
@@ -48,25 +56,44 @@ class Line:
         self._accepting = eventlet.spawn(self._accept)
 
     def place(self) -> LinePlace:
-        return LinePlace(str(self.folder / SOCKET_FILE), str(self.log.path))
+        return LinePlace(str(self.folder / SOCKET_FILE), str(self.log.path), str(self.folder / INPUT_FILE))
 
     def wait_growth(self, limit_s: float) -> None:
-        """Return when the file may have grown. qemu writes its socket first and then the file: look a bit later."""
+        """Return early when something happened after which the file is likely to grow."""
         with eventlet.Timeout(limit_s, False):
             self._grown.wait()
 
     def write(self, data: bytes) -> bool:
         """Input for the machine; False when no machine is there, or when it does not take it."""
         with self._input_turn:
-            device = self._device
-            if device is None:
-                return False
             try:
                 with eventlet.Timeout(INPUT_LIMIT_S, OSError("the machine takes no input")):
-                    device.sendall(data)
+                    taken = self._write_fifo(data) or self._write_socket(data)
             except OSError as error:
                 log.info("%s: input dropped: %s", self.log.name, error)
                 return False
+        self._signal()  # an echo is to be expected
+        return taken
+
+    def _write_fifo(self, data: bytes) -> bool:
+        try:
+            fd = os.open(self.folder / INPUT_FILE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nobody reads it
+                return False
+            raise
+        try:
+            while data:
+                data = data[green_os.write(fd, data) :]
+        finally:
+            hubs.notify_close(fd)
+            os.close(fd)
+        return True
+
+    def _write_socket(self, data: bytes) -> bool:
+        if self._device is None:
+            return False
+        self._device.sendall(data)
         return True
 
     def close(self) -> None:
@@ -167,6 +194,15 @@ def _listen(path: Path, uid: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _make_fifo(path: Path, uid: int) -> None:
+    """What nobody has read yet stays in it: a machine that runs keeps it open over our restart."""
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(path, 0o600)
+    if not path.is_fifo():
+        raise FileExistsError(errno.EEXIST, "is not a FIFO", str(path))
+    _give(path, uid)
 
 
 def _give(path: Path, uid: int) -> None:

@@ -11,8 +11,8 @@ from services.console.scrollback import Replay
 from services.contracts import console
 
 BATCH_BYTES = 16_384
-BATCH_S = 0.02  # the time for more bytes to come, and for qemu to write its log after its socket
-LOOK_EVERY_S = 0.25  # for what is appended to the log without a connection
+BATCH_S = 0.02  # the time for more bytes to come
+IDLE_LOOK_S = 0.1  # the file is written by others: look at it, less often while nothing comes
 
 
 class Viewer:
@@ -29,12 +29,16 @@ class Viewer:
         self._refusal = ""
 
     def pump(self, outbox: Outbox) -> None:
+        pause_s = 0.0
         while not self._stopped:
-            if not self._send_what_is_there(outbox):
-                if not self._follow:
-                    break
-                self._line.wait_growth(LOOK_EVERY_S)
-                eventlet.sleep(BATCH_S)
+            if self._send_what_is_there(outbox):
+                pause_s = 0.0
+                continue
+            if not self._follow:
+                break
+            self._line.wait_growth(pause_s)
+            eventlet.sleep(BATCH_S)
+            pause_s = min(pause_s + BATCH_S / 4, IDLE_LOOK_S)
         if self._reason:
             outbox.send(console.NOTICE, self._reason.encode())
         outbox.send(console.EXIT, b"0")

@@ -26,11 +26,14 @@ An input message whose broker-checked user_id is not the session's user is dropp
 After console was restarted its sessions are gone (keep_session: NotFound): the client opens the line again with
 offset = the last one it got, drops what still comes for the old session, and has lost and doubled nothing.
 
-Who writes to a line (all as the host's own processes, see `Line`):
-  qemu       runs as uid WALT_VM_UID from its start (not -runas), connects to `socket` and appends to `log`;
-             what it sends to the socket is taken as the sign that `log` has grown; it alone gets the input
-  vmrunner   (any other uid allowed in, in practice root) connects to `socket`: its bytes are appended to `log`;
-             or, so that nothing is lost while console is away, appends to `log` itself: that is seen too
+Who writes to a line: each appends to `log`, which is the line's only record; see `Line`.
+  qemu       `-chardev stdio,id=line,signal=off -serial chardev:line`, started with standard output = `log` opened
+             O_WRONLY|O_APPEND and standard input = the FIFO `input` opened O_RDWR (so that it never sees an end).
+             Not `-chardev socket,logfile=`: whenever that socket is full or goes away, qemu logs the byte again when
+             it tries again (7.2, chardev/char.c), and the line gets doubled bytes.
+  vmrunner   connects to `socket`: its bytes are appended to `log`; or, while console is away, appends to `log` itself
+A connection to `socket` by uid WALT_VM_UID is taken for a machine: it gets the input when nobody reads the FIFO, and
+what it sends is only the sign that `log` has grown.
 """
 
 from __future__ import annotations
@@ -75,8 +78,9 @@ class Opened:
 
 @dataclass(frozen=True)
 class Line:
-    """Unix stream socket on which the line listens (raw bytes both ways), and the file to which qemu appends all it
-    wrote (`logfile=`, `logappend=on`), from which nothing is lost while console is away. Never truncate `log`."""
+    """socket: unix stream, for our own words on the line. log: the append-only file of all that was ever written to
+    the line, from which nothing is lost while console is away; never truncate it. input: FIFO of the input."""
 
     socket: str
     log: str
+    input: str = ""
