@@ -168,15 +168,22 @@ class Emulation:
             self.kernel.make_tap(name, helper_alias(port.tap))
 
     def _enter_cable(self, port: Port, was: str) -> None:
-        """In the order in which a frame under way finds its path: out of the bridge only once the cable is in."""
-        ends = helpers(port.tap)
-        if was != DIRECT:
-            self.kernel.join(port.tap, "")  # first: never on its bridge without its shaping
+        """The bridge end is in before the tap is out, so that a talking node loses no frame.
+
+        Meanwhile both are isolated: they would hand the node its own frames.
+        """
+        node_end, bridge_end = helpers(port.tap)["node_end"], helpers(port.tap)["bridge_end"]
+        if was == DIRECT:
+            self.kernel.isolate(port.tap, True)
+        else:
+            self.kernel.join(port.tap, "")  # never on its bridge without its shaping
             self.kernel.unshape(port.tap)
-        self.kernel.redirect(ends["node_end"], port.tap)
-        self.kernel.redirect(port.tap, ends["node_end"])
+        self.kernel.redirect(node_end, port.tap)
+        self.kernel.join(bridge_end, port.bridge)
+        self.kernel.isolate(bridge_end, True)
+        self.kernel.redirect(port.tap, node_end)
         self.kernel.join(port.tap, "")
-        self.kernel.join(ends["bridge_end"], port.bridge)
+        self.kernel.isolate(bridge_end, False)
 
     def _leave_cable(self, port: Port) -> None:
         self.cable.drop_port(port.tap)

@@ -42,7 +42,10 @@ def _links(emulation: Emulation) -> list[Check]:
     if state is None:
         return [*checks, Check("cable", OK, "not started: no shaped port yet")]
     if state.realtime:
-        return [*checks, Check("cable", OK, f"real-time priority; wakes up {state.lateness_us:.0f} us late, taken off")]
+        return [
+            *checks,
+            Check("cable", OK, f"real-time priority; {state.overhead_us:.0f} us of its own per frame, taken off"),
+        ]
     consequence = "frames may be late while the host is busy"
     return [*checks, Check("cable", WARN, "no real-time priority", consequence, "give netemu CAP_SYS_NICE")]
 

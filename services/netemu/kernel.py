@@ -124,6 +124,11 @@ class Kernel:
         with self._netlink() as ip:
             ip.link("set", index=_index(ip, name), master=_index(ip, bridge) if bridge else 0)
 
+    def isolate(self, name: str, isolated: bool) -> None:
+        """Isolated ports of a bridge do not hear each other."""
+        with self._netlink() as ip:
+            ip.brport("set", index=_index(ip, name), isolated=int(isolated))
+
     def remove(self, name: str) -> None:
         """The interface is gone, whether it was there or not."""
         with self._netlink() as ip:

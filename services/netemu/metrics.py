@@ -48,8 +48,10 @@ def _backends(readings: Readings, shaper: str) -> Iterator[Metric]:
     if readings.cable is not None:
         realtime = int(readings.cable.realtime)
         yield GaugeMetricFamily("walt_cable_realtime", "1 when the cable has real-time priority", value=realtime)
-        seconds = readings.cable.lateness_us / 1e6
-        yield GaugeMetricFamily("walt_cable_lateness_seconds", "Mean lateness taken off by the cable", value=seconds)
+        seconds = readings.cable.overhead_us / 1e6
+        yield GaugeMetricFamily(
+            "walt_cable_overhead_seconds", "Mean cost per frame, which the cable takes off its delays", value=seconds
+        )
 
 
 def _delays(readings: Readings) -> Iterator[Metric]:

@@ -54,7 +54,7 @@ def _received_ns(control: list[tuple[int, int, bytes]]) -> int:
     for level, kind, data in control:
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
             seconds, nanoseconds = struct.unpack("qq", data[:16])
-            return int(seconds) * 1_000_000_000 + int(nanoseconds)
+            return int(seconds * 1_000_000_000 + nanoseconds)
     return time.time_ns()
 
 
@@ -64,6 +64,6 @@ def _echo(ident: int, sequence: int) -> bytes:
 
 
 def _checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF

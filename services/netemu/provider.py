@@ -26,7 +26,7 @@ RETRY_S = 2.0
 RECONCILE_S = 300.0  # an event may be lost
 
 
-class Netemu(DependencyProvider):
+class Netemu(DependencyProvider):  # type: ignore[misc]
     """One per process. The world is prepared before the first call is served."""
 
     emulation: Emulation

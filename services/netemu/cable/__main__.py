@@ -85,7 +85,7 @@ class Process:
         return {
             "pid": os.getpid(),
             "realtime": self.realtime,
-            "lateness_us": self.switch.lateness.mean_ns / 1000,
+            "overhead_us": self.switch.overhead_ns / 1000,
             "ports": {tap: _port_words(port) for tap, port in self.switch.ports.items()},
         }
 

@@ -39,7 +39,7 @@ class CableState:
 
     pid: int
     realtime: bool
-    lateness_us: float
+    overhead_us: float
     links: dict[str, LinkModel]
     up: dict[str, LaneCounters]
     down: dict[str, LaneCounters]
@@ -74,7 +74,7 @@ class Cable:
         return CableState(
             reply["pid"],
             reply["realtime"],
-            reply["lateness_us"],
+            reply["overhead_us"],
             {tap: link_of(port) for tap, port in ports.items()},
             {tap: LaneCounters(*port["up_counters"]) for tap, port in ports.items()},
             {tap: LaneCounters(*port["down_counters"]) for tap, port in ports.items()},

@@ -84,14 +84,16 @@ def wire_size(frame: bytes, header: int) -> int:
     return size + (segments - 1) * headers
 
 
-class Lateness:
-    """The mean of how late this process wakes up, which it then takes off: armed early, it is on time."""
+class RunningMean:
+    """The mean of a cost of this process, which it then takes off the delays; exact from the first samples on."""
 
-    WEIGHT = 1 / 64
-    MAX_NS = 500_000
+    SAMPLES = 64
+    MAX_NS = 500_000  # one hiccup is no habit
 
     def __init__(self) -> None:
         self.mean_ns = 0.0
+        self._seen = 0
 
-    def observe(self, late_ns: int) -> None:
-        self.mean_ns += (min(max(late_ns, 0), self.MAX_NS) - self.mean_ns) * self.WEIGHT
+    def observe(self, cost_ns: int) -> None:
+        self._seen = min(self._seen + 1, self.SAMPLES)
+        self.mean_ns += (min(max(cost_ns, 0), self.MAX_NS) - self.mean_ns) / self._seen

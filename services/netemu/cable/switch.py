@@ -16,11 +16,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from services.contracts.links import LinkModel
-from services.netemu.cable.model import Lateness, Wire, wire_size
+from services.contracts.links import Direction, LinkModel
+from services.netemu.cable.model import RunningMean, Wire, wire_size
 from services.netemu.taps import VNET_HEADER_BYTES, open_tap
 
 READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
+PLAIN = Direction()
 FRAMES_PER_TURN = 64  # then the timer has its turn
 _libc = ctypes.CDLL(None, use_errno=True)
 _TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 0o4000, 0o2000000, 1
@@ -60,7 +61,10 @@ class Switch:
 
     def __init__(self) -> None:
         self.ports: dict[str, CablePort] = {}
-        self.lateness = Lateness()
+        self.lateness = RunningMean()  # from the moment asked of the timer to our waking up
+        self.passing = RunningMean()  # from our waking up to the frame handed on, where no delay is asked
+        self.writing = RunningMean()  # of one frame
+        self._woke_ns = 0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._heads: list[tuple[int, int, Lane]] = []  # the next frame of each lane that has one
@@ -95,21 +99,30 @@ class Switch:
         del self._handlers[descriptor]
         self._epoll.unregister(descriptor)
 
+    @property
+    def overhead_ns(self) -> int:
+        """What a delayed frame costs besides its delay: here, and in the plain lane of the port it goes to."""
+        return int(self.lateness.mean_ns + self.writing.mean_ns + self.passing.mean_ns)
+
     def turn(self) -> None:
         """Wait for something to do, and do it."""
-        for descriptor, _ in self._epoll.poll():
+        events = self._epoll.poll()
+        self._woke_ns = time.monotonic_ns()
+        for descriptor, _ in events:
             handler = self._handlers.get(descriptor)
             if descriptor == self._timer.descriptor and self._armed_ns:
-                self.lateness.observe(time.monotonic_ns() - self._armed_ns)
+                self.lateness.observe(self._woke_ns - self._armed_ns)
                 self._armed_ns = 0
             if handler is not None:
                 handler()
         self._send_due()
 
     def _receive(self, lane: Lane) -> None:
-        # Reading wakes up as late as the timer does, so the frame came that much earlier.
-        arrival_ns = time.monotonic_ns() - int(self.lateness.mean_ns)
         wire, flying = lane.wire, lane.flying
+        # Reading wakes up as late as the timer does, so the frame came that much earlier.
+        arrival_ns = self._woke_ns - int(self.lateness.mean_ns)
+        if wire.latency_ns:
+            arrival_ns -= self.overhead_ns
         for _ in range(FRAMES_PER_TURN):
             try:
                 frame = os.read(lane.source, READ_BYTES)
@@ -125,6 +138,7 @@ class Switch:
 
     def _send_due(self) -> None:
         heads = self._heads
+        is_first = True
         while heads:
             now_ns = time.monotonic_ns()
             due_ns, key, lane = heads[0]
@@ -138,10 +152,19 @@ class Switch:
             except OSError:  # the other side is down or full
                 taken = False
             lane.wire.depart(now_ns, due_ns, size, taken=taken)
+            if is_first:
+                self._observe(lane, now_ns)
+                is_first = False
             if lane.flying:
                 heapq.heapreplace(heads, (lane.flying[0][0], key, lane))
             else:
                 heapq.heappop(heads)
+
+    def _observe(self, lane: Lane, now_ns: int) -> None:
+        written_ns = time.monotonic_ns()
+        self.writing.observe(written_ns - now_ns)
+        if lane.wire.direction == PLAIN:
+            self.passing.observe(written_ns - self._woke_ns)
 
     def _arm(self, due_ns: int, now_ns: int) -> None:
         wanted_ns = max(now_ns + 1, due_ns - int(self.lateness.mean_ns))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contracts.links import Direction
-from services.netemu.cable.model import MAX_DELAYED_BYTES, QUEUE_BYTES, Lateness, Wire, wire_size
+from services.netemu.cable.model import MAX_DELAYED_BYTES, QUEUE_BYTES, RunningMean, Wire, wire_size
 
 MS = 1_000_000
 
@@ -90,10 +90,12 @@ def test_wire_size():
     assert wire_size(header(1, 54, 1460) + bytes(54 + 2921), 10) == 2 * 1514 + 55
 
 
-def test_lateness_converges_and_one_hiccup_hardly_counts():
-    lateness = Lateness()
-    for _ in range(500):
-        lateness.observe(80_000)
-    assert 79_000 < lateness.mean_ns <= 80_000
-    lateness.observe(50_000_000)
-    assert lateness.mean_ns < 90_000
+def test_a_cost_is_known_from_the_first_samples_and_one_hiccup_hardly_counts():
+    cost = RunningMean()
+    cost.observe(80_000)
+    assert cost.mean_ns == 80_000
+    for _ in range(100):
+        cost.observe(60_000)
+    assert 60_000 <= cost.mean_ns < 65_000
+    cost.observe(50_000_000)
+    assert cost.mean_ns < 72_000

@@ -1,0 +1,95 @@
+"""How exact links are: asked and measured round trips and rates, beside an unshaped path in the same run.
+
+    python -m benchmarks.links        root; in a network namespace of its own, no VM
+
+The unshaped path carries the same frames between the same taps: what it takes is not the link's, and is
+taken off before the error is stated (in the platform, compensation does that).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, quantiles
+
+from services.contracts.links import Direction, LinkModel
+from services.contracts.netemu import CABLE, KERNEL
+from services.netemu.kernel import Kernel
+from tests.links_suite import CLONE_NEWNET, Guest, World, be_punctual, lat
+
+DELAYS_MS = (0.2, 1.0, 5.0, 10.0, 50.0)
+RATES_BPS = (1_000_000, 10_000_000, 100_000_000)
+PINGS = 50
+FRAME_BYTES = 1500
+
+
+def round_trips_us(a: Guest, b: Guest) -> list[float]:
+    found = []
+    for _ in range(PINGS):
+        started = time.monotonic_ns()
+        a.send(1)
+        b.numbers(1, stop_after=1)
+        b.send(2)
+        ((_, _, answered),) = a.numbers(1, stop_after=1)
+        found.append((answered - started) / 1000)
+        time.sleep(0.01)
+    return found
+
+
+def measured_rate_bps(a: Guest, b: Guest, frames: int) -> float:
+    for number in range(frames):
+        a.send(number, FRAME_BYTES)
+    found = b.numbers(1, stop_after=frames)
+    return (len(found) - 1) * FRAME_BYTES * 8 / ((found[-1][2] - found[0][2]) / 1e9)
+
+
+def print_delays(world: World, a: Guest, b: Guest) -> None:
+    reference_us = mean(round_trips_us(a, b))
+    print(f"{'lat on both ends':>18} {'asked RTT':>12} {'mean RTT':>12} {'p95':>12} {'error':>9} {'mean / asked':>13}")
+    print(f"{'none (reference)':>18} {'':>12} {reference_us:>9.0f} us")
+    for delay_ms in DELAYS_MS:
+        for node_id in (1, 2):
+            world.relink(node_id, lat(delay_ms))
+        times = round_trips_us(a, b)
+        asked_us = 2000 * delay_ms
+        seen_us = mean(times)
+        error_us = seen_us - reference_us - asked_us
+        print(
+            f"{delay_ms:>15.1f} ms {asked_us:>9.0f} us {seen_us:>9.0f} us {quantiles(times, n=20)[-1]:>9.0f} us "
+            f"{error_us:>6.0f} us {(seen_us - reference_us) / asked_us:>13.4f}"
+        )
+
+
+def print_rates(world: World, a: Guest, b: Guest) -> None:
+    world.relink(2, LinkModel())
+    print(f"\n{'bw':>18} {'measured':>17} {'measured / asked':>17}")
+    for rate_bps in RATES_BPS:
+        world.relink(1, LinkModel(up=Direction(rate_bps=rate_bps)))
+        seen_bps = measured_rate_bps(a, b, min(500, max(40, rate_bps // 10 // 8 // FRAME_BYTES)))
+        print(f"{rate_bps / 1e6:>13.0f} Mbps {seen_bps / 1e6:>12.3f} Mbps {seen_bps / rate_bps:>17.4f}")
+
+
+def main() -> None:
+    if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
+        raise SystemExit("a network namespace is wanted: run as root")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    be_punctual()
+    no_netem = Kernel().probe_netem()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        world = World(CABLE if no_netem else KERNEL, Path(folder))
+        stack.callback(world.close)
+        print(f"back-end: {world.backend}; {no_netem or 'netem'}\n")
+        a, b = world.node(1), world.node(2)
+        print_delays(world, a, b)
+        print_rates(world, a, b)
+        state = world.emulation.cable.show()
+        if state is not None:
+            print(f"\ncable: real-time {state.realtime}, own cost taken off {state.overhead_us:.0f} us")
+
+
+if __name__ == "__main__":
+    main()
