@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
+import struct
 import tarfile
 import time
 
@@ -21,6 +23,7 @@ from services.contracts.errors import Failed, NotFound
 from services.kit import peers
 
 VERSION = "6.1-test"
+KERNEL = b"kernel" * 1_000_000
 SERVER, NODE_IP = "127.0.0.1", "127.0.0.9"
 PORT = 18080
 REQUEST = BootRequest(7, "vnode1", 1, "52:54:00:00:00:07", NODE_IP, "default", 4)
@@ -57,7 +60,7 @@ def images(tmp_path):
     home = tree / "lib/modules" / VERSION
     home.mkdir(parents=True)
     (tree / "boot").mkdir()
-    (tree / f"boot/vmlinuz-{VERSION}").write_bytes(b"kernel" * 100_000)
+    (tree / f"boot/vmlinuz-{VERSION}").write_bytes(KERNEL)
     (home / "modules.dep").write_text("".join(f"{name}.ko:\n" for name in initrd.MODULES))
     (home / "modules.builtin").write_text("")
     for name in initrd.MODULES:
@@ -132,7 +135,7 @@ def test_published_boot_is_served_whole(process, images):
     assert plan.script_url == f"http://{SERVER}:{PORT}/boot/7/script.ipxe"
     script = fetch("/boot/7/script.ipxe")[2].decode()
     kernel, loaded = [line.split()[1] for line in script.splitlines() if line.startswith(("kernel", "initrd"))][::-1]
-    for url, content in ((kernel, b"kernel" * 100_000), (loaded, b"070701")):
+    for url, content in ((kernel, KERNEL), (loaded, b"070701")):
         path = url.partition(f":{PORT}")[2]
         status, headers, body = fetch(path)
         assert (status, body[: len(content)]) == (200, content)
@@ -153,6 +156,21 @@ def test_seed_is_served_to_its_node_only(process):
     assert host_key.startswith(f"{access.host_key} ")
     assert (access.ip, access.user) == (NODE_IP, "root")
     assert "OPENSSH PRIVATE KEY" in access.private_key
+
+
+def test_client_that_hangs_up_does_no_harm(process):
+    """A machine that is ended while it loads its kernel."""
+    publish()
+    script = fetch("/boot/7/script.ipxe")[2].decode()
+    path = next(line.split()[1] for line in script.splitlines() if line.startswith("kernel")).partition(f":{PORT}")[2]
+    for _ in range(3):
+        with socket.create_connection((SERVER, PORT)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset at close
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.recv(1000)
+    eventlet.sleep(0.3)
+    assert fetch(path)[0] == 200
+    assert publish().ip == NODE_IP
 
 
 def test_unknown_things_are_not_found(process):
