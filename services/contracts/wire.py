@@ -76,7 +76,7 @@ def _typed(hint: Any, options: dict[str, Any]) -> fields.Field[Any]:
     if hint in _PLAIN:
         return _PLAIN[hint](**options)
     if dataclasses.is_dataclass(hint):
-        return fields.Nested(_schema_of(hint), **options)
+        return fields.Nested(schema_of(typing.cast(type, hint)), **options)
     if typing.get_origin(hint) is dict:
         return fields.Dict(*(_typed(one, {}) for one in typing.get_args(hint)), **options)
     item = typing.get_args(hint)[0]

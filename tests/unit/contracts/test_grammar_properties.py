@@ -1,0 +1,97 @@
+"""Properties of the grammars: no text breaks a parser, and what is shown parses back to what it was."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.contracts import links, names, settings, units
+from services.contracts.errors import InvalidRequest
+from services.contracts.links import Direction, LinkModel
+from services.contracts.settings import NetworkUse, NodeConfig
+
+latencies = st.integers(0, links.MAX_LATENCY_US)
+rates = st.one_of(st.just(0), st.integers(links.MIN_RATE_BPS, links.MAX_RATE_BPS))
+directions = st.builds(Direction, latency_us=latencies, rate_bps=rates)
+link_models = st.builds(LinkModel, up=directions, down=directions)
+network_names = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_-]{0,31}\Z").filter(lambda name: name != names.WALT_NET)
+uses = st.lists(st.builds(NetworkUse, network_names, link_models), max_size=6, unique_by=lambda use: use.name)
+networks = uses.map(lambda others: (NetworkUse(names.WALT_NET), *others))
+delays = st.none() | st.integers(0, 30)
+configs = st.builds(
+    NodeConfig,
+    cpu_cores=st.integers(1, settings.MAX_CPU_CORES),
+    ram_bytes=st.integers(64, 2**30).map(lambda mebibytes: mebibytes * 2**20),
+    boot_delay_s=delays,
+    boot_timeout_s=st.none() | st.integers(60, settings.MAX_SECONDS),
+    boot_retries=st.integers(0, settings.MAX_BOOT_RETRIES),
+    networks=networks,
+)
+words = st.sampled_from(
+    [
+        "walt-net",
+        "home",
+        "[",
+        "]",
+        ",",
+        "=",
+        "lat",
+        "bw",
+        ".up",
+        ".",
+        "10ms",
+        "1e9",
+        "٣",
+        "random",
+        "ram=",
+        "networks=",
+        "9" * 30,
+    ]
+)
+texts = st.text() | st.lists(words, max_size=8).map("".join)
+
+
+@given(configs)
+def test_what_is_shown_parses_back(config):
+    shown = [f"{name}={text}" for name, text in settings.show_settings(config).items()]
+    assert settings.apply_settings(NodeConfig(), settings.parse_settings(shown)) == config
+
+
+@given(link_models)
+def test_link_parses_back(link):
+    back = LinkModel()
+    for option in filter(None, links.format_link(link).split(",")):
+        word, _, value = option.partition("=")
+        back = links.with_option(back, word, value)
+    assert back == link
+
+
+@given(
+    st.lists(st.one_of(texts, st.builds("{}={}".format, st.sampled_from(sorted(settings.SETTINGS)), texts)), max_size=4)
+)
+def test_no_text_breaks_the_settings_parser(given_texts):
+    try:
+        settings.apply_settings(NodeConfig(), settings.parse_settings(given_texts))
+    except InvalidRequest as refused:
+        assert refused.args and all(isinstance(sentence, str) for sentence in refused.args)
+
+
+@given(texts)
+@pytest.mark.parametrize("parse", [names.check_node_name, names.split_selection])
+def test_no_text_breaks_the_name_parsers(parse, text):
+    try:
+        parse(text)
+    except InvalidRequest as refused:
+        assert text in str(refused)
+
+
+@given(latencies)
+def test_latency_parses_back(latency_us):
+    assert units.parse_latency_us(units.format_latency(latency_us)) == latency_us
+
+
+@given(st.integers(1, links.MAX_RATE_BPS))
+def test_rate_parses_back(rate_bps):
+    text = units.format_rate(rate_bps)
+    assert units.parse_rate_bps(text) == rate_bps

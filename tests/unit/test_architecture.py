@@ -1,0 +1,116 @@
+"""Who may import what, and how big a part may be: read from the sources, nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("nodes", "vmrunner", "netemu", "bootserver", "console")
+MAX_MODULE_LINES = 350
+MAX_FUNCTION_LINES = 50
+
+HEAVY = {"nameko", "eventlet", "marshmallow", "sqlalchemy", "pyroute2", "docker"}
+
+SUBPROCESS_OWNERS = (
+    "services/kit/commands.py",
+    "services/vmrunner/",
+    "services/netemu/",
+    "services/bootserver/",
+    "services/console/",
+)
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(path: Path, *, at_import_only: bool = False) -> set[str]:
+    """Dotted names that the module imports; without those of its functions when only import time counts."""
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        if at_import_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        pending.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def top(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def of_service(path: Path) -> str:
+    return path.relative_to(ROOT / "services").parts[0]
+
+
+@pytest.mark.parametrize("path", sources("services/contracts"), ids=name_of)
+def test_contracts_import_only_the_standard_library_and_marshmallow(path):
+    found = imports(path)
+    assert top(found) <= set(sys.stdlib_module_names) | {"marshmallow", "services"}
+    assert all(name.startswith("services.contracts") for name in found if name.startswith("services"))
+
+
+@pytest.mark.parametrize("path", sources(*(f"services/{one}" for one in SERVICES)), ids=name_of)
+def test_no_service_imports_another(path):
+    allowed = tuple(f"services.{part}" for part in ("contracts", "kit", of_service(path)))
+    foreign = {name for name in imports(path) if name.startswith("services.") and not name.startswith(allowed)}
+    assert not foreign
+    assert not {name for name in imports(path) if name.startswith("cli")}
+
+
+@pytest.mark.parametrize("path", sources("services/kit"), ids=name_of)
+def test_kit_knows_no_service(path):
+    own = {name for name in imports(path) if name.startswith("services.")}
+    assert all(name.startswith(("services.contracts", "services.kit")) for name in own)
+
+
+@pytest.mark.parametrize("path", sources("cli"), ids=name_of)
+def test_cli_loads_words_not_machinery(path):
+    found = imports(path)
+    assert all(name.startswith("services.contracts") for name in found if name.startswith("services"))
+    assert not top(imports(path, at_import_only=True)) & HEAVY
+    assert not {name for name in imports(path, at_import_only=True) if name.startswith("services.contracts.wire")}
+
+
+def docstring_says_pure(path: Path) -> bool:
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").startswith("Pure")
+
+
+@pytest.mark.parametrize("path", [one for one in sources("services") if docstring_says_pure(one)], ids=name_of)
+def test_module_that_calls_itself_pure_is(path):
+    assert not top(imports(path)) & {*HEAVY, "subprocess", "socket", "threading", "kombu", "amqp"}
+
+
+@pytest.mark.parametrize("path", sources("services", "cli"), ids=name_of)
+def test_pyroute2_is_the_kernel_adapters(path):
+    if not name_of(path).startswith("services/netemu/kernel"):
+        assert "pyroute2" not in top(imports(path))
+
+
+@pytest.mark.parametrize("path", sources("services", "cli"), ids=name_of)
+def test_subprocess_has_few_users(path):
+    if not name_of(path).startswith(SUBPROCESS_OWNERS):
+        assert "subprocess" not in top(imports(path))
+
+
+@pytest.mark.parametrize("path", sources("services", "cli", "deploy"), ids=name_of)
+def test_size(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_MODULE_LINES
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    long = {one.name: one.end_lineno - one.lineno + 1 for one in functions if one.end_lineno}
+    assert not {name: lines for name, lines in long.items() if lines > MAX_FUNCTION_LINES}
