@@ -36,13 +36,21 @@ def node() -> None:
 @node.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--image", help="Boot this OS image instead of the default one.")
+@click.option("-c", "--config", "settings", metavar="KEY=VALUE", multiple=True, help="A setting to start with.")
 @wait_option
 @timeout_option
 @click.pass_obj
-def create(client: Any, names: Sequence[str], image: str | None, wait: bool, timeout: float | None) -> None:
+def create(
+    client: Any,
+    names: Sequence[str],
+    image: str | None,
+    settings: Sequence[str],
+    wait: bool,
+    timeout: float | None,
+) -> None:
     """Create virtual nodes; they are yours and start to boot at once."""
     _timeout_needs_wait(wait, timeout)
-    reply = client.call("nodes", "create_nodes", names=list(names), image=image)
+    reply = client.call("nodes", "create_nodes", names=list(names), settings=list(settings), image=image)
     _tell(reply, "created")
     if wait:
         wait_until_booted(client, reply["nodes"], timeout)

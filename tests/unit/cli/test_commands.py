@@ -27,8 +27,9 @@ def changed(*nodes, notes=()):
 @pytest.mark.parametrize(
     ("line", "method", "arguments"),
     [
-        ("node create a b", "create_nodes", {"names": ["a", "b"], "image": None}),
-        ("node create a --image small", "create_nodes", {"names": ["a"], "image": "small"}),
+        ("node create a b", "create_nodes", {"names": ["a", "b"], "settings": [], "image": None}),
+        ("node create a --image small", "create_nodes", {"names": ["a"], "settings": [], "image": "small"}),
+        ("node create a -c ram=1G", "create_nodes", {"names": ["a"], "settings": ["ram=1G"], "image": None}),
         ("node config a ram=1G x", "configure_nodes", {"selection": "a", "settings": ["ram=1G", "x"]}),
         ("node reboot a,b", "reboot_nodes", {"selection": "a,b"}),
         ("node remove my-nodes", "remove_nodes", {"selection": "my-nodes"}),
