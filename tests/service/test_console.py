@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import eventlet
@@ -526,3 +527,17 @@ def test_session_that_is_not_kept_is_closed(amqp_uri, peers_of_console, place, s
         kept.call("close_session", session=kept.session)
     finally:
         container.stop()
+
+
+def test_metrics_count_bytes_sessions_and_lines(machine, service, user):
+    machine().say(b"x" * 1000)
+    viewer = user()
+    viewer.open("open_line", node="vnode1")
+    viewer.wait(lambda: viewer.received == 1000)
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.env['WALT_METRICS_PORT']}/metrics", timeout=5) as page:
+        lines = page.read().decode().splitlines()
+    values = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+    assert values['walt_console_bytes_total{direction="out"}'] >= 1000
+    assert values['walt_console_sessions{kind="viewer"}'] >= 1
+    assert values["walt_console_lines"] == 1
+    assert values['walt_entrypoint_calls_total{entrypoint="open_line"}'] >= 1
