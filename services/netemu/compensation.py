@@ -15,7 +15,7 @@ KEPT = 0.8  # of the pings of a round: the slowest met something else
 CALM_RATIO = 0.10
 CALM_US = 60
 MAX_ROUNDS = 20
-BUSY_PAUSE_S = 2.0
+BUSY_PAUSE_S = 0.5
 CALM_PAUSE_S = 60.0
 WEIGHT = 0.25
 WORTH_US = 15  # a smaller change is not worth a word to the back-end
@@ -40,12 +40,13 @@ def observe(share: Share, rtts_us: Sequence[float], shaped_us: int, now_s: float
     if not rtts_us:
         return replace(share, rounds=rounds, due_s=now_s + (CALM_PAUSE_S if rounds >= MAX_ROUNDS else BUSY_PAUSE_S))
     seen_us = max(0, round(typical(rtts_us)) - shaped_us)
+    least_us = max(0, round(min(rtts_us)) - shaped_us)  # the best guess while the node is busy
     if share.calm and share.share_us is not None:
         return replace(share, share_us=_drift(share.share_us, seen_us), last_us=seen_us, due_s=now_s + CALM_PAUSE_S)
     last_us = share.last_us
     agrees = last_us is not None and abs(seen_us - last_us) <= max(CALM_US, CALM_RATIO * last_us)
     calm = agrees or rounds >= MAX_ROUNDS
-    best_us = round((seen_us + last_us) / 2) if agrees and last_us is not None else _lowest(share.share_us, seen_us)
+    best_us = round((seen_us + last_us) / 2) if agrees and last_us is not None else _lowest(share.share_us, least_us)
     pause_s = CALM_PAUSE_S if calm else BUSY_PAUSE_S
     return replace(share, share_us=best_us, last_us=seen_us, rounds=rounds, calm=calm, due_s=now_s + pause_s)
 
@@ -60,8 +61,8 @@ def is_worth_it(applied_us: int, share_us: int | None) -> bool:
     return share_us is not None and abs(share_us - applied_us) >= WORTH_US
 
 
-def _lowest(known_us: int | None, seen_us: int) -> int:
-    return seen_us if known_us is None else min(known_us, seen_us)
+def _lowest(known_us: int | None, least_us: int) -> int:
+    return least_us if known_us is None else min(known_us, least_us)
 
 
 def _drift(share_us: int, seen_us: int) -> int:

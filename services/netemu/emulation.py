@@ -22,6 +22,7 @@ from services.netemu.ports import Port, bridge_name, helper_alias, helpers, netw
 
 log = logging.getLogger(__name__)
 
+NEVER = -1
 SERVER_MAC = "52:57:41:4c:54:00"  # a bridge without one of its own changes it with its ports
 
 
@@ -44,6 +45,7 @@ class Emulation:
         self._vm_uid = vm_uid
         self._server_address = server_address
         self._lock = threading.Lock()
+        self._looked_at: int | None = NEVER  # the cable's pid when all ports were last known to be whole
         self._shares: dict[int, int] = {}  # compensation of a node, also while it has no port
 
     @property
@@ -95,9 +97,15 @@ class Emulation:
             self._carry_out(plan.plan_sweep(self._world()))
 
     def mend(self) -> list[Action]:
-        """Ports that pass nothing (their cable died) are made whole."""
+        """Ports that pass nothing are made whole: once at the start, and whenever the cable is another process."""
+        state = self.cable.show()
+        if self._looked_at == (state.pid if state else None):
+            return []
         with self._lock:
-            return self._carry_out(plan.plan_mend(self._world()))
+            done = self._carry_out(plan.plan_mend(self._world()))
+            state = self.cable.show()
+        self._looked_at = state.pid if state else None
+        return done
 
     def world(self) -> World:
         with self._lock:

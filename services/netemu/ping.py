@@ -15,7 +15,7 @@ _ECHO, _REPLY = 8, 0
 _PAYLOAD = bytes(56)
 
 
-def ping(addresses: Iterable[str], count: int, interval_s: float = 0.2, wait_s: float = 0.5) -> dict[str, list[float]]:
+def ping(addresses: Iterable[str], count: int, interval_s: float = 0.15, wait_s: float = 0.5) -> dict[str, list[float]]:
     """{address: round-trip times in microseconds} of the pings that were answered."""
     sent: dict[tuple[str, int], int] = {}
     found: dict[str, list[float]] = {address: [] for address in addresses}

@@ -26,8 +26,7 @@ from services.kit.peers import Announcer
 from services.netemu import health, reports
 from services.netemu.provider import Netemu
 
-MEND_S = 2
-MEASURE_S = 1
+TEND_S = 2
 
 
 class NetemuService:
@@ -70,15 +69,14 @@ class NetemuService:
     def on_node_booted(self, payload: dict[str, Any]) -> None:
         self.here.measure(wire.load(NodeBooted, payload).node_id)
 
-    @timer(interval=MEND_S)
-    def mend(self) -> None:
+    @timer(interval=TEND_S)
+    def tend_ports(self) -> None:
         self._announce(self.here.emulation.mend())
-
-    @timer(interval=MEASURE_S)
-    def measure(self) -> None:
         self._announce(self.here.calibration.step())
 
     def _announce(self, done: list[Any]) -> None:
+        if not done:  # the world need not be read for that
+            return
         for event, value in reports.events(self.here.emulation.world(), done):
             self.announce(event, value)
 

@@ -34,6 +34,7 @@ def test_a_busy_node_is_measured_until_it_is_calm():
 
 def test_the_best_so_far_is_used_meanwhile():
     assert after(5000, 2000, 3000).share_us == 2000
+    assert observe(NEW, [700, 5000, 6000], 0, 100).share_us == 700
 
 
 def test_a_node_that_never_calms_down_is_left_alone():
