@@ -173,17 +173,20 @@ def check_rate_with_delay(world: World) -> None:
 
 
 def _check_rate(world: World, a: Guest, b: Guest, rate_bps: int, latency_ms: float = 0) -> float:
-    """From the first frame sent to the last received, the bits pass at the rate; how long the first one took."""
+    """The bits pass at the rate, never faster; a busy machine may be slow twice. How long the first frame took."""
     frames, size = 90, 1000
-    started = time.monotonic_ns()
-    for number in range(frames):
-        a.send(number, size)
-    found = b.numbers(0.5, stop_after=frames)
-    assert len(found) == frames, f"{len(found)} of {frames} frames arrived"
-    taken_ms = (found[-1][2] - started) / 1e6 - latency_ms
     asked_ms = frames * size * 8 / rate_bps * 1000
-    assert asked_ms * 0.98 <= taken_ms <= asked_ms * 1.02 + world.slack_ms, f"asked {asked_ms} ms, took {taken_ms:.1f}"
-    return found[0][1]
+    for _ in range(3):
+        started = time.monotonic_ns()
+        for number in range(frames):
+            a.send(number, size)
+        found = b.numbers(0.5, stop_after=frames)
+        assert len(found) == frames, f"{len(found)} of {frames} frames arrived"
+        taken_ms = (found[-1][2] - started) / 1e6 - latency_ms
+        assert taken_ms >= asked_ms * 0.98, f"asked {asked_ms} ms, took only {taken_ms:.1f} ms"
+        if taken_ms <= asked_ms * 1.02 + world.slack_ms:
+            return found[0][1]
+    raise AssertionError(f"asked {asked_ms} ms, took {taken_ms:.1f} ms")
 
 
 def check_queue_is_bounded(world: World) -> None:
