@@ -131,11 +131,11 @@ class SerialLine:
             time.sleep(0.02)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
-        self._listener.close()
-        if self._device is not None:
-            self._device.close()
+        for one in (self._listener, self._device):
+            if one is not None:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)  # wakes whoever waits in accept() or recv()
+                one.close()
 
 
 @pytest.fixture
