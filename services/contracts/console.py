@@ -83,4 +83,4 @@ class Line:
 
     socket: str
     log: str
-    input: str = ""
+    input: str

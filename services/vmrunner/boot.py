@@ -46,9 +46,8 @@ class Booter:
         ports = self._attach(wanted)
         plan = self._publish(wanted, run)
         boot = ipxe.Interpreter(self.cache, _Screen(line).say, time.sleep).run(plan.script_url, variables(wanted, plan))
-        vm = self._start(wanted, ports, boot, line)
         line.write(f"{SAY}starting the kernel\n")
-        return vm
+        return self._start(wanted, ports, boot, line)
 
     def _attach(self, wanted: NodeWanted) -> list[AttachedPort]:
         ports = peers.call(
@@ -83,22 +82,26 @@ class Booter:
 
             kernel = keep(os.open(boot.kernel.path, os.O_RDONLY))
             initrd = keep(os.open(boot.initrd.path, os.O_RDONLY)) if boot.initrd else None
-            line_log = keep(line.open_log())
             slots = {port.slot: keep(taps.open_tap(port.tap)) for port in ports}
 
             def command(monitor: int) -> list[str]:
                 return qemu.command(
                     self.binary,
                     wanted,
-                    qemu.Files(kernel, initrd, line_log, monitor, slots),
+                    qemu.Files(kernel, initrd, monitor, slots),
                     command_line=boot.command_line,
-                    line_socket=line.line.socket,
                     pid_file=str(self.processes.pid_file(wanted.id)),
                     accelerator=choice.name,
                 )
 
-            files = [kernel, line_log, *slots.values(), *([] if initrd is None else [initrd])]
-            return self.processes.start(wanted.id, command, files, self.accelerator.groups(choice))
+            return self.processes.start(
+                wanted.id,
+                command,
+                stdin=keep(line.open_input()),
+                stdout=keep(line.open_log()),
+                files=[kernel, *slots.values(), *([] if initrd is None else [initrd])],
+                groups=self.accelerator.groups(choice),
+            )
 
 
 def variables(wanted: NodeWanted, plan: BootPlan) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Our own words on a node's console line: the countdown and the bootloader's steps."""
+"""A node's console line: our own words on it (the countdown, the bootloader's steps), and its ends for qemu."""
 
 from __future__ import annotations
 
@@ -34,13 +34,17 @@ class LineWriter:
                 return
             self.close()
         try:
-            with open(self.line.log, "ab") as file:
+            with open(self.open_log(), "ab") as file:
                 file.write(data)
         except OSError as error:
             log.warning("%s: %s", self.line.log, error)
 
+    def open_input(self) -> int:
+        """For qemu's standard input. Open for both ways, a FIFO never waits for its other end and never sees EOF."""
+        return os.open(self.line.input, os.O_RDWR | os.O_CLOEXEC)
+
     def open_log(self) -> int:
-        """The line's file, for qemu to append to."""
+        """For qemu's standard output, and for us while console is away."""
         return os.open(self.line.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:

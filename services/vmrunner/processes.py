@@ -115,7 +115,16 @@ class Processes:
     def pid_file(self, node_id: int) -> Path:
         return self._run_folder / str(node_id) / "pid"
 
-    def start(self, node_id: int, command: Callable[[int], Sequence[str]], files: Sequence[int], groups: str) -> Vm:
+    def start(
+        self,
+        node_id: int,
+        command: Callable[[int], Sequence[str]],
+        *,
+        stdin: int,
+        stdout: int,
+        files: Sequence[int],
+        groups: str,
+    ) -> Vm:
         """command: from the descriptor of the monitor's listening socket to qemu's argv; files: kept open for it."""
         folder = self._fresh_folder(node_id)
         said = self._state_folder / str(node_id) / "qemu.log"
@@ -125,9 +134,9 @@ class Processes:
             listener.bind(str(folder / "qmp.sock"))
             (folder / "qmp.sock").chmod(0o600)
             listener.listen(1)
-            output = stack.enter_context(said.open("wb"))
+            stderr = stack.enter_context(said.open("wb")).fileno()
             argv = qemu.as_user(self._uid, list(command(listener.fileno())), groups)
-            _launch(argv, output.fileno(), [*files, listener.fileno()])
+            _launch(argv, (stdin, stdout, stderr), [*files, listener.fileno()])
         try:
             return self._connect(node_id, Qmp(folder / "qmp.sock", START_LIMIT_S))
         except (Failed, OSError) as error:
@@ -195,12 +204,13 @@ class Processes:
         return None
 
 
-def _launch(argv: Sequence[str], output: int, files: Sequence[int]) -> None:
+def _launch(argv: Sequence[str], standard: tuple[int, int, int], files: Sequence[int]) -> None:
+    stdin, stdout, stderr = standard
     done = subprocess.run(
         argv,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
         pass_fds=files,
         cwd="/",
         timeout=START_LIMIT_S,

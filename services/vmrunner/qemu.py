@@ -1,7 +1,7 @@
 """The qemu command line of one machine. Pure: (what the node should be, what was opened for it) -> argv.
 
-Everything that qemu needs from the host comes as an open file: taps, kernel, initrd, the log of its line, the
-socket of its monitor. So it can run as a user who owns nothing, wherever the files are.
+Everything that qemu needs from the host comes as an open file: taps, kernel, initrd, the socket of its monitor, and
+its serial line as standard input and output. So it can run as a user who owns nothing, wherever the files are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ class Files:
 
     kernel: int
     initrd: int | None
-    line_log: int
     monitor: int
     taps: dict[int, int]
 
@@ -34,7 +33,6 @@ def command(
     files: Files,
     *,
     command_line: str,
-    line_socket: str,
     pid_file: str,
     accelerator: str,
 ) -> list[str]:
@@ -46,7 +44,7 @@ def command(
         *("-m", f"{wanted.ram_bytes // 2**20}M"),
         *("-smp", str(wanted.cpu_cores)),
         *_boot(files, command_line),
-        *_line(files.line_log, line_socket),
+        *_LINE,
         *_monitor(files.monitor),
         *("-object", "rng-random,id=rng,filename=/dev/urandom"),
         *("-device", f"virtio-rng-pci,rng=rng,addr={RNG_SLOT:#x}"),
@@ -89,6 +87,9 @@ _CONFINED = (
     "-no-reboot",
 )
 
+# No monitor behind it, whatever the bytes; why not a socket: see contracts/console.py.
+_LINE = ("-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line")
+
 
 def _machine(accelerator: str) -> list[str]:
     accel = KVM if accelerator == KVM else f"tcg,thread=multi,tb-size={TRANSLATION_CACHE_MB}"
@@ -102,16 +103,6 @@ def _machine(accelerator: str) -> list[str]:
 def _boot(files: Files, command_line: str) -> list[str]:
     initrd = [] if files.initrd is None else ["-initrd", _open_file(files.initrd)]
     return ["-kernel", _open_file(files.kernel), *initrd, "-append", command_line]
-
-
-def _line(log: int, socket: str) -> list[str]:
-    """The serial line: connects again whenever console comes back; no monitor behind it."""
-    path = _comma(socket)
-    return [
-        *("-add-fd", f"fd={log},set=1"),
-        *("-chardev", f"socket,id=line,path={path},server=off,reconnect=1,logfile=/dev/fdset/1,logappend=on"),
-        *("-serial", "chardev:line"),
-    ]
 
 
 def _monitor(listener: int) -> list[str]:
@@ -132,8 +123,3 @@ def _interfaces(wanted: NodeWanted, taps: dict[int, int]) -> list[str]:
 
 def _open_file(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
-
-
-def _comma(value: str) -> str:
-    """qemu's option syntax: a comma in a value is doubled."""
-    return value.replace(",", ",,")

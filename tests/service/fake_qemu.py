@@ -1,4 +1,4 @@
-"""Stands for qemu in the service tests: takes its command line, answers QMP, ends as told by signals.
+"""Stands for qemu in the service tests: takes its command line, answers QMP, echoes its line, ends as told by signals.
 
 SIGUSR1: the guest reboots; SIGUSR2: the guest powers off; SIGKILL: a crash. Its argv is kept beside its pid file.
 """
@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 
 argv = sys.argv
 if "--version" in argv:
@@ -25,6 +26,12 @@ pid_file.with_name("argv.json").write_text(json.dumps(argv))
 client = None
 
 
+def echo():
+    while data := os.read(0, 1000):
+        os.write(1, b"the guest got " + data)
+    os.write(1, b"end of input")
+
+
 def say(message):
     client.sendall(json.dumps(message).encode() + b"\n")
 
@@ -35,6 +42,7 @@ def end(reason):
     os._exit(0)
 
 
+threading.Thread(target=echo, daemon=True).start()
 signal.signal(signal.SIGUSR1, lambda *_: end("guest-reset"))
 signal.signal(signal.SIGUSR2, lambda *_: end("guest-shutdown"))
 while True:

@@ -107,7 +107,10 @@ class FakeConsole:
 
     @internal
     def prepare_line(self, node_id, name):
-        return wire.dump(Line(str(world.folder / f"{node_id}.sock"), str(world.folder / f"{node_id}.log")))
+        place = Line(*(str(world.folder / f"{node_id}.{end}") for end in ("sock", "log", "in")))
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(place.input)
+        return wire.dump(place)
 
 
 def serve_files(environ, start_response):
@@ -186,8 +189,19 @@ def taps():
         yield names
 
 
+@pytest.fixture(scope="module")
+def fakes(amqp_uri):
+    """For all tests, since each takes 2 s to stop; what they know and saw is in the `world` of the test."""
+    with contextlib.ExitStack() as undo:
+        for fake in (FakeNodes, FakeNetemu, FakeBootserver, FakeConsole):
+            container = ServiceContainer(fake, {"AMQP_URI": amqp_uri})
+            container.start()
+            undo.callback(container.stop)
+        yield
+
+
 @pytest.fixture
-def platform(amqp_uri, taps):
+def platform(amqp_uri, fakes, taps):
     global world
     with contextlib.ExitStack() as undo:
         folder = Path(tempfile.mkdtemp(prefix="walt-vmr-"))
@@ -197,16 +211,21 @@ def platform(amqp_uri, taps):
         listener = eventlet.listen(("127.0.0.1", 0))
         world.http_port = listener.getsockname()[1]
         undo.callback(eventlet.spawn(eventlet.wsgi.server, listener, serve_files, log_output=False).kill)
-        for fake in (FakeNodes, FakeNetemu, FakeBootserver, FakeConsole):
-            container = ServiceContainer(fake, {"AMQP_URI": amqp_uri})
-            container.start()
-            undo.callback(container.stop)
         undo.callback(kill_qemus)
+        undo.callback(hear_the_last, amqp_uri)
         process = Process(amqp_uri, folder)
         undo.callback(lambda: print(process.log.read_text()))  # shown by pytest when the test fails
         undo.callback(process.kill)
         wait_for(answers, "vmrunner answers")
         yield process
+
+
+def hear_the_last(uri):
+    """What the killed process had announced belongs to no later test: events of one kind come in order."""
+    tell_event = event_dispatcher({"AMQP_URI": uri})
+    tell_event(NAME, vmrunner.VM_CHANGED, wire.dump(VmReport(0, "last", HOST, 0, 0, 0, "stopped", 0.0, "")))
+    tell_event(NAME, vmrunner.VM_REMOVED, {"node_id": 0})
+    wait_for(lambda: world.last(0) and 0 in world.removed, "the last events")
 
 
 def answers():
@@ -271,6 +290,10 @@ def test_from_wish_to_booted(platform, amqp_uri):
     assert "walt.mac=52:54:00:00:00:01" in argv
     shown = (world.folder / "5.log").read_bytes().decode()
     assert f"walt-boot: http://127.0.0.1:{world.http_port}/vmlinuz ... ok 0.0 MB\r\n" in shown
+    for word in (b"root\n", b"reboot\n"):  # each closes the FIFO: that is not the end of its input
+        with (world.folder / "5.in").open("wb", buffering=0) as line:
+            line.write(word)
+        wait_for(lambda word=word: (world.folder / "5.log").read_bytes().endswith(b"got " + word), "input and output")
     (listed,) = peers.call(NAME, "list_vms")
     assert wire.load(VmReport, listed) == report
     text = platform.metrics()

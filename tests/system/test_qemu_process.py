@@ -10,7 +10,6 @@ import gzip
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,9 +21,11 @@ from pathlib import Path
 
 import pytest
 
+from services.contracts.console import Line
 from services.contracts.errors import Failed
 from services.vmrunner import qemu
 from services.vmrunner.accelerator import Accelerator
+from services.vmrunner.line import LineWriter
 from services.vmrunner.processes import Processes, Vm
 from services.vmrunner.qemu import Files
 from tests.conftest import require
@@ -48,6 +49,7 @@ while read -r line; do
         reboot) /bin/busybox reboot -f ;;
         poweroff) /bin/busybox poweroff -f ;;
         slots) echo "SLOTS" $(/bin/busybox ls /sys/bus/pci/devices) "END" ;;
+        count) /bin/busybox seq 2000; echo COUNTED ;;
         *) echo "GOT $line" | /bin/busybox cat -v ;;
     esac
 done
@@ -98,31 +100,20 @@ def initrd(folder: Path) -> Path:
 
 
 class SerialLine:
-    """What console does: listens, for qemu's user only, and keeps what comes."""
+    """What console does: makes the FIFO, opens it for each input, and reads the file."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o711)
-        self.path, self.log = folder / "line.sock", folder / "line.log"
-        self.seen = b""
-        self._listener = socket.socket(socket.AF_UNIX)
-        self.path.unlink(missing_ok=True)
-        self._listener.bind(str(self.path))
-        os.chown(self.path, UID, UID)
-        self._listener.listen()
-        self._device: socket.socket | None = None
-        threading.Thread(target=self._take, daemon=True).start()
+        self.line = Line(str(folder / "line.sock"), str(folder / "line.log"), str(folder / "line.in"))
+        os.mkfifo(self.line.input, 0o600)
 
-    def _take(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                self._device, _ = self._listener.accept()
-                while data := self._device.recv(65536):
-                    self.seen += data
+    @property
+    def seen(self) -> bytes:
+        return Path(self.line.log).read_bytes()
 
     def type(self, data: bytes) -> None:
-        assert self._device is not None
-        self._device.sendall(data)
+        fifo = os.open(self.line.input, os.O_WRONLY | os.O_NONBLOCK)  # fails where nobody reads
+        os.write(fifo, data)
+        os.close(fifo)
 
     def wait(self, text: bytes, limit_s: float = 30) -> None:
         end = time.monotonic() + limit_s
@@ -130,20 +121,13 @@ class SerialLine:
             assert time.monotonic() < end, f"{text!r} did not come: {self.seen[-1000:]!r}"
             time.sleep(0.02)
 
-    def close(self) -> None:
-        for one in (self._listener, self._device):
-            if one is not None:
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)  # wakes whoever waits in accept() or recv()
-                one.close()
-
 
 @pytest.fixture
 def line(folder: Path) -> Iterator[SerialLine]:
-    serial = SerialLine(folder / "line")
-    serial.log.unlink(missing_ok=True)
-    yield serial
-    serial.close()
+    place = folder / "line"
+    place.mkdir()
+    yield SerialLine(place)
+    shutil.rmtree(place)
 
 
 @pytest.fixture
@@ -164,24 +148,26 @@ def start(processes: Processes, kernel: Path, initrd: Path, line: SerialLine) ->
     def start(node=None, **changes) -> Vm:  # type: ignore[no-untyped-def]
         with contextlib.ExitStack() as opened:
             files = [opened.enter_context(open(path, "rb")).fileno() for path in (kernel, initrd)]
-            log = opened.enter_context(open(line.log, "ab")).fileno()
-            os.fchmod(log, 0o600)
+            writer = LineWriter(line.line)  # there is no console: it writes to the log
+            writer.write("power-on\n")
+            ends = [writer.open_input(), writer.open_log()]
+            opened.callback(lambda: [os.close(end) for end in ends])
 
             def command(monitor: int) -> list[str]:
                 return qemu.command(
                     BINARY,
                     node or wanted(interfaces=(), ram_bytes=96 * 2**20, cpu_cores=1),
-                    Files(*files, log, monitor, {}),
+                    Files(*files, monitor, {}),
                     **{
                         "command_line": COMMAND_LINE,
-                        "line_socket": str(line.path),
                         "pid_file": str(processes.pid_file(NODE)),
                         "accelerator": qemu.TCG,
                         **changes,
                     },
                 )
 
-            return processes.start(NODE, command, [*files, log], "--clear-groups")
+            stdin, stdout = ends
+            return processes.start(NODE, command, stdin=stdin, stdout=stdout, files=files, groups="--clear-groups")
 
     return start
 
@@ -213,7 +199,19 @@ def test_no_bytes_on_the_line_reach_a_monitor(start, line):
     line.type(b"slots\n")
     line.wait(b" END")
     assert b"0000:00:1f.0" in line.seen  # the random number generator leaves the slots below to interfaces and disks
-    assert line.log.read_bytes().count(b"READY") == 1 and oct(line.log.stat().st_mode)[-3:] == "600"
+    assert line.seen.count(b"READY") == 1 and line.seen.startswith(b"power-on\r\n")
+    assert oct(os.stat(line.line.log).st_mode)[-3:] == "600"
+
+
+def test_its_output_is_whole_and_once_in_the_log(start, line):
+    """Nobody need read what it says; and each input closes the FIFO, which must not be the end of its input."""
+    burst = b"".join(b"%d\r\n" % number for number in range(1, 2001)) + b"COUNTED\r\n"
+    start()
+    line.wait(b"READY\r\n")
+    for times in (1, 2):
+        line.type(b"count\n")
+        line.wait(burst * times)
+    assert line.seen.partition(b"READY\r\n")[2] == burst * 2
 
 
 @pytest.mark.parametrize(
@@ -288,22 +286,6 @@ def test_a_pid_file_that_names_another_process_is_not_believed(start, processes,
         stranger.kill()
         stranger.wait()
         vm.end()
-
-
-def test_console_that_comes_back_is_found_again(start, line, folder):
-    start()
-    line.wait(b"READY")
-    line.close()
-    again = SerialLine(folder / "line")
-    try:
-        end = time.monotonic() + 10
-        while again._device is None and time.monotonic() < end:
-            time.sleep(0.05)
-        again.type(b"hello\n")
-        again.wait(b"GOT hello")
-        assert b"GOT hello" in line.log.read_bytes()
-    finally:
-        again.close()
 
 
 def test_qemu_that_does_not_start_says_why(start, processes, monkeypatch):

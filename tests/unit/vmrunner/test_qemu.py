@@ -10,11 +10,10 @@ from tests.unit.vmrunner.sample import HOME_NET, WALT_NET, wanted
 def argv(node=None, files=None, **changes):
     options = {
         "command_line": "console=ttyS0 quiet",
-        "line_socket": "/lines/5/line.sock",
         "pid_file": "/run/5/pid",
         "accelerator": "tcg",
     }
-    files = files or Files(kernel=10, initrd=11, line_log=12, monitor=13, taps={2: 14, 3: 15})
+    files = files or Files(kernel=10, initrd=11, monitor=13, taps={2: 14, 3: 15})
     return qemu.command("qemu-x", node or wanted(), files, **{**options, **changes})
 
 
@@ -44,9 +43,9 @@ def test_nothing_but_what_is_named():
 
 
 def test_the_line_has_no_monitor():
-    words = argv(line_socket="/a,b/line.sock")
+    words = argv()
     line, monitor = values(words, "-chardev")
-    assert line.startswith("socket,id=line,path=/a,,b/line.sock,server=off,reconnect=1,") and "mux" not in line
+    assert line == "stdio,id=line,signal=off"
     assert values(words, "-serial") == ["chardev:line"]
     assert monitor == "socket,id=qmp,fd=13,server=on,wait=off"
     assert values(words, "-mon") == ["chardev=qmp,mode=control"] and "-monitor" not in words
@@ -66,7 +65,7 @@ def test_boot_files():
     assert values(words, "-kernel") == ["/proc/self/fd/10"]
     assert values(words, "-initrd") == ["/proc/self/fd/11"]
     assert values(words, "-append") == ["console=ttyS0 quiet"]
-    assert "-initrd" not in argv(files=Files(10, None, 12, 13, {2: 14}))
+    assert "-initrd" not in argv(files=Files(10, None, 13, {2: 14}))
 
 
 @pytest.mark.parametrize(
