@@ -73,6 +73,17 @@ def update(instance: Instance) -> list[str]:
     return sorted({*added, *changed, *removed})
 
 
+def stop(instance: Instance, program: str) -> None:
+    """End one program and leave it off, until `resume`."""
+    with _remote(instance) as remote:
+        remote.stopProcess(program)
+
+
+def resume(instance: Instance, program: str) -> None:
+    with _remote(instance) as remote:
+        remote.startProcess(program)
+
+
 def end(instance: Instance) -> None:
     """Stop the programs in their order, then the supervisor itself."""
     if not is_alive(instance):

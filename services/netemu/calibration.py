@@ -39,7 +39,7 @@ class Calibration:
         due = [share for share in self._shares.values() if share.due_s <= now_s]
         if not due:
             return []
-        times = self._ping([share.ip for share in due], compensation.PINGS)
+        times = self._ping([share.ip for share in due], compensation.PAIRS)
         world = self._emulation.world()
         done: list[Action] = []
         for share in due:

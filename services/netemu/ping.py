@@ -1,4 +1,4 @@
-"""ICMP echo to several nodes at once. The kernel's receive timestamps make it exact in a process that is not."""
+"""ICMP echo to several nodes in turn. The kernel's receive timestamps make it exact in a process that is not."""
 
 from __future__ import annotations
 
@@ -14,21 +14,31 @@ _SO_TIMESTAMPNS = 35
 _ECHO, _REPLY = 8, 0
 _PAYLOAD = bytes(56)
 
+CLOSE_S = 0.02
+APART_S = 0.2
 
-def ping(addresses: Iterable[str], count: int, interval_s: float = 0.15, wait_s: float = 0.5) -> dict[str, list[float]]:
-    """{address: round-trip times in microseconds} of the pings that were answered."""
+
+def ping(addresses: Iterable[str], pairs: int, wait_s: float = 0.5) -> dict[str, list[float]]:
+    """{address: round-trip times in microseconds} of the pings that were answered.
+
+    In pairs, the second CLOSE_S after the first, and one address after the other: nodes that answered at the same time
+    would wait for each other's processors.
+    """
     sent: dict[tuple[str, int], int] = {}
     found: dict[str, list[float]] = {address: [] for address in addresses}
     ident = os.getpid() & 0xFFFF
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
         raw.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         raw.setblocking(False)
-        for sequence in range(count):
+        for pair in range(pairs):
+            next_pair_at = time.monotonic() + APART_S
             for address in found:
-                sent[address, sequence] = time.time_ns()
-                with contextlib.suppress(OSError):  # no route, no answer to ARP: it counts as unanswered
-                    raw.sendto(_echo(ident, sequence), (address, 0))
-            _collect(raw, ident, sent, found, interval_s)
+                for sequence in (2 * pair, 2 * pair + 1):
+                    sent[address, sequence] = time.time_ns()
+                    with contextlib.suppress(OSError):  # no route, no answer to ARP: it counts as unanswered
+                        raw.sendto(_echo(ident, sequence), (address, 0))
+                    _collect(raw, ident, sent, found, CLOSE_S)
+            _collect(raw, ident, sent, found, next_pair_at - time.monotonic())
         if sent:
             _collect(raw, ident, sent, found, wait_s)
     return found

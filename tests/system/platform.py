@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from deploy.local import network, supervisor
 from deploy.local.instance import Instance
+from deploy.local.programs import METRICS_PORTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WALT = Path(sys.executable).with_name("walt")
@@ -80,6 +82,40 @@ class Platform:
         os.kill(old, signal.SIGKILL)
         wait_for(lambda: self._runs_anew(program, old), limit_s, f"{program} runs again")
         return self.pid(program)
+
+    def stop(self, program: str) -> None:
+        """End a program for good, until `resume`."""
+        supervisor.stop(self.instance, program)
+
+    def resume(self, program: str) -> None:
+        supervisor.resume(self.instance, program)
+
+    @contextlib.contextmanager
+    def changed(self, service: str, **variables: str) -> Iterator[None]:
+        """That service with other environment variables, in place of the supervised one."""
+        old = Path(f"/proc/{self.pid(service)}")
+        words = old.joinpath("cmdline").read_text().rstrip("\0").split("\0")
+        environment = dict(line.split("=", 1) for line in old.joinpath("environ").read_text().rstrip("\0").split("\0"))
+        self.stop(service)
+        argv = [*self.instance.enter, *words]
+        stand_in = subprocess.Popen(argv, env={**environment, **variables}, cwd=CHECKOUT, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            stand_in.kill()
+            stand_in.wait()
+            self.resume(service)
+
+    def metrics(self, service: str) -> str:
+        """The page that Prometheus would get."""
+        url = f"http://127.0.0.1:{METRICS_PORTS[service]}/metrics"
+        read = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
+        return self.inside(sys.executable, "-c", read, url).stdout
+
+    def bridges(self) -> set[str]:
+        """Names of the bridges in the instance's network."""
+        shown = self.inside("ip", "-json", "link", "show", "type", "bridge").stdout
+        return {link["ifname"] for link in json.loads(shown or "[]") if link}
 
     def machines(self) -> dict[int, str]:
         """The qemu processes of the instance: pid and command line."""

@@ -14,9 +14,7 @@ from tests.system.platform import WALT, wait_for
 
 @pytest.fixture(scope="module")
 def node(walt):
-    walt("node", "create", "talker")
-    walt("node", "config", "talker", "boot.delay=1")
-    walt("node", "reboot", "talker", "--wait", timeout=240)
+    walt("node", "create", "talker", "-c", "boot.delay=1", "-c", "cpu.cores=1", "--wait", timeout=240)
     yield "talker"
     walt("node", "remove", "talker")
 

@@ -84,10 +84,9 @@ def test_link_change_is_live(experiment, walt):
 
 def test_networks_of_two_owners_never_meet(experiment, walt):
     """bob's home-net is another network: his node, with an address of the same subnet, reaches nobody."""
-    walt("node", "create", "bobnode", user="bob")
+    settings = ("-c", "networks=walt-net,home-net", "-c", "boot.delay=0", "-c", "cpu.cores=1")
+    walt("node", "create", "bobnode", *settings, "--wait", user="bob", timeout=240)
     try:
-        walt("node", "config", "bobnode", "networks=walt-net,home-net", "boot.delay=0", user="bob")
-        walt("node", "reboot", "bobnode", "--wait", user="bob", timeout=240)
         walt("node", "run", "bobnode", "--", "ip", "addr", "add", "192.168.55.9/24", "dev", "ens3", user="bob")
         alone = walt(
             "node", "run", "bobnode", "--", "ping", "-c", "3", "-W", "1", "192.168.55.2", user="bob", check=False

@@ -12,9 +12,8 @@ from tests.system.platform import wait_for
 
 @pytest.fixture(scope="module")
 def node(walt):
-    walt("node", "create", "cycle")
-    walt("node", "config", "cycle", "boot.delay=0", "cpu.cores=1", "ram=256M")
-    walt("node", "reboot", "cycle", "--wait", timeout=240)
+    settings = ("-c", "boot.delay=0", "-c", "cpu.cores=1", "-c", "ram=256M")
+    walt("node", "create", "cycle", *settings, "--wait", timeout=240)
     yield "cycle"
     walt("node", "remove", "cycle")
 

@@ -5,6 +5,7 @@ import pytest
 from services.netemu.compensation import (
     BUSY_PAUSE_S,
     CALM_PAUSE_S,
+    FIRST_CALM_PAUSE_S,
     MAX_ROUNDS,
     Share,
     is_worth_it,
@@ -29,7 +30,7 @@ def test_a_busy_node_is_measured_until_it_is_calm():
     busy = after(5000, 2000)
     assert not busy.calm and busy.due_s == 100 + BUSY_PAUSE_S
     calm = after(5000, 2000, 620, 600)
-    assert calm.calm and calm.share_us == 610 and calm.due_s == 100 + CALM_PAUSE_S
+    assert calm.calm and calm.share_us == 610 and calm.due_s == 100 + FIRST_CALM_PAUSE_S
 
 
 def test_the_best_so_far_is_used_meanwhile():
@@ -64,3 +65,13 @@ def test_a_calm_share_drifts_and_ignores_a_node_at_work():
 )
 def test_small_changes_are_not_worth_a_word(applied, share, worth):
     assert is_worth_it(applied, share) is worth
+
+
+def test_a_calm_node_is_looked_at_less_and_less_often() -> None:
+    share = after(600, 600)
+    pauses = []
+    for _ in range(6):
+        share = observe(share, [600] * 10, 0, 100)
+        pauses.append(share.due_s - 100)
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (FIRST_CALM_PAUSE_S * 2, CALM_PAUSE_S)
