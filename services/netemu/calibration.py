@@ -12,6 +12,8 @@ from services.netemu.emulation import Emulation
 from services.netemu.ping import ping
 from services.netemu.plan import Action, World
 
+SERVER = "127.0.0.1"  # this namespace, which sends the pings
+
 Ping = Callable[[list[str], int], dict[str, list[float]]]
 
 
@@ -39,13 +41,14 @@ class Calibration:
         due = [share for share in self._shares.values() if share.due_s <= now_s]
         if not due:
             return []
-        times = self._ping([share.ip for share in due], compensation.PAIRS)
+        times = self._ping([SERVER, *(share.ip for share in due)], compensation.PAIRS)
+        server_us = compensation.server_share_us(times[SERVER])
         world = self._emulation.world()
         done: list[Action] = []
         for share in due:
             if self._shares.get(share.node_id) is not share:  # removed or booted anew meanwhile
                 continue
-            shaped_us = _shaped_us(world, share.node_id)
+            shaped_us = _shaped_us(world, share.node_id) + server_us
             seen = compensation.observe(share, times[share.ip], shaped_us, time.monotonic())
             self._shares[share.node_id] = seen
             applied = [state.port.compensation_us for state in world.of_node(share.node_id)]

@@ -40,13 +40,14 @@ class Share:
     calm: bool = False
 
 
-def observe(share: Share, rtts_us: Sequence[float], shaped_us: int, now_s: float) -> Share:
-    """After one round of pings; shaped_us: the delay that the node's own walt-net port adds on purpose."""
+def observe(share: Share, rtts_us: Sequence[float], known_us: int, now_s: float) -> Share:
+    """After one round of pings; known_us: what of it is not the node's: the server's own part, the delay
+    that the node's walt-net port adds on purpose."""
     rounds = share.rounds + 1
     if not rtts_us:
         return replace(share, rounds=rounds, due_s=now_s + (CALM_PAUSE_S if rounds >= MAX_ROUNDS else BUSY_PAUSE_S))
-    seen_us = max(0, round(typical(rtts_us)) - shaped_us)
-    least_us = max(0, round(min(rtts_us)) - shaped_us)  # the best guess while the node is busy
+    seen_us = max(0, round(typical(rtts_us)) - known_us)
+    least_us = max(0, round(min(rtts_us)) - known_us)  # the best guess while the node is busy
     if share.calm and share.share_us is not None:
         share = replace(share, share_us=_drift(share.share_us, seen_us), last_us=seen_us, looks=share.looks + 1)
         return replace(share, due_s=now_s + min(CALM_PAUSE_S, FIRST_CALM_PAUSE_S * 2**share.looks))
@@ -62,6 +63,11 @@ def typical(rtts_us: Sequence[float]) -> float:
     """The mean without the slowest."""
     kept = sorted(rtts_us)[: max(1, round(len(rtts_us) * KEPT))]
     return sum(kept) / len(kept)
+
+
+def server_share_us(own_rtts_us: Sequence[float]) -> int:
+    """What the pinging server itself adds to a ping: one that it sends to itself passes its stack twice."""
+    return round(typical(own_rtts_us) / 2) if own_rtts_us else 0
 
 
 def is_worth_it(applied_us: int, share_us: int | None) -> bool:

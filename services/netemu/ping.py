@@ -34,9 +34,10 @@ def ping(addresses: Iterable[str], pairs: int, wait_s: float = 0.5) -> dict[str,
             next_pair_at = time.monotonic() + APART_S
             for address in found:
                 for sequence in (2 * pair, 2 * pair + 1):
+                    packet = _echo(ident, sequence)
                     sent[address, sequence] = time.time_ns()
                     with contextlib.suppress(OSError):  # no route, no answer to ARP: it counts as unanswered
-                        raw.sendto(_echo(ident, sequence), (address, 0))
+                        raw.sendto(packet, (address, 0))
                     _collect(raw, ident, sent, found, CLOSE_S)
             _collect(raw, ident, sent, found, next_pair_at - time.monotonic())
         if sent:

@@ -10,6 +10,7 @@ from services.netemu.compensation import (
     Share,
     is_worth_it,
     observe,
+    server_share_us,
     typical,
 )
 
@@ -75,3 +76,9 @@ def test_a_calm_node_is_looked_at_less_and_less_often() -> None:
         pauses.append(share.due_s - 100)
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (FIRST_CALM_PAUSE_S * 2, CALM_PAUSE_S)
+
+
+def test_what_is_not_the_nodes_own_is_left_out() -> None:
+    assert server_share_us([90] * 10) == 45
+    assert server_share_us([]) == 0
+    assert observe(NEW, [700] * 10, 45, 100).share_us == 655
