@@ -15,6 +15,8 @@ from cli.output import printable
 STDIN, STDOUT, STDERR = 0, 1, 2
 CHUNK = 16_384
 
+USUAL_ROWS, USUAL_COLUMNS = 24, 80
+
 
 class Terminal:
     """`resized` becomes readable when the window has changed; `take_resize` empties it."""
@@ -41,9 +43,9 @@ class Terminal:
         self._undo.close()
 
     def size(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Rows and columns; a terminal that does not know its own (0) counts as the usual one."""
         columns, rows = os.get_terminal_size(STDIN)
-        return rows, columns
+        return rows or USUAL_ROWS, columns or USUAL_COLUMNS
 
     def take_resize(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
 from collections.abc import Iterable
 
 import eventlet
+from kombu import Connection
 
 from services.contracts import bootserver, console, netemu, vmrunner, wire
 from services.contracts.bootserver import DEFAULT_IMAGE
 from services.contracts.errors import Unreachable, WaltError
-from services.contracts.health import FAIL, Check
+from services.contracts.health import FAIL, OK, Check
 from services.contracts.vmrunner import VmReport
 from services.kit import peers
+from services.kit.environment import environment
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +46,18 @@ def diagnose(hosts: Iterable[str]) -> list[Check]:
     """All checks of all services, asked at once; a service that does not answer is one of its own."""
     agents = (vmrunner.service_on, netemu.service_on, console.service_on)
     services = [bootserver.SERVICE, *(service_on(host) for host in hosts for service_on in agents)]
-    return [check for checks in eventlet.GreenPool().imap(_checks_of, services) for check in checks]
+    found = eventlet.GreenPool().imap(_checks_of, services)
+    return [_check_broker(), *(check for checks in found for check in checks)]
+
+
+def _check_broker() -> Check:
+    """That this call came says that it works; how fast, and which it is."""
+    start = time.monotonic()
+    with contextlib.closing(Connection(environment().amqp_uri, connect_timeout=ANSWER_S)) as connection:
+        connection.connect()
+        about = connection.connection.server_properties
+        took_ms = 1000 * (time.monotonic() - start)
+        return Check("broker", OK, f"{about['product']} {about['version']}, a connection in {took_ms:.0f} ms")
 
 
 def _checks_of(service: str) -> list[Check]:

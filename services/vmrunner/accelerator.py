@@ -90,7 +90,9 @@ class Accelerator:
         return kvm
 
     def _key(self) -> str:
-        return f"{os.uname().release}; {version(self._binary)}; uid {self._uid}"
+        device = KVM_DEVICE.stat()
+        rights = f"{stat.S_IMODE(device.st_mode):o} {device.st_uid}:{device.st_gid}"
+        return f"{os.uname().release}; {version(self._binary)}; uid {self._uid}; {KVM_DEVICE} {rights}"
 
 
 def version(binary: str) -> str:

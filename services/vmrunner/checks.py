@@ -33,13 +33,11 @@ def check_accelerator(choice: accelerator.Choice | None) -> Check:
         return Check(subject, OK, "not chosen yet", "the first boot tries KVM, up to 8 s")
     if choice.name == qemu.KVM:
         return Check(subject, OK, f"KVM: {choice.why}")
-    return Check(
-        subject,
-        WARN,
-        f"TCG (emulation): {choice.why}",
-        "nodes are right but slow: 10 to 20 times the CPU time of KVM",
-        "use a machine with VT-x or AMD-V (in a VM: nested virtualisation) and a /dev/kvm that works",
-    )
+    mend = "use a machine with VT-x or AMD-V (in a VM: nested virtualisation) and a /dev/kvm that works"
+    if "Permission denied" in choice.why:
+        mend = "chgrp kvm /dev/kvm; chmod 660 /dev/kvm (qemu runs without privileges, with that group)"
+    consequence = "nodes are right but slow: 10 to 20 times the CPU time of KVM"
+    return Check(subject, WARN, f"TCG (emulation): {choice.why}", consequence, mend)
 
 
 def check_ksm(running: int | None, sharing_pages: int | None) -> Check:
