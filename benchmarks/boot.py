@@ -132,7 +132,7 @@ def common(boot: Boot) -> list[str]:
     return [
         "qemu-system-x86_64",
         *("-nodefaults", "-vga", "none", "-display", "none", *boot.machine),
-        *("-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"),
+        *("-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng,addr=0x1f"),
         *("-netdev", f"tap,id=n,ifname={TAP},script=no,downscript=no", "-serial", "null"),
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from services.contracts.errors import Failed
 START_LIMIT_S = 10
 END_LIMIT_S = 40
 
+BROKER_PROGRAMS = {"rabbitmq", "epmd"}
 STOPPED_STATES = ("STOPPED", "EXITED", "FATAL")
 
 
@@ -45,6 +45,8 @@ def is_alive(instance: Instance) -> bool:
     try:
         with _remote(instance) as remote:
             return bool(remote.getPID())
+    except Fault:  # it is shutting down
+        return True
     except OSError:
         return False
 
@@ -85,21 +87,18 @@ def resume(instance: Instance, program: str) -> None:
 
 
 def end(instance: Instance) -> None:
-    """Stop the programs in their order, then the supervisor itself."""
-    if not is_alive(instance):
-        return
-    with contextlib.suppress(OSError), _remote(instance) as remote:
-        pid = remote.getPID()
+    """Stop the services together, as supervisord by itself would not, then the broker and the supervisor."""
+    with contextlib.suppress(OSError, Fault), _remote(instance) as remote:  # Fault: it is shutting down already
+        for program in set(_running(remote)) - BROKER_PROGRAMS:
+            with contextlib.suppress(Fault):  # it has just ended by itself
+                remote.stopProcess(program, False)
+        wait_until(lambda: set(_running(remote)) <= BROKER_PROGRAMS, END_LIMIT_S)
         remote.shutdown()
-        wait_until(lambda: not _exists(pid), END_LIMIT_S)
+    wait_until(lambda: not is_alive(instance), END_LIMIT_S)
 
 
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _running(remote: Any) -> list[str]:
+    return [one["name"] for one in remote.getAllProcessInfo() if one["statename"] not in STOPPED_STATES]
 
 
 @contextlib.contextmanager

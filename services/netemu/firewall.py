@@ -11,8 +11,8 @@ from services.kit.commands import run
 from services.netemu.kernel import SEGMENT_GROUP
 
 TABLE = "walt_netemu"
-TCP_PORTS = (80, 111, 2049, 20048)  # boot scripts and kernels, rpcbind, NFS, its mount protocol
-UDP_PORTS = (53, 67, 69, 111)  # DNS, DHCP, TFTP, rpcbind
+TCP_PORTS = (80, 2049)  # boot scripts and kernels, NFS
+UDP_PORTS = (53, 67, 69)  # DNS, DHCP, TFTP
 
 
 def ruleset() -> str:

@@ -54,7 +54,7 @@ def amqp_uri(broker_port: int, vhost: str) -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def user_uri(broker_port: int, vhost: str) -> object:
     """user_uri("alice") -> the URI of that user's account."""
     return lambda user: f"amqp://{user}:{PASSWORD}@127.0.0.1:{broker_port}/{vhost}"
