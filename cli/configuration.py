@@ -1,4 +1,9 @@
-"""Where the broker is, and who we are there: one TOML file with `amqp_uri`, written by `make up`."""
+"""Where the broker is, and who we are there: one TOML file, written by `make up`.
+
+amqp_uri     "amqp://USER:PASSWORD@HOST:PORT/VHOST"
+while_exists optional: a path that exists while the broker can be there. A local platform's address means nothing once
+             its network is gone: the password must not be sent to whoever the host's routes lead to then.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +57,12 @@ def candidates(environment: Mapping[str, str], prefix: str) -> list[Path]:
 
 def parse_configuration(text: str, source: Path) -> Configuration:
     try:
-        uri = tomllib.loads(text).get("amqp_uri")
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidRequest(f"{source} is not TOML: {error}") from None
+    uri, sign = content.get("amqp_uri"), content.get("while_exists")
+    if sign is not None and not Path(str(sign)).exists():
+        raise Unreachable(f"the platform of {source} is down ({sign} is not there); 'make up' starts it")
     if not isinstance(uri, str):
         raise InvalidRequest(f"{source} has no amqp_uri; allowed: {RULE}")
     try:

@@ -78,7 +78,8 @@ def write_clients(instance: Instance, uplink: Uplink, passwords: Mapping[str, st
 
 def client_config(instance: Instance, user: str, password: str, uplink: Uplink) -> str:
     """client.toml of the `walt` command."""
-    return f'{_mark(instance)}\namqp_uri = "{amqp_uri(user, password, uplink)}"\n'
+    uri = amqp_uri(user, password, uplink)
+    return f'{_mark(instance)}\namqp_uri = "{uri}"\nwhile_exists = "{instance.namespace_file}"\n'
 
 
 def installed_client() -> Path:

@@ -75,3 +75,12 @@ def test_place(rest, broker, vhost):
 def test_bad_files(text, said):
     with pytest.raises(InvalidRequest, match=said):
         parse_configuration(text, Path("file.toml"))
+
+
+def test_password_is_not_sent_where_a_local_platform_was(tmp_path):
+    network = tmp_path / "network"
+    text = f'amqp_uri = "amqp://me:secret@198.18.0.2:5672//"\nwhile_exists = "{network}"\n'
+    with pytest.raises(Unreachable, match="is down .*make up"):
+        parse_configuration(text, tmp_path)
+    network.touch()
+    assert parse_configuration(text, tmp_path).user == "me"

@@ -32,7 +32,10 @@ def test_the_client_file_is_toml_with_the_address_of_the_uplink(place: Instance)
     accounts.write_clients(place, UPLINK, {"walt-services": "s", "zz-nobody": "p"})
     (path,) = place.clients.iterdir()
     assert path.name == "zz-nobody.toml"
-    assert tomllib.loads(path.read_text()) == {"amqp_uri": "amqp://zz-nobody:p@198.18.0.6:5672//"}
+    assert tomllib.loads(path.read_text()) == {
+        "amqp_uri": "amqp://zz-nobody:p@198.18.0.6:5672//",
+        "while_exists": "/run/netns/walt-unit",
+    }
     assert path.stat().st_mode & 0o777 == 0o600
 
 

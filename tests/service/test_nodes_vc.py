@@ -1,0 +1,543 @@
+"""The nodes service on a real RabbitMQ: users alice and bob, a vmrunner that says what the tests tell it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import eventlet
+import pytest
+from kombu import Connection, Exchange, Queue
+from nameko.containers import ServiceContainer
+from nameko.events import event_handler
+from nameko.standalone.events import event_dispatcher
+
+from services.contracts import nodes as contract
+from services.contracts import wire
+from services.contracts.errors import NotFound, WaltError, from_wire
+from services.contracts.health import Check
+from services.contracts.nodes import NodeWanted
+from services.contracts.vmrunner import BOOTED, BOOTING, DELAYING, VM_CHANGED, VM_REMOVED, VmRemoved, VmReport
+from services.kit import peers
+from services.kit.entrypoints import internal, public_methods
+from services.nodes import catchup
+from services.nodes.service import NodesService, service_for
+
+HOST = "testhost"
+RUNNER = f"vmrunner@{HOST}"
+FREE = ""
+
+
+class FakeRunner:
+    """vmrunner@HOST at the edge: it reports `vms`, and keeps what it heard."""
+
+    name = RUNNER
+    vms: list[VmReport] = []
+    wanted: list[NodeWanted] = []
+    removed: list[str] = []
+
+    @internal
+    def list_vms(self):
+        return wire.dump_all(self.vms)
+
+    @internal
+    def diagnose(self):
+        return wire.dump_all([Check("KVM", "ok", "boots a kernel")])
+
+    @event_handler("nodes", contract.NODE_WANTED)
+    def on_node_wanted(self, payload):
+        self.wanted.append(wire.load(NodeWanted, payload))
+
+    @event_handler("nodes", contract.NODE_REMOVED)
+    def on_node_removed(self, payload):
+        self.removed.append(payload["name"])
+
+
+class FakeBootserver:
+    name = "bootserver"
+
+    @internal
+    def check_image(self, name):
+        if name not in ("default", "debian"):
+            raise NotFound(f"no image '{name}'")
+
+    @internal
+    def diagnose(self):
+        return []
+
+
+class Platform:
+    """One nodes service and its fake peers; `restart` is a new process on the same state."""
+
+    def __init__(self, uri, user_uri):
+        self.uri, self.user_uri = uri, user_uri
+        self.containers = {}
+
+    def start(self, cls):
+        if cls.name not in self.containers:
+            self.containers[cls.name] = ServiceContainer(cls, {"AMQP_URI": self.uri})
+            self.containers[cls.name].start()
+
+    def begin(self):
+        """Everything runs, nothing was heard."""
+        for cls in (FakeBootserver, FakeRunner, service_for(HOST)):
+            self.start(cls)
+        for memory in (FakeRunner.vms, FakeRunner.wanted, FakeRunner.removed):
+            memory.clear()
+
+    @property
+    def store(self):
+        providers = self.containers["nodes"].dependencies
+        return next(one for one in providers if one.attr_name == "store").get_dependency(None)
+
+    def forget_all(self):
+        with self.store.transaction() as registry:
+            for node in registry.nodes():
+                registry.delete(node.id)
+
+    def stop(self, name):
+        self.containers.pop(name).stop()
+
+    def stop_all(self):
+        stopping = [eventlet.spawn(self.stop, name) for name in list(self.containers)]
+        for one in stopping:
+            one.wait()
+
+    def restart(self):
+        self.stop("nodes")
+        self.start(service_for(HOST))
+
+    def ask(self, user, method, *args, sign=True, **kwargs):
+        """One call as the CLI makes it, by the user's own account."""
+        with Connection(self.user_uri(user)) as connection:
+            channel = connection.channel()
+            name = f"user.{user}.r{next(_serial)}"
+            queue = Queue(name, Exchange("nameko-rpc", "topic", no_declare=True), name, exclusive=True)(channel)
+            queue.declare()
+            replies = []
+            with connection.Consumer(queue, channel=channel, callbacks=[lambda b, _: replies.append(b)], no_ack=True):
+                connection.Producer(channel).publish(
+                    {"args": args, "kwargs": kwargs},
+                    exchange="nameko-rpc",
+                    routing_key=f"nodes.{method}",
+                    reply_to=name,
+                    correlation_id="1",
+                    **({"user_id": user} if sign else {}),
+                )
+                connection.drain_events(timeout=15)
+        if replies[0]["error"]:
+            raise from_wire(replies[0]["error"]["exc_type"], replies[0]["error"]["exc_args"])
+        return replies[0]["result"]
+
+    def node(self, name, user="alice"):
+        return self.ask(user, "get_nodes", name)[0]
+
+    def wish(self, name):
+        wishes = wire.load_all(NodeWanted, peers.call("nodes", "wanted_on_host", host=HOST))
+        return next(one for one in wishes if one.name == name)
+
+    def report(self, name, state=BOOTED, sequence=1, **changes):
+        wish = self.wish(name)
+        values = {"boot": wish.boot, "run": 1, "since": 1000.0, "reason": "", "host": HOST, **changes}
+        return VmReport(node_id=wish.id, name=name, sequence=sequence, state=state, **values)
+
+    def say(self, event, value):
+        event_dispatcher({"AMQP_URI": self.uri})(RUNNER, event, wire.dump(value))
+
+
+_serial = itertools.count()
+_names = (f"n{number}" for number in itertools.count(1))
+
+
+@pytest.fixture(scope="module")
+def running(amqp_uri, user_uri, tmp_path_factory):
+    """For all tests, since a container takes 2 s to stop."""
+    values = {"WALT_STATE_DIR": str(tmp_path_factory.mktemp("state")), "WALT_HOST": HOST, "WALT_SUBNET": "10.77.0.0/28"}
+    one = Platform(amqp_uri, user_uri)
+    yield one
+    one.stop_all()
+
+
+@pytest.fixture
+def platform(running, tmp_path, monkeypatch):
+    for name, value in {"WALT_STATE_DIR": str(tmp_path), "WALT_HOST": HOST, "WALT_SUBNET": "10.77.0.0/28"}.items():
+        monkeypatch.setenv(name, value)
+    running.begin()
+    yield running
+    running.forget_all()
+
+
+def until(condition, limit_s=8):
+    """Waits for it; an answer that does not come fails the test."""
+    with eventlet.Timeout(limit_s):
+        while not (answer := condition()):
+            eventlet.sleep(0.05)
+    return answer
+
+
+def refusal(platform, *args, **kwargs):
+    with pytest.raises(WaltError) as refused:
+        platform.ask(*args, **kwargs)
+    return f"{type(refused.value).__name__}: {refused.value}"
+
+
+def test_create_answers_with_the_nodes_and_announces_them(platform):
+    answer = platform.ask("alice", "create_nodes", ["vnode1", "vnode2"], settings=["ram=1G"])
+    first, second = answer["nodes"]
+    assert (first["name"], first["owner"], first["state"], first["type"]) == ("vnode1", "alice", DELAYING, "virtual")
+    assert (first["ip"], second["ip"]) == ("10.77.0.2", "10.77.0.3")
+    assert first["mac"].startswith("52:54:00:") and first["mac"] != second["mac"]
+    assert first["config"] == {
+        "boot.delay": "random",
+        "boot.retries": "9",
+        "boot.timeout": "180",
+        "cpu.cores": "4",
+        "networks": "walt-net",
+        "ram": "1G",
+    }
+    until(lambda: {one.name for one in FakeRunner.wanted} == {"vnode1", "vnode2"})
+    assert [(one.boot, one.version, one.ram_bytes) for one in FakeRunner.wanted] == [(1, 1, 2**30)] * 2
+
+
+def test_every_fault_of_a_creation_is_told_at_once_and_nothing_is_stored(platform):
+    said = refusal(platform, "alice", "create_nodes", ["ok", "1bad", "my-nodes"], settings=["ram=1", "speed=2"])
+    assert said.startswith("InvalidRequest") and all(word in said for word in ("1bad", "my-nodes", "'1'", "speed"))
+    assert platform.ask("alice", "get_nodes", "all-nodes") == []
+
+
+def test_taken_name_is_a_conflict_that_says_by_whom(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    said = refusal(platform, "bob", "create_nodes", ["other", "VNODE1"])
+    assert said == "Conflict: the name 'vnode1' is taken by a node of alice"
+    assert [node["name"] for node in platform.ask("bob", "get_nodes", "all-nodes")] == ["vnode1"]
+
+
+def test_image_is_checked(platform):
+    assert "NotFound: no image 'nix'" in refusal(platform, "alice", "create_nodes", ["a"], image="nix")
+    assert platform.ask("alice", "create_nodes", ["a"], image="debian")["nodes"][0]["image"] == "debian"
+    platform.stop("bootserver")
+    assert platform.ask("alice", "create_nodes", ["b"])["nodes"][0]["image"] == "default"
+    assert refusal(platform, "alice", "create_nodes", ["c"], image="debian").startswith("Unreachable")
+
+
+def test_addresses_run_out_without_a_half_done_command(platform):
+    names = [f"n{number}" for number in range(13)]  # 14 hosts in a /28, one is the server's
+    platform.ask("alice", "create_nodes", names[:12])
+    assert "10.77.0.0/28" in refusal(platform, "alice", "create_nodes", ["x", "y"])
+    assert len(platform.ask("alice", "create_nodes", names[12:])["nodes"]) == 1
+
+
+def test_two_creations_of_one_name_at_the_same_time_give_one_conflict(platform):
+    def attempt(user):
+        try:
+            return platform.ask(user, "create_nodes", ["same"])["nodes"][0]["owner"]
+        except WaltError as error:
+            return type(error).__name__
+
+    threads = [eventlet.spawn(attempt, user) for user in ("alice", "bob") * 3]
+    answers = [thread.wait() for thread in threads]
+    assert sorted(answers)[:5] == ["Conflict"] * 5
+    assert len(platform.ask("alice", "get_nodes", "all-nodes")) == 1
+
+
+COMMANDS = {
+    "configure_nodes": ["ram=1G"],
+    "reboot_nodes": None,
+    "boot_nodes": "debian",
+    "remove_nodes": None,
+    "release_nodes": None,
+}
+
+
+def arguments(command):
+    return [] if COMMANDS[command] is None else [COMMANDS[command]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_its_owners(platform, command):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    before = platform.node("vnode1")
+    said = refusal(platform, "bob", command, "vnode1", *arguments(command))
+    assert said == "NotOwner: node 'vnode1' belongs to alice"
+    assert platform.node("vnode1") == before
+    assert platform.ask("alice", command, "vnode1", *arguments(command))["nodes"][0]["name"] == "vnode1"
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"release_nodes"}))
+def test_free_node_must_be_acquired_first(platform, command):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    platform.ask("alice", "release_nodes", "vnode1")
+    said = refusal(platform, "alice", command, "vnode1", *arguments(command))
+    assert said.startswith("NotOwner") and "is free; acquire it first (walt node acquire vnode1)" in said
+
+
+@pytest.mark.parametrize("method", public_methods(NodesService))
+def test_call_without_user_id_is_refused(platform, method):
+    with pytest.raises(WaltError, match="no user id") as refused:
+        platform.ask("alice", method, sign=False)
+    assert type(refused.value).__name__ == "Denied"
+
+
+def test_acquire_and_release(platform, caplog):
+    platform.ask("alice", "create_nodes", ["vnode1"], image="debian")
+    assert refusal(platform, "alice", "acquire_nodes", "vnode1") == "Conflict: node 'vnode1' is already yours"
+    said = refusal(platform, "bob", "acquire_nodes", "vnode1")
+    assert said == "NotOwner: node 'vnode1' belongs to alice; take it over with --force"
+    boot = platform.wish("vnode1").boot
+    platform.ask("bob", "acquire_nodes", "vnode1", force=True)
+    assert "node=vnode1 from=alice by=bob" in caplog.text
+    assert (platform.node("vnode1")["owner"], platform.wish("vnode1").boot) == ("bob", boot + 1)
+    until(lambda: any(one.owner == "bob" for one in FakeRunner.wanted))
+    platform.ask("bob", "release_nodes", "vnode1")
+    node = platform.node("vnode1")
+    assert (node["owner"], node["image"], node["state"]) == (FREE, "default", DELAYING)
+    assert refusal(platform, "bob", "release_nodes", "vnode1") == "Conflict: node 'vnode1' is free already"
+    assert platform.ask("bob", "acquire_nodes", "free-nodes")["nodes"][0]["owner"] == "bob"
+
+
+def test_all_or_nothing_over_several_nodes(platform):
+    platform.ask("alice", "create_nodes", ["a1", "a2"])
+    platform.ask("bob", "create_nodes", ["b1"])
+    boots = {name: platform.wish(name).boot for name in ("a1", "a2", "b1")}
+    said = refusal(platform, "alice", "reboot_nodes", "a1,b1,a2")
+    assert said == "NotOwner: node 'b1' belongs to bob"
+    assert "no node 'zz'" in refusal(platform, "alice", "reboot_nodes", "a1,zz,yy")
+    assert {name: platform.wish(name).boot for name in boots} == boots
+
+
+def test_node_sets(platform):
+    platform.ask("alice", "create_nodes", ["a2", "a1"])
+    platform.ask("bob", "create_nodes", ["b1"])
+
+    def names(user, text):
+        return [node["name"] for node in platform.ask(user, "get_nodes", text)]
+
+    assert names("alice", "my-nodes") == ["a1", "a2"]
+    assert names("alice", "b1,my-nodes,B1") == ["b1", "a1", "a2"]
+    assert names("bob", "all-nodes") == ["a1", "a2", "b1"]
+    assert names("bob", "free-nodes") == []
+    assert "NotFound: no node in 'free-nodes'" in refusal(platform, "bob", "acquire_nodes", "free-nodes")
+    said = refusal(platform, "bob", "get_nodes", "zzz,a11,a1")
+    assert said == "NotFound: no node 'zzz'\nno node 'a11' (did you mean a1?)"
+
+
+def test_configuration_notes_and_repetition(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    answer = platform.ask("alice", "configure_nodes", "vnode1", ["ram=1G", "boot.retries=3"])
+    assert answer["notes"] == ["vnode1: ram takes effect at the next boot (walt node reboot vnode1)"]
+    version = platform.wish("vnode1").version
+    again = platform.ask("alice", "configure_nodes", "vnode1", ["ram=1G", "boot.retries=3"])
+    assert again["notes"] == [] and platform.wish("vnode1").version == version
+    link = ["networks=walt-net,home-net[lat=10ms]"]
+    assert "networks takes effect" in platform.ask("alice", "configure_nodes", "vnode1", link)["notes"][0]
+    live = ["networks=walt-net,home-net[lat=20ms,bw=100Mbps]"]
+    assert platform.ask("alice", "configure_nodes", "vnode1", live)["notes"] == []
+    assert platform.wish("vnode1").interfaces[1].link.up.latency_us == 20_000
+    assert platform.node("vnode1")["config"]["networks"] == live[0].removeprefix("networks=")
+
+
+def test_settings_are_checked_for_all_nodes_before_any_is_stored(platform):
+    platform.ask("alice", "create_nodes", ["slow"], settings=["boot.delay=200", "boot.timeout=300"])
+    platform.ask("alice", "create_nodes", ["quick"])
+    said = refusal(platform, "alice", "configure_nodes", "quick,slow", ["boot.timeout=100"])
+    assert said.startswith("InvalidRequest: slow: boot.timeout=100 does not exceed boot.delay=200")
+    assert platform.node("quick")["config"]["boot.timeout"] == "180"
+
+
+def test_network_belongs_to_its_owner_and_macs_are_for_good(platform):
+    for user, name in (("alice", "a1"), ("alice", "a2"), ("bob", "b1")):
+        platform.ask(user, "create_nodes", [name], settings=["networks=walt-net,home-net"])
+    (a1, a2, b1) = (platform.wish(name).interfaces for name in ("a1", "a2", "b1"))
+    assert [one.slot for one in a1] == [2, 3] and a1[0].network.id == contract.WALT_NET_ID
+    assert a1[1].network == a2[1].network != b1[1].network
+    assert (a1[1].network.owner, b1[1].network.owner) == ("alice", "bob")
+    platform.ask("alice", "configure_nodes", "a1", ["networks=walt-net"])
+    platform.ask("alice", "configure_nodes", "a1", ["networks=home-net,walt-net"])
+    back = platform.wish("a1").interfaces
+    assert [one.mac for one in back] == [a1[1].mac, a1[0].mac] and [one.slot for one in back] == [2, 3]
+    platform.ask("bob", "acquire_nodes", "a1", force=True)
+    taken = platform.wish("a1").interfaces
+    assert taken[0].network == b1[1].network and taken[0].mac == a1[1].mac
+
+
+def test_network_number_is_not_used_again(platform):
+    platform.ask("alice", "create_nodes", ["a1"], settings=["networks=walt-net,one"])
+    first = platform.wish("a1").interfaces[1].network.id
+    platform.ask("alice", "configure_nodes", "a1", ["networks=walt-net"])
+    platform.ask("alice", "configure_nodes", "a1", ["networks=walt-net,two"])
+    assert platform.wish("a1").interfaces[1].network.id > first
+
+
+def test_reports_become_states_and_late_or_doubled_ones_do_not(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    booting, booted = platform.report("vnode1", BOOTING, 1), platform.report("vnode1", BOOTED, 2)
+    platform.say(VM_CHANGED, booted)
+    until(lambda: platform.node("vnode1")["state"] == BOOTED)
+    for late in (booting, booted, booting):
+        platform.say(VM_CHANGED, late)
+    other = platform.report("vnode1", "failed", 3, host="elsewhere")
+    platform.say(VM_CHANGED, other)
+    marker = platform.report("vnode1", BOOTED, 4, reason="marker")
+    platform.say(VM_CHANGED, marker)
+    seen = set()
+    until(lambda: seen.add(platform.node("vnode1")["state"]) or platform.node("vnode1")["reason"] == "marker")
+    assert seen == {BOOTED}
+
+
+def test_reboot_then_wait_is_race_free(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    old = platform.report("vnode1", BOOTED, 7)
+    platform.say(VM_CHANGED, old)
+    until(lambda: platform.node("vnode1")["state"] == BOOTED)
+    answer = platform.ask("alice", "reboot_nodes", "vnode1")["nodes"][0]
+    assert (answer["state"], answer["reason"]) == (DELAYING, "reboot asked by alice")
+    platform.say(VM_CHANGED, platform.report("vnode1", BOOTED, 8, boot=old.boot))
+    eventlet.sleep(0.5)
+    assert platform.node("vnode1")["state"] == DELAYING
+    platform.say(VM_CHANGED, platform.report("vnode1", BOOTED, 9))
+    until(lambda: platform.node("vnode1")["state"] == BOOTED)
+
+
+def test_removed_node_frees_its_name_at_once_and_its_row_last(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    first = platform.wish("vnode1")
+    FakeRunner.vms.append(platform.report("vnode1"))
+    platform.ask("alice", "remove_nodes", "vnode1")
+    assert "no node 'vnode1'" in refusal(platform, "alice", "get_nodes", "vnode1")
+    assert platform.wish("vnode1").power == contract.ABSENT
+    platform.ask("bob", "create_nodes", ["vnode1"])
+    both = [one for one in peers.call("nodes", "wanted_everywhere") if one["name"] == "vnode1"]
+    assert len({one["id"] for one in both}) == len({one["ip"] for one in both}) == 2
+    for _ in range(2):  # doubled
+        platform.say(VM_REMOVED, VmRemoved(first.id, "vnode1", HOST))
+    until(lambda: "vnode1" in FakeRunner.removed)
+    until(lambda: [one["id"] for one in peers.call("nodes", "wanted_everywhere")] == [first.id + 1])
+    assert platform.node("vnode1", "bob")["owner"] == "bob"
+    platform.ask("bob", "create_nodes", ["later"])
+    assert platform.wish("later").id not in {one["id"] for one in both}
+
+
+def test_removal_said_of_a_present_node_is_not_believed(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    platform.say(VM_REMOVED, VmRemoved(platform.wish("vnode1").id, "vnode1", HOST))
+    eventlet.sleep(0.5)
+    assert platform.node("vnode1")["name"] == "vnode1" and FakeRunner.removed == []
+
+
+def test_restart_keeps_everything_and_announces_it_again(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"], settings=["networks=walt-net,x[bw.up=1Mbps]", "ram=2G"])
+    FakeRunner.vms.append(platform.report("vnode1", BOOTED))
+    before, wish = platform.node("vnode1"), platform.wish("vnode1")
+    until(lambda: wish in FakeRunner.wanted)
+    FakeRunner.wanted.clear()
+    platform.restart()
+    until(lambda: FakeRunner.wanted == [wish])
+    until(lambda: platform.node("vnode1")["state"] == BOOTED)
+    assert {**platform.node("vnode1"), "state": 0, "since": 0, "reason": 0} == {
+        **before,
+        "state": 0,
+        "since": 0,
+        "reason": 0,
+    }
+
+
+def test_wish_whose_event_was_lost_is_repaired(platform, monkeypatch):
+    monkeypatch.setattr(peers.Announcer, "announce", lambda *_: None)
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    monkeypatch.undo()
+    assert platform.wish("vnode1").power == contract.POWER_ON
+
+
+def test_catch_up_says_again_what_the_host_has_not_heard(platform):
+    platform.ask("alice", "create_nodes", ["unheard", "heard", "leaving", "gone"])
+    FakeRunner.vms[:] = [platform.report("heard"), platform.report("leaving")]
+    platform.ask("alice", "remove_nodes", "leaving,gone")
+    said = []
+    catchup.catch_up(platform.store, lambda event, value: said.append((event, value.name)), HOST)
+    assert said == [
+        (contract.NODE_WANTED, "unheard"),
+        (contract.NODE_WANTED, "leaving"),
+        (contract.NODE_REMOVED, "gone"),
+    ]
+    assert platform.node("heard")["state"] == BOOTED
+    assert {one["name"] for one in peers.call("nodes", "wanted_everywhere")} == {"unheard", "heard", "leaving"}
+
+
+def test_state_is_kept_while_the_host_is_away(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    platform.say(VM_CHANGED, platform.report("vnode1", BOOTED))
+    until(lambda: platform.node("vnode1")["state"] == BOOTED)
+    platform.stop(RUNNER)
+    platform.restart()
+    assert platform.node("vnode1")["state"] == BOOTED
+
+
+AUTHORIZED = [
+    (contract.WATCH_CONSOLE, "alice", "bob", True),
+    (contract.USE_CONSOLE, "alice", "", False),
+    (contract.LOG_IN, "alice", "", False),
+]
+
+
+@pytest.mark.parametrize(("action", "owner", "other", "free_too"), AUTHORIZED)
+def test_authorize(platform, action, owner, other, free_too):
+    def allowed(user):
+        try:
+            return peers.call("nodes", "authorize", user=user, name="VNODE1", action=action)
+        except WaltError as error:
+            return type(error).__name__
+
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    target = allowed("alice")
+    assert (target["name"], target["owner"], target["host"], target["ip"]) == ("vnode1", "alice", HOST, "10.77.0.2")
+    assert allowed("bob") == "NotOwner"
+    platform.ask("alice", "release_nodes", "vnode1")
+    assert (allowed("bob") != "NotOwner") is free_too
+
+
+def test_authorize_refuses_what_it_does_not_know(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    with pytest.raises(NotFound, match="no node 'vnode'"):
+        peers.call("nodes", "authorize", user="alice", name="vnode", action=contract.LOG_IN)
+    with pytest.raises(WaltError, match="'fly' is not an action"):
+        peers.call("nodes", "authorize", user="alice", name="vnode1", action="fly")
+
+
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("create_nodes", [None]),
+        ("create_nodes", [["a", 1]]),
+        ("create_nodes", [[]]),
+        ("create_nodes", ["abc"]),
+        ("create_nodes", [["a"], "ram=1G"]),
+        ("create_nodes", [["a"], [], 5]),
+        ("get_nodes", [7]),
+        ("get_nodes", [""]),
+        ("get_nodes", ["a,,b"]),
+        ("configure_nodes", ["a", {}]),
+        ("acquire_nodes", ["a", "false"]),
+    ],
+)
+def test_arguments_of_any_kind_are_refused_with_a_sentence(platform, method, args):
+    assert refusal(platform, "alice", method, *args).startswith("InvalidRequest")
+
+
+def test_diagnose_names_those_who_are_away(platform):
+    started = time.monotonic()
+    checks = platform.ask("bob", "diagnose")
+    assert time.monotonic() - started < 8
+    assert {"subject": "KVM", "status": "ok"}.items() <= next(c for c in checks if c["subject"] == "KVM").items()
+    away = {check["subject"]: check for check in checks if check["status"] == "fail"}
+    assert set(away) == {f"netemu@{HOST}", f"console@{HOST}"}
+    assert all(check["consequence"] and check["mend"] for check in away.values())
+
+
+def test_metrics_count_the_nodes(platform):
+    from prometheus_client import REGISTRY
+
+    platform.ask("alice", "create_nodes", ["a", "b"])
+    platform.ask("alice", "release_nodes", "b")
+    assert REGISTRY.get_sample_value("walt_nodes", {"state": DELAYING}) == 2
+    assert REGISTRY.get_sample_value("walt_nodes", {"state": BOOTED}) == 0
+    assert REGISTRY.get_sample_value("walt_nodes_free") == REGISTRY.get_sample_value("walt_nodes_owned") == 1
