@@ -11,6 +11,7 @@ from kombu import Connection, Exchange, Queue
 from nameko.containers import ServiceContainer
 from nameko.events import event_handler
 from nameko.standalone.events import event_dispatcher
+from nameko.timer import Timer
 
 from services.contracts import nodes as contract
 from services.contracts import wire
@@ -20,8 +21,9 @@ from services.contracts.nodes import NodeWanted
 from services.contracts.vmrunner import BOOTED, BOOTING, DELAYING, VM_CHANGED, VM_REMOVED, VmRemoved, VmReport
 from services.kit import peers
 from services.kit.entrypoints import internal, public_methods
-from services.nodes import catchup
+from services.nodes import catchup, hosts
 from services.nodes.service import NodesService, service_for
+from tests.unit.vmrunner.sample import wanted
 
 HOST = "testhost"
 RUNNER = f"vmrunner@{HOST}"
@@ -75,13 +77,25 @@ class Platform:
 
     def start(self, cls):
         if cls.name not in self.containers:
-            self.containers[cls.name] = ServiceContainer(cls, {"AMQP_URI": self.uri})
-            self.containers[cls.name].start()
+            self.containers[cls.name] = container = ServiceContainer(cls, {"AMQP_URI": self.uri})
+            for one in container.entrypoints:
+                if isinstance(one, Timer):
+                    one.interval = 3600  # once, at start: a later catch-up would come into any test
+            container.start()
 
-    def begin(self):
-        """Everything runs, nothing was heard."""
+    def start_all(self):
         for cls in (FakeBootserver, FakeRunner, service_for(HOST)):
             self.start(cls)
+
+    def forget_all(self):
+        """No node is there, nothing was heard. What was announced before is heard first: events come in order."""
+        with self.store.transaction() as registry:
+            for node in registry.nodes():
+                registry.delete(node.id)
+        tell = event_dispatcher({"AMQP_URI": self.uri})
+        tell("nodes", contract.NODE_WANTED, wire.dump(wanted(name="last")))
+        tell("nodes", contract.NODE_REMOVED, wire.dump(contract.NodeRemoved(0, "last", HOST)))
+        until(lambda: "last" in FakeRunner.removed and any(one.name == "last" for one in FakeRunner.wanted))
         for memory in (FakeRunner.vms, FakeRunner.wanted, FakeRunner.removed):
             memory.clear()
 
@@ -141,17 +155,26 @@ class Platform:
 
 
 _serial = itertools.count()
-_names = (f"n{number}" for number in itertools.count(1))
+
+
+@pytest.fixture(scope="module")
+def running(amqp_uri, user_uri, tmp_path_factory):
+    """For all tests, since a container takes 2 s to stop; a test that restarts one pays for itself."""
+    values = {"WALT_STATE_DIR": str(tmp_path_factory.mktemp("state")), "WALT_HOST": HOST, "WALT_SUBNET": "10.77.0.0/28"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        one = Platform(amqp_uri, user_uri)
+        one.start_all()
+        yield one
+        one.stop_all()
 
 
 @pytest.fixture
-def platform(amqp_uri, user_uri, tmp_path, monkeypatch):
-    for name, value in {"WALT_STATE_DIR": str(tmp_path), "WALT_HOST": HOST, "WALT_SUBNET": "10.77.0.0/28"}.items():
-        monkeypatch.setenv(name, value)
-    one = Platform(amqp_uri, user_uri)
-    one.begin()
-    yield one
-    one.stop_all()
+def platform(running):
+    running.start_all()
+    running.forget_all()
+    return running
 
 
 def until(condition, limit_s=8):
@@ -199,10 +222,11 @@ def test_taken_name_is_a_conflict_that_says_by_whom(platform):
     assert [node["name"] for node in platform.ask("bob", "get_nodes", "all-nodes")] == ["vnode1"]
 
 
-def test_image_is_checked(platform):
+def test_image_is_checked(platform, monkeypatch):
     assert "NotFound: no image 'nix'" in refusal(platform, "alice", "create_nodes", ["a"], image="nix")
     assert platform.ask("alice", "create_nodes", ["a"], image="debian")["nodes"][0]["image"] == "debian"
     platform.stop("bootserver")
+    monkeypatch.setattr(hosts, "ANSWER_S", 1.0)
     assert platform.ask("alice", "create_nodes", ["b"])["nodes"][0]["image"] == "default"
     assert refusal(platform, "alice", "create_nodes", ["c"], image="debian").startswith("Unreachable")
 
