@@ -73,8 +73,6 @@ class Process:
 
     def __init__(self, uri):
         self._uri = uri
-        self._listener = ServiceContainer(Listener, {"AMQP_URI": uri})
-        self._listener.start()
         self._start()
 
     def _start(self):
@@ -88,20 +86,36 @@ class Process:
 
     def stop(self):
         self._container.stop()
-        self._listener.stop()
+
+
+@pytest.fixture(scope="module")
+def listener(amqp_uri):
+    """For all tests, since it takes 2 s to stop."""
+    container = ServiceContainer(Listener, {"AMQP_URI": amqp_uri})
+    container.start()
+    yield
+    container.stop()
 
 
 @pytest.fixture
-def process(amqp_uri, images, network, tmp_path, monkeypatch):
+def process(amqp_uri, listener, images, network, tmp_path, monkeypatch):
     monkeypatch.setenv("WALT_IMAGES_DIR", str(images))
     monkeypatch.setenv("WALT_PLATFORM_IMAGES", "default=tiny-1")
     monkeypatch.setenv("WALT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("WALT_SUBNET", "127.0.0.0/8")
     monkeypatch.setenv("WALT_HTTP_ADDRESS", f"{SERVER}:{PORT}")
-    Listener.heard.clear()
+    hear_the_last(amqp_uri)
     process = Process(amqp_uri)
     yield process
     process.stop()
+
+
+def hear_the_last(uri):
+    """What an earlier process had announced belongs to no later test: events of one kind come in order."""
+    last = NodeBooted(0, 0, 0.0)
+    event_dispatcher({"AMQP_URI": uri})(bootserver.SERVICE, bootserver.NODE_BOOTED, wire.dump(last))
+    wait_for(lambda: last in Listener.heard)
+    Listener.heard.clear()
 
 
 def call(method, **arguments):

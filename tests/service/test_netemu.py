@@ -137,16 +137,25 @@ def announce(uri, service, event, value):
     event_dispatcher({"AMQP_URI": uri})(service, event, wire.dump(value))
 
 
+@pytest.fixture(scope="module")
+def containers(amqp_uri):
+    """For all tests, since each takes 2 s to stop."""
+    with contextlib.ExitStack() as undo:
+        for fake in (FakeNodes, Listener):
+            container = ServiceContainer(fake, {"AMQP_URI": amqp_uri})
+            container.start()
+            undo.callback(container.stop)
+        yield
+
+
 @pytest.fixture
-def fake_peers(amqp_uri):
+def fake_peers(amqp_uri, containers):
+    """What earlier agents had announced is heard first: events of one kind come in order."""
     wanted[:] = [NODE]
+    for event in (netemu.PORT_ATTACHED, netemu.PORT_SHAPED, netemu.PORT_DETACHED):
+        event_dispatcher({"AMQP_URI": amqp_uri})(SERVICE, event, "last")
+        until(lambda event=event: (event, "last") in heard)
     heard.clear()
-    containers = [ServiceContainer(one, {"AMQP_URI": amqp_uri}) for one in (FakeNodes, Listener)]
-    for container in containers:
-        container.start()
-    yield
-    for container in containers:
-        container.stop()
 
 
 @pytest.fixture
