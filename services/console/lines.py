@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import socket
-import struct
 from pathlib import Path
 
 import eventlet
@@ -26,20 +25,18 @@ log = logging.getLogger(__name__)
 
 SOCKET_FILE = "line.sock"
 INPUT_FILE = "line.in"
-INPUT_LIMIT_S = 5.0  # how long a device may refuse to take input
+INPUT_LIMIT_S = 5.0  # how long a machine may refuse to take input
 TRIM_EVERY_S = 1.0
-_UCRED = struct.Struct("3i")  # pid, uid, gid: SO_PEERCRED, unix(7)
 
 
 class Line:
     """One serial line. Its file is written by the machine itself; input goes to the machine through a FIFO.
 
-    A machine on the socket is told from vmrunner by the user that the kernel says is at the other end.
+    What comes on the socket (vmrunner's words) is appended to the file too.
     """
 
     def __init__(self, folder: Path, vm_uid: int, name: str = "") -> None:
         self.folder = folder
-        self._vm_uid = vm_uid
         folder.mkdir(parents=True, exist_ok=True)
         os.chmod(folder, 0o711)  # qemu's user passes through; the files themselves are for it and root only
         with contextlib.ExitStack() as undo:
@@ -49,7 +46,6 @@ class Line:
             _make_fifo(folder / INPUT_FILE, vm_uid)
             self._listener = _listen(folder / SOCKET_FILE, vm_uid)
             undo.pop_all()
-        self._device: socket.socket | None = None
         self._connections: set[socket.socket] = set()
         self._input_turn = Semaphore()
         self._grown = Event()
@@ -68,7 +64,7 @@ class Line:
         with self._input_turn:
             try:
                 with eventlet.Timeout(INPUT_LIMIT_S, OSError("the machine takes no input")):
-                    taken = self._write_fifo(data) or self._write_socket(data)
+                    taken = self._write_fifo(data)
             except OSError as error:
                 log.info("%s: input dropped: %s", self.log.name, error)
                 return False
@@ -90,12 +86,6 @@ class Line:
             os.close(fd)
         return True
 
-    def _write_socket(self, data: bytes) -> bool:
-        if self._device is None:
-            return False
-        self._device.sendall(data)
-        return True
-
     def close(self) -> None:
         self._accepting.kill()
         for connection in (self._listener, *self._connections):
@@ -113,20 +103,14 @@ class Line:
             eventlet.spawn_n(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        is_device = _peer_uid(connection) == self._vm_uid
         self._connections.add(connection)
-        if is_device:
-            self._device = connection
         try:
             while data := connection.recv(65536):
-                if not is_device:
-                    self.log.append(data)
+                self.log.append(data)
                 self._signal()
         except OSError as error:
             log.info("%s: %s", self.log.name, error)
         finally:
-            if self._device is connection:
-                self._device = None
             self._connections.discard(connection)
             connection.close()
 
@@ -209,8 +193,3 @@ def _give(path: Path, uid: int) -> None:
     os.chmod(path, 0o600)
     if os.geteuid() != uid:
         os.chown(path, uid, -1, follow_symlinks=False)
-
-
-def _peer_uid(connection: socket.socket) -> int:
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return int(_UCRED.unpack(raw)[1])

@@ -3,9 +3,9 @@
 Owns:      the line of each node (socket, scrollback) and the sessions of users.
 Serves:    open_line, open_shell, keep_session, close_session to users; prepare_line, diagnose to services.
 Announces: nothing; bytes go as raw messages (contracts/console.py).
-Hears:     nodes NODE_REMOVED.
+Hears:     nodes NODE_REMOVED; asks nodes at start and now and then, for what was lost.
 
-Environment, beside the common: WALT_VM_UID (64901; the user that qemu runs as), WALT_SSH (ssh).
+Environment, beside the common: WALT_SSH (the ssh client; default ssh).
 """
 
 from __future__ import annotations

@@ -32,8 +32,6 @@ Who writes to a line: each appends to `log`, which is the line's only record; se
              Not `-chardev socket,logfile=`: whenever that socket is full or goes away, qemu logs the byte again when
              it tries again (7.2, chardev/char.c), and the line gets doubled bytes.
   vmrunner   connects to `socket`: its bytes are appended to `log`; or, while console is away, appends to `log` itself
-A connection to `socket` by uid WALT_VM_UID is taken for a machine: it gets the input when nobody reads the FIFO, and
-what it sends is only the sign that `log` has grown.
 """
 
 from __future__ import annotations
