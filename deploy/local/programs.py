@@ -13,8 +13,6 @@ from services.contracts import bootserver, console, netemu, nodes, vmrunner
 
 BROKER_PORT = 5672
 SERVICES_ACCOUNT = "walt-services"
-SUBNET = "192.168.172.0/22"
-VM_UID = 64901  # a number that Debian gives to nobody; the machines need no account
 
 SERVICES = (nodes.SERVICE, bootserver.SERVICE, vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
 HOST_AGENTS = (vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
@@ -96,7 +94,6 @@ def service_environment(setup: Setup, service: str) -> dict[str, str]:
         "WALT_RUN_DIR": str(setup.instance.runtime),
         "WALT_LINES_DIR": str(setup.instance.state / "lines"),
         "WALT_METRICS_PORT": str(METRICS_PORTS[service]),
-        "WALT_SUBNET": SUBNET,
         **_own_variables(setup, service),
     }
 
@@ -108,7 +105,7 @@ def _own_variables(setup: Setup, service: str) -> dict[str, str]:
             "WALT_IMAGES_DIR": str(CACHE_ROOT / "images"),
             "WALT_PLATFORM_IMAGES": ",".join(f"{name}={folder}" for name, folder in sorted(setup.images.items())),
         }
-    return {"WALT_VM_UID": str(VM_UID)} if service in HOST_AGENTS else {}
+    return {}
 
 
 def supervisor_config(setup: Setup) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import eventlet
+import services.kit.green  # noqa: F401  # first
 
-eventlet.monkey_patch()
+# isort: split
+import importlib
+import inspect
 
-import importlib  # noqa: E402
-import inspect  # noqa: E402
-
-from deploy.local.programs import SERVICES, service_name  # noqa: E402
-from services.kit.entrypoints import public_methods  # noqa: E402
+from deploy.local.programs import SERVICES, service_name
+from services.kit.entrypoints import public_methods
 
 
 def routing_keys(service: str) -> list[str]:

@@ -1,14 +1,11 @@
 """`python -m services.bootserver`"""
 
-import eventlet
+import os
 
-eventlet.monkey_patch()
-
-import os  # noqa: E402
-
-from services.bootserver.provider import HTTP_ADDRESS  # noqa: E402
-from services.kit.environment import Environment  # noqa: E402
-from services.kit.process import serve  # noqa: E402
+import services.kit.green  # noqa: F401  # first
+from services.bootserver.provider import HTTP_ADDRESS
+from services.kit.environment import Environment
+from services.kit.process import serve
 
 
 def load(env: Environment) -> type:

@@ -1,12 +1,9 @@
 """`python -m services.console`"""
 
-import eventlet
-
-eventlet.monkey_patch()
-
-from services.contracts import console  # noqa: E402
-from services.kit.environment import Environment  # noqa: E402
-from services.kit.process import serve  # noqa: E402
+import services.kit.green  # noqa: F401  # first
+from services.contracts import console
+from services.kit.environment import Environment
+from services.kit.process import serve
 
 
 def load(env: Environment) -> type:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from typing import Any
 
@@ -18,15 +17,13 @@ from services.console.terminal import Terminal
 from services.console.viewer import Viewer
 from services.contracts import console, health, nodes, wire
 from services.contracts.bootserver import NodeAccess
-from services.contracts.errors import WaltError
 from services.contracts.health import Check
 from services.contracts.nodes import NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
+from services.kit.reconciliation import keep_in_step
 
-log = logging.getLogger(__name__)
-
-RECONCILE_RETRY_S = 3.0
+RECONCILE_S = 300.0
 
 
 class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
@@ -38,15 +35,16 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         self._host = env.host
         self._run_dir = env.run_dir / "console"
         self._ssh = variable("WALT_SSH", "ssh")
-        self.lines = Lines(env.lines_dir, int(variable("WALT_VM_UID", "64901")))
+        self.lines = Lines(env.lines_dir, env.vm_uid)
         self.sessions = Sessions()
         self._inlet = Inlet(env.amqp_uri, env.host, self.sessions.deliver)
 
     def start(self) -> None:
         shutil.rmtree(self._run_dir, ignore_errors=True)  # keys of shells that ended with the last process
         self.lines.reopen()
-        endless = (self._inlet.run, self.sessions.reap_for_ever, self.lines.trim_for_ever, self._reconcile)
+        endless = (self._inlet.run, self.sessions.reap_for_ever, self.lines.trim_for_ever)
         self._threads = [eventlet.spawn(task) for task in endless]
+        self._threads.append(eventlet.spawn(keep_in_step, self._reconcile, RECONCILE_S))
 
     def stop(self) -> None:
         for thread in self._threads:
@@ -113,18 +111,11 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         return console.Opened(self.sessions.open(session), offset)
 
     def _reconcile(self) -> None:
-        """Forget the lines of nodes that were removed while this process was away."""
-        while True:
-            known = self.lines.ids()
-            try:
-                wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_everywhere"))
-            except WaltError as error:
-                log.info("reconciling later: %s", error)
-                eventlet.sleep(RECONCILE_RETRY_S)
-                continue
-            for node_id in known - {one.id for one in wanted if one.host == self._host}:
-                self.remove(node_id, "the node is removed")
-            return
+        """Forget the lines of nodes whose removal was not heard."""
+        known = self.lines.ids()
+        wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_on_host", host=self._host))
+        for node_id in known - {one.id for one in wanted}:
+            self.remove(node_id, "the node is removed")
 
 
 def _check(subject: str, good: bool, found: str, missing: str, consequence: str, mend: str) -> Check:

@@ -18,6 +18,7 @@ class Environment:
     WALT_LINES_DIR     the console lines, shared by console and vmrunner of one host
     WALT_METRICS_PORT  where Prometheus scrapes this process
     WALT_SUBNET        walt-net; its first address is the server's
+    WALT_VM_UID        user and group of the machines (0: as the services); they open taps and lines
     """
 
     amqp_uri: str
@@ -27,6 +28,7 @@ class Environment:
     lines_dir: Path
     metrics_port: int
     subnet: str
+    vm_uid: int
 
 
 DEFAULTS = {
@@ -37,6 +39,7 @@ DEFAULTS = {
     "WALT_LINES_DIR": "/var/lib/walt/lines",
     "WALT_METRICS_PORT": "9100",
     "WALT_SUBNET": "192.168.172.0/22",
+    "WALT_VM_UID": "64901",  # a number that Debian gives to nobody; the machines need no account
 }
 
 
@@ -57,4 +60,5 @@ def environment() -> Environment:
         lines_dir=Path(variable("WALT_LINES_DIR")),
         metrics_port=int(variable("WALT_METRICS_PORT")),
         subnet=variable("WALT_SUBNET"),
+        vm_uid=int(variable("WALT_VM_UID")),
     )

@@ -1,11 +1,8 @@
 """`python -m services.netemu`"""
 
-import eventlet
-
-eventlet.monkey_patch()
-
-from services.kit.process import serve  # noqa: E402
-from services.netemu.service import load  # noqa: E402
+import services.kit.green  # noqa: F401  # first
+from services.kit.process import serve
+from services.netemu.service import load
 
 if __name__ == "__main__":
     serve(load)

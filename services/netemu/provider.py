@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import time
 from typing import Any
 
 from nameko.extensions import DependencyProvider
 from prometheus_client import REGISTRY
 
 from services.contracts import nodes, wire
-from services.contracts.errors import Failed, WaltError
+from services.contracts.errors import Failed
 from services.contracts.nodes import ABSENT, NodeWanted
-from services.kit.environment import environment, variable
+from services.kit.environment import environment
 from services.kit.peers import call
+from services.kit.reconciliation import keep_in_step
 from services.netemu import firewall
 from services.netemu.calibration import Calibration
 from services.netemu.emulation import Emulation
@@ -22,8 +22,7 @@ from services.netemu.metrics import PortCollector
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 2.0
-RECONCILE_S = 300.0  # an event may be lost
+RECONCILE_S = 300.0
 
 
 class Netemu(DependencyProvider):  # type: ignore[misc]
@@ -36,7 +35,7 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
     def setup(self) -> None:
         env = environment()
         self.host = env.host
-        self.emulation = Emulation(env.run_dir, int(variable("WALT_VM_UID", "64901")), server_address(env.subnet))
+        self.emulation = Emulation(env.run_dir, env.vm_uid, server_address(env.subnet))
         self.calibration = Calibration(self.emulation)
         try:
             self.emulation.prepare()
@@ -48,7 +47,7 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
         REGISTRY.register(self._collector)
 
     def start(self) -> None:
-        self.container.spawn_managed_thread(self._reconcile_for_ever, identifier="reconcile")
+        self.container.spawn_managed_thread(lambda: keep_in_step(self.reconcile, RECONCILE_S), identifier="reconcile")
 
     def stop(self) -> None:
         REGISTRY.unregister(self._collector)
@@ -77,16 +76,6 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
 
     def _wanted(self) -> list[NodeWanted]:
         return wire.load_all(NodeWanted, call(nodes.SERVICE, "wanted_on_host", host=self.host))
-
-    def _reconcile_for_ever(self) -> None:
-        while True:
-            pause_s = RECONCILE_S
-            try:
-                self.reconcile()
-            except WaltError as error:
-                log.warning("not reconciled yet: %s", error)
-                pause_s = RETRY_S
-            time.sleep(pause_s)
 
 
 def server_address(subnet: str) -> str:

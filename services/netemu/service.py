@@ -4,9 +4,6 @@ Owns:      the bridges and taps of its network namespace, their shaping, the cab
 Serves:    attach_ports, detach_ports, list_ports, diagnose (for services only).
 Announces: PORT_ATTACHED, PORT_SHAPED, PORT_DETACHED.
 Hears:     nodes NODE_WANTED (link values, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's share).
-
-Environment of its own:
-  WALT_VM_UID   user that qemu runs as, who may open the taps (64901)
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
 """`python -m services.vmrunner`."""
 
-import eventlet
-
-eventlet.monkey_patch()
-
-from services.kit.environment import Environment  # noqa: E402
-from services.kit.process import serve  # noqa: E402
+import services.kit.green  # noqa: F401  # first
+from services.kit.environment import Environment
+from services.kit.process import serve
 
 
 def load(env: Environment) -> type:

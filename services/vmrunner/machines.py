@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
 
-import eventlet
 from prometheus_client import REGISTRY
 
 from services.contracts import nodes, wire
-from services.contracts.errors import WaltError
 from services.contracts.health import Check
 from services.contracts.nodes import NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
+from services.kit.reconciliation import keep_in_step
 from services.vmrunner import accelerator, checks
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.boot import Booter
@@ -26,10 +24,7 @@ from services.vmrunner.processes import Processes
 from services.vmrunner.runner import Host
 from services.vmrunner.store import Store
 
-RECONCILE_EVERY_S = 30.0
-RETRY_S = 1.0
-
-log = logging.getLogger(__name__)
+RECONCILE_S = 30.0
 
 
 class Machines(peers.Announcer):
@@ -44,14 +39,13 @@ class Machines(peers.Announcer):
         if asked not in accelerator.CHOICES:
             raise SystemExit(f"WALT_ACCEL={asked}: allowed: {', '.join(accelerator.CHOICES)}")
         self.state_folder.mkdir(parents=True, exist_ok=True)
-        uid = int(variable("WALT_VM_UID", "64901"))
-        self.accelerator = Accelerator(asked, self.binary, uid, self.state_folder / "accelerator.json")
-        self.fleet = self._fleet(env.run_dir / "vmrunner", uid)
+        self.accelerator = Accelerator(asked, self.binary, env.vm_uid, self.state_folder / "accelerator.json")
+        self.fleet = self._fleet(env.run_dir / "vmrunner", env.vm_uid)
         self._collector = FleetCollector(self.fleet.reports, self.fleet.usage)
 
     def start(self) -> None:
         REGISTRY.register(self._collector)
-        self.container.spawn_managed_thread(self._keep_in_step, identifier="reconcile")
+        self.container.spawn_managed_thread(lambda: keep_in_step(self._reconcile, RECONCILE_S), identifier="reconcile")
 
     def stop(self) -> None:
         REGISTRY.unregister(self._collector)
@@ -70,17 +64,7 @@ class Machines(peers.Announcer):
         booter = Booter(self.host_name, self.binary, cache, processes, self.accelerator)
         return Fleet(Host(self.host_name, Store(self.state_folder), processes, booter, self.announce))
 
-    def _keep_in_step(self) -> None:
-        """At start as soon as nodes answers, then now and then, for what was lost on the way."""
-        while True:
-            try:
-                known = self.fleet.known()
-                wanted = peers.call(nodes.SERVICE, "wanted_on_host", host=self.host_name)
-                self.fleet.reconcile(wire.load_all(NodeWanted, wanted), known)
-                eventlet.sleep(RECONCILE_EVERY_S)
-            except WaltError as error:
-                log.warning("no reconciliation: %s", error)
-                eventlet.sleep(RETRY_S)
-            except Exception:
-                log.exception("no reconciliation")
-                eventlet.sleep(RECONCILE_EVERY_S)
+    def _reconcile(self) -> None:
+        known = self.fleet.known()
+        wanted = peers.call(nodes.SERVICE, "wanted_on_host", host=self.host_name)
+        self.fleet.reconcile(wire.load_all(NodeWanted, wanted), known)

@@ -7,8 +7,7 @@ Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED; asks nodes at start and n
 
 Environment: WALT_QEMU      qemu binary (default qemu-system-x86_64)
              WALT_ACCEL     auto (default: KVM if a kernel boots under it, else TCG), kvm or tcg
-             WALT_VM_UID    user and group of the qemu processes (default 64901; 0: as this process)
-             WALT_HOST, WALT_STATE_DIR, WALT_RUN_DIR as every service; folders `vmrunner` below the latter two
+             folders `vmrunner` in WALT_STATE_DIR and WALT_RUN_DIR
 """
 
 from __future__ import annotations

@@ -5,21 +5,21 @@ The real world must be patched before anything imports socket or threading, as a
 
 from __future__ import annotations
 
-import eventlet
+import services.kit.green  # noqa: F401  # first
 
-eventlet.monkey_patch()
+# isort: split
 
-import itertools  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
-from pathlib import Path  # noqa: E402
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
 
-import pytest  # noqa: E402
+import pytest
 
-from deploy.local.broker import Account  # noqa: E402
-from services.contracts.rights import SERVICE_RIGHTS, user_rights  # noqa: E402
-from services.kit.entrypoints import public_methods  # noqa: E402
-from services.nodes.service import NodesService  # noqa: E402
-from tests.broker import VHOSTS, private_broker  # noqa: E402
+from deploy.local.broker import Account
+from services.contracts.rights import SERVICE_RIGHTS, user_rights
+from services.kit.entrypoints import public_methods
+from services.nodes.service import NodesService
+from tests.broker import VHOSTS, private_broker
 
 PASSWORD = "secret"
 TEST_PUBLIC = (
