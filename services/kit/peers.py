@@ -6,6 +6,7 @@ Announcer                                               dependency: `self.announ
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from nameko.exceptions import RpcTimeout, UnknownService
 from nameko.extensions import DependencyProvider
 from nameko.standalone.events import event_dispatcher, get_event_exchange
-from nameko.standalone.rpc import ServiceRpcProxy
+from nameko.standalone.rpc import ServiceRpcProxy, SingleThreadedReplyListener
 
 from services.contracts import wire
 from services.contracts.errors import Failed, Unreachable, WaltError
@@ -28,12 +29,26 @@ class Announce(Protocol):
     def __call__(self, event: str, value: Any) -> None: ...
 
 
+class _ReplyListener(SingleThreadedReplyListener):  # type: ignore[misc]
+    """Its queue goes with the call: nameko leaves each to the broker for five minutes."""
+
+    def stop(self) -> None:
+        with contextlib.suppress(Exception):  # the broker is away: then it expires
+            self.queue_consumer.queue.delete(nowait=True)
+        super().stop()
+
+
 def call(service: str, method: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, **arguments: Any) -> Any:
-    """The peer's answer. Unreachable when it (or the broker) does not answer in time."""
+    """The peer's answer. Unreachable when it (or the broker) does not answer in time.
+
+    The request expires with our patience: a peer that comes back later must not obey it.
+    """
     config = {"AMQP_URI": environment().amqp_uri}
     try:
-        with ServiceRpcProxy(service, config, timeout=timeout_s) as proxy:
-            return getattr(proxy, method)(**arguments)
+        with ServiceRpcProxy(service, config, timeout=timeout_s, reply_listener_cls=_ReplyListener) as proxy:
+            request = getattr(proxy, method)
+            request.publisher.expiration = timeout_s
+            return request(**arguments)
     except WaltError:
         raise
     except (RpcTimeout, UnknownService):

@@ -103,6 +103,26 @@ def test_peer_that_is_away_is_unreachable(amqp_uri):
         peers.call("nobody", "x", timeout_s=1)
 
 
+def test_request_expires_with_the_patience_of_its_caller(amqp_uri):
+    with Connection(amqp_uri) as connection:
+        slow = Queue("rpc-slow", Exchange("nameko-rpc", "topic", durable=True), "slow.*")(connection.channel())
+        slow.declare()
+        with pytest.raises(Unreachable, match="slow does not answer"):
+            peers.call("slow", "obey", timeout_s=0.3)
+        assert slow.get() is None
+        slow.delete()
+
+
+def test_call_leaves_no_reply_queue(toy, amqp_uri, monkeypatch):
+    names = []
+    delete = Queue.delete
+    monkeypatch.setattr(Queue, "delete", lambda queue, **how: (names.append(queue.name), delete(queue, **how)))
+    with pytest.raises(Conflict):
+        peers.call("toy", "refuse")
+    with Connection(amqp_uri) as connection, pytest.raises(Exception, match="404"):
+        connection.channel().queue_declare(names[0], passive=True)
+
+
 def test_event_is_heard(toy, user_uri):
     import eventlet
 
