@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from cli.output import GREEN, RED, YELLOW, as_json, coloured, printable
+from services.contracts.health import FAIL, OK, WARN
 
-COLOURS = {"ok": GREEN, "warn": YELLOW, "fail": RED}
+COLOURS = {OK: GREEN, WARN: YELLOW, FAIL: RED}
 
 
 @click.command()
@@ -27,7 +28,7 @@ def doctor(client: Any, output: str) -> int:
         width = max((len(check["subject"]) for check in checks), default=0)
         for check in checks:
             click.echo(_paragraph(check, width))
-    return 1 if any(check["status"] == "fail" for check in checks) else 0
+    return 1 if any(check["status"] == FAIL for check in checks) else 0
 
 
 def _paragraph(check: dict[str, str], width: int) -> str:

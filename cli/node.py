@@ -11,6 +11,7 @@ import click
 
 from cli.output import age, as_json, say, table
 from cli.waiting import Node, get_node, get_nodes, wait_until_booted
+from services.contracts.names import ALL_NODES, MY_NODES
 
 BOOT_TIMEOUT_S = 300.0
 
@@ -65,7 +66,7 @@ def show(client: Any, selection: str | None, everyone: bool, output: str) -> Non
     """Show nodes: yours, or those of SET."""
     if selection and everyone:
         raise click.UsageError("--all and SET exclude each other")
-    nodes = get_nodes(client, selection or ("all-nodes" if everyone else "my-nodes"))
+    nodes = get_nodes(client, selection or (ALL_NODES if everyone else MY_NODES))
     if output == "json":
         click.echo(as_json(nodes))
     elif nodes:

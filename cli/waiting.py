@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from cli.output import Progress, age, say
-from services.contracts.errors import Failed, InvalidRequest, Unreachable
+from services.contracts.errors import EXIT_TIMEOUT, Failed, InvalidRequest, Unreachable
+from services.contracts.vmrunner import BOOTED, FAILED
 
 POLL_S = 0.3
 AWAY_S = 30.0  # how long nodes (or the broker) may be away before waiting for it is given up
-
-BOOTED = "booted"
-FAILED = "failed"
 
 
 class Node(TypedDict):
@@ -33,7 +31,7 @@ class Node(TypedDict):
 
 
 class TimedOut(Failed):
-    exit_code = 124
+    exit_code = EXIT_TIMEOUT
 
 
 class Watch:

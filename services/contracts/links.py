@@ -41,6 +41,8 @@ class LinkOption:
     name: str
     field: str
     sides: tuple[str, ...]
+    grammar: str
+    help: str
     parse: Callable[[str], int]
     format: Callable[[int], str]
     maximum: int
@@ -57,9 +59,26 @@ class LinkOption:
 LINK_OPTIONS = {
     option.name: option
     for option in (
-        LinkOption("lat", "latency_us", ("up",), units.parse_latency_us, units.format_latency, MAX_LATENCY_US),
         LinkOption(
-            "bw", "rate_bps", ("up", "down"), units.parse_rate_bps, units.format_rate, MAX_RATE_BPS, MIN_RATE_BPS
+            name="lat",
+            field="latency_us",
+            sides=("up",),
+            grammar=units.LATENCY_RULE,
+            help="delay of every frame",
+            parse=units.parse_latency_us,
+            format=units.format_latency,
+            maximum=MAX_LATENCY_US,
+        ),
+        LinkOption(
+            name="bw",
+            field="rate_bps",
+            sides=("up", "down"),
+            grammar=units.RATE_RULE,
+            help="rate at which frames pass",
+            parse=units.parse_rate_bps,
+            format=units.format_rate,
+            maximum=MAX_RATE_BPS,
+            minimum=MIN_RATE_BPS,
         ),
     )
 }

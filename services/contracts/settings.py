@@ -25,6 +25,12 @@ MAX_SECONDS = 86_400
 MAX_BOOT_RETRIES = 1_000
 MAX_RANDOM_DELAY_S = 10
 
+CORES_RULE = f"a whole number from 1 to {MAX_CPU_CORES}"
+RAM_RULE = f"{units.MEMORY_RULE}, from {units.format_memory(MIN_RAM_BYTES)} up to what the host could hold"
+DELAY_RULE = f"random, or whole seconds from 0 to {MAX_SECONDS}"
+TIMEOUT_RULE = f"none, or whole seconds from {MIN_BOOT_TIMEOUT_S} to {MAX_SECONDS}"
+RETRIES_RULE = f"a whole number from 0 to {MAX_BOOT_RETRIES}"
+
 NEXT_BOOT = "next boot"
 AT_ONCE = "at once"
 LINKS_LIVE = "link values live, interfaces at next boot"
@@ -131,7 +137,7 @@ def _or_word(word: str, parse: Callable[[str], int]) -> Callable[[str], int | No
 def _parse_ram(text: str) -> int:
     value = units.parse_memory_bytes(text)
     if not MIN_RAM_BYTES <= value <= MAX_RAM_BYTES:
-        raise ValueError(f"{units.MEMORY_RULE}, from 64M up to what the host could hold")
+        raise ValueError(RAM_RULE)
     return value
 
 
@@ -199,56 +205,46 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             name="cpu.cores",
             field="cpu_cores",
-            grammar=f"1 to {MAX_CPU_CORES}",
+            grammar=CORES_RULE,
             takes_effect=NEXT_BOOT,
             help="CPU cores of the node; more than the host has is allowed",
-            parse=_whole_between(1, MAX_CPU_CORES, f"a whole number from 1 to {MAX_CPU_CORES}"),
+            parse=_whole_between(1, MAX_CPU_CORES, CORES_RULE),
             format=str,
         ),
         Setting(
             name="ram",
             field="ram_bytes",
-            grammar="<n>M or <n>G (binary), at least 64M",
+            grammar=RAM_RULE,
             takes_effect=NEXT_BOOT,
-            help="memory of the node",
+            help="memory of the node, in binary units",
             parse=_parse_ram,
             format=units.format_memory,
         ),
         Setting(
             name="boot.delay",
             field="boot_delay_s",
-            grammar="random (1 to 10 s) or seconds >= 0",
+            grammar=DELAY_RULE,
             takes_effect=NEXT_BOOT,
-            help="pause before each boot",
-            parse=_or_word(
-                "random",
-                _whole_between(0, MAX_SECONDS, f"random, or whole seconds from 0 to {MAX_SECONDS}"),
-            ),
+            help=f"pause before each boot; random: 1 to {MAX_RANDOM_DELAY_S} s",
+            parse=_or_word("random", _whole_between(0, MAX_SECONDS, DELAY_RULE)),
             format=_format_delay,
         ),
         Setting(
             name="boot.timeout",
             field="boot_timeout_s",
-            grammar="none or seconds >= 60; above boot.delay",
+            grammar=TIMEOUT_RULE,
             takes_effect=AT_ONCE,
-            help="time a boot may take before it is tried again",
-            parse=_or_word(
-                "none",
-                _whole_between(
-                    MIN_BOOT_TIMEOUT_S,
-                    MAX_SECONDS,
-                    f"none, or whole seconds from {MIN_BOOT_TIMEOUT_S} to {MAX_SECONDS}",
-                ),
-            ),
+            help="time a boot may take, boot.delay included, before it is tried again",
+            parse=_or_word("none", _whole_between(MIN_BOOT_TIMEOUT_S, MAX_SECONDS, TIMEOUT_RULE)),
             format=_format_timeout,
         ),
         Setting(
             name="boot.retries",
             field="boot_retries",
-            grammar=">= 0; 0 turns the watch off",
+            grammar=RETRIES_RULE,
             takes_effect=AT_ONCE,
-            help="how often a boot that timed out is tried again",
-            parse=_whole_between(0, MAX_BOOT_RETRIES, f"a whole number from 0 to {MAX_BOOT_RETRIES}"),
+            help="how often a boot that timed out is tried again; 0 turns the watch off",
+            parse=_whole_between(0, MAX_BOOT_RETRIES, RETRIES_RULE),
             format=str,
         ),
         Setting(
