@@ -31,6 +31,9 @@ class KeyStore:
         host = self.node(node_id)
         return Keys(self.platform().public, host.private, host.public)
 
+    def known(self) -> set[int]:
+        return {int(path.stem.removeprefix("node-")) for path in self._folder.glob("node-[0-9]*")}
+
     def forget_node(self, node_id: int) -> None:
         for path in (self._folder / f"node-{node_id}", self._folder / f"node-{node_id}.pub"):
             path.unlink(missing_ok=True)

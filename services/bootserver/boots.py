@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,15 @@ class Boots:
     def forget(self, node_id: int) -> None:
         self.withdraw(node_id)
         self._keys.forget_node(node_id)
+
+    def known(self) -> set[int]:
+        """Nodes of which there is a plan or a key."""
+        return self._plans.known() | self._keys.known()
+
+    def forget_all(self, gone: Iterable[int]) -> None:
+        for node_id in gone:
+            log.warning("node %d is not known to nodes: its plan and keys are removed", node_id)
+            self.forget(node_id)
 
     def access(self, node_id: int) -> NodeAccess:
         request = self._plans.get(node_id).request

@@ -45,8 +45,11 @@ class PlanStore:
         data: dict[str, Any] = json.loads(text)
         return wire.load(Published, data)
 
+    def known(self) -> set[int]:
+        return {int(path.stem) for path in self._folder.glob("[0-9]*.json")}
+
     def all(self) -> list[Published]:
-        found = (self.find(int(path.stem)) for path in sorted(self._folder.glob("[0-9]*.json")))
+        found = (self.find(node_id) for node_id in sorted(self.known()))
         return [published for published in found if published is not None]
 
     def put(self, published: Published) -> None:

@@ -29,7 +29,7 @@ class Announce(Protocol):
     def __call__(self, event: str, value: Any) -> None: ...
 
 
-class _ReplyListener(SingleThreadedReplyListener):  # type: ignore[misc]
+class _ReplyListener(SingleThreadedReplyListener):
     """Its queue goes with the call: nameko leaves each to the broker for five minutes."""
 
     def stop(self) -> None:

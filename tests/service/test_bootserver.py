@@ -8,6 +8,7 @@ import socket
 import struct
 import tarfile
 import time
+from dataclasses import replace
 
 import eventlet
 import pytest
@@ -21,6 +22,7 @@ from services.contracts import bootserver, nodes, wire
 from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted
 from services.contracts.errors import Failed, NotFound
 from services.kit import peers
+from services.kit.entrypoints import internal
 
 VERSION = "6.1-test"
 KERNEL = b"kernel" * 1_000_000
@@ -263,3 +265,24 @@ def test_removed_node_is_forgotten(process, amqp_uri):
     wait_for(lambda: fetch("/boot/7/script.ipxe")[0] == 404)
     publish()
     assert call("open_access", node_id=7)["host_key"] != old
+
+
+def test_node_whose_removal_was_not_heard_is_forgotten(process, amqp_uri, tmp_path):
+    class Nodes:
+        name = nodes.SERVICE
+
+        @internal
+        def wanted_everywhere(self):
+            return [{"id": 7}]
+
+    publish()
+    publish(replace(REQUEST, node_id=8))
+    container = ServiceContainer(Nodes, {"AMQP_URI": amqp_uri})
+    container.start()
+    try:
+        process.restart()
+        wait_for(lambda: fetch("/boot/8/script.ipxe")[0] == 404)
+        assert fetch("/boot/7/script.ipxe")[0] == 200
+        wait_for(lambda: not list((tmp_path / "state/bootserver/keys").glob("node-8*")))
+    finally:
+        container.stop()
