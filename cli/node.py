@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +16,21 @@ from services.contracts.names import ALL_NODES, MY_NODES
 
 BOOT_TIMEOUT_S = 300.0
 
-SECONDS = click.FloatRange(min=0)
+
+class _Seconds(click.ParamType[float]):
+    name = "S"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            self.fail(f"{value!r} is not a number of seconds; allowed: 0 or more", param, ctx)
+        return seconds
+
+
+SECONDS = _Seconds()
 output_option = click.option(
     "-o", "output", type=click.Choice(["table", "json"]), default="table", help="Form of the output."
 )

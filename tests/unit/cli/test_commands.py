@@ -97,6 +97,10 @@ def test_each_fault_is_a_line(error, status, capsys):
     [
         ("node show a --all", "exclude each other"),
         ("node create a --timeout 3", "--timeout needs --wait"),
+        ("node wait a --timeout nan", "'nan' is not a number of seconds; allowed: 0 or more"),
+        ("node wait a --timeout inf", "'inf' is not a number of seconds"),
+        ("node wait a --timeout -1", "'-1' is not a number of seconds"),
+        ("node wait a --timeout x", "'x' is not a number of seconds"),
         ("node create", "Missing argument 'NAME...'"),
         ("node show -o yaml", "'yaml' is not one of"),
         ("node run a --", "no command"),
