@@ -10,8 +10,6 @@ import contextlib
 import errno
 import logging
 import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from pyroute2.netlink.rtnl.tcmsg import plugins as tc_plugins
 
 from services.contracts.errors import Failed
 from services.contracts.links import Direction, LinkModel
+from services.kit.commands import run
 from services.netemu.plan import Link
 from services.netemu.ports import helper_alias, helpers
 from services.netemu.taps import make_tap
@@ -270,6 +269,6 @@ def _counters(stats: Any) -> Counters:
 
 def _load_modules() -> None:
     """Best effort: they may be built in, or there may be no modules at all; the probe itself tells."""
-    if shutil.which("modprobe"):
-        for module in NETEM_MODULES:
-            subprocess.run(["modprobe", "-q", module], check=False, capture_output=True)
+    for module in NETEM_MODULES:
+        with contextlib.suppress(Failed):
+            run(["modprobe", "-q", module])

@@ -1,4 +1,4 @@
-"""The life cycle of one machine, as a value and pure functions on it.
+"""The life cycle of one machine, as a value and functions on it. Pure.
 
     stopped ─► delaying ─► loading ─► booting ─► booted
                   ▲           │          │          │

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -10,18 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("nodes", "vmrunner", "netemu", "bootserver", "console")
-MAX_MODULE_LINES = 350
-MAX_FUNCTION_LINES = 50
+MAX_MODULE_LINES = 300
+MAX_FUNCTION_LINES = 40
 
-HEAVY = {"nameko", "eventlet", "marshmallow", "sqlalchemy", "pyroute2", "docker"}
+HEAVY = {"nameko", "eventlet", "kombu", "amqp", "marshmallow", "sqlalchemy", "pyroute2"}
+IMPURE = {*HEAVY, "subprocess", "socket", "threading", "select", "fcntl", "tempfile", "shutil"}
 
-SUBPROCESS_OWNERS = (
+# Whoever runs a helper to its end uses kit.commands; these have processes that live on.
+SUBPROCESS_OWNERS = {
     "services/kit/commands.py",
-    "services/vmrunner/",
-    "services/netemu/",
-    "services/bootserver/",
-    "services/console/",
-)
+    "services/vmrunner/processes.py",
+    "services/netemu/cable/control.py",
+    "services/console/shell.py",
+}
 
 
 def sources(*folders: str) -> list[Path]:
@@ -69,13 +71,14 @@ def test_no_service_imports_another(path):
     allowed = tuple(f"services.{part}" for part in ("contracts", "kit", of_service(path)))
     foreign = {name for name in imports(path) if name.startswith("services.") and not name.startswith(allowed)}
     assert not foreign
-    assert not {name for name in imports(path) if name.startswith("cli")}
+    assert not top(imports(path)) & {"cli", "deploy"}
 
 
 @pytest.mark.parametrize("path", sources("services/kit"), ids=name_of)
 def test_kit_knows_no_service(path):
     own = {name for name in imports(path) if name.startswith("services.")}
     assert all(name.startswith(("services.contracts", "services.kit")) for name in own)
+    assert not top(imports(path)) & {"cli", "deploy"}
 
 
 @pytest.mark.parametrize("path", sources("cli"), ids=name_of)
@@ -83,16 +86,17 @@ def test_cli_loads_words_not_machinery(path):
     found = imports(path)
     assert all(name.startswith("services.contracts") for name in found if name.startswith("services"))
     assert not top(imports(path, at_import_only=True)) & HEAVY
+    assert "deploy" not in top(found)
     assert not {name for name in imports(path, at_import_only=True) if name.startswith("services.contracts.wire")}
 
 
 def docstring_says_pure(path: Path) -> bool:
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").startswith("Pure")
+    return re.search(r"\bPure[.:]", ast.get_docstring(ast.parse(path.read_text())) or "") is not None
 
 
 @pytest.mark.parametrize("path", [one for one in sources("services") if docstring_says_pure(one)], ids=name_of)
 def test_module_that_calls_itself_pure_is(path):
-    assert not top(imports(path)) & {*HEAVY, "subprocess", "socket", "threading", "kombu", "amqp"}
+    assert not top(imports(path)) & IMPURE
 
 
 @pytest.mark.parametrize("path", sources("services", "cli"), ids=name_of)
@@ -103,8 +107,8 @@ def test_pyroute2_is_the_kernel_adapters(path):
 
 @pytest.mark.parametrize("path", sources("services", "cli"), ids=name_of)
 def test_subprocess_has_few_users(path):
-    if not name_of(path).startswith(SUBPROCESS_OWNERS):
-        assert "subprocess" not in top(imports(path))
+    used = any("subprocess" in name.split(".") for name in imports(path))
+    assert used == (name_of(path) in SUBPROCESS_OWNERS)
 
 
 @pytest.mark.parametrize("path", sources("services", "cli", "deploy"), ids=name_of)
