@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
-
-import eventlet
 
 from services.bootserver import bootplan, nfsping, watch
 from services.bootserver.boots import Boots, World
 from services.bootserver.images import ImageStore, parse_platform_images
 from services.bootserver.nfs import IMAGES_DIR
-from services.contracts import nodes
+from services.contracts import nodes, wire
 from services.contracts.bootserver import NODE_BOOTED
-from services.contracts.errors import WaltError
+from services.contracts.nodes import NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
 from services.kit.peers import Announcer
+from services.kit.reconciliation import keep_in_step
 
 HTTP_ADDRESS = "0.0.0.0:80"
-RECONCILE_EVERY_S = 300.0  # an event may be lost
-RETRY_S = 2.0
-
-log = logging.getLogger(__name__)
+RECONCILE_S = 300.0  # an event may be lost
 
 
 class BootsProvider(Announcer):
@@ -48,7 +43,7 @@ class BootsProvider(Announcer):
 
     def start(self) -> None:
         self._boots.start()
-        self.container.spawn_managed_thread(self._reconcile_for_ever, identifier="reconcile")
+        self.container.spawn_managed_thread(lambda: keep_in_step(self._reconcile, RECONCILE_S), identifier="reconcile")
 
     def stop(self) -> None:
         self._boots.stop()
@@ -56,15 +51,7 @@ class BootsProvider(Announcer):
     def get_dependency(self, worker_ctx: Any) -> Any:
         return self._boots
 
-    def _reconcile_for_ever(self) -> None:
-        """Forget what was here before asking and is nobody's."""
-        while True:
-            pause_s = RECONCILE_EVERY_S
-            try:
-                known = self._boots.known()
-                wanted = peers.call(nodes.SERVICE, "wanted_everywhere")
-                self._boots.forget_all(known - {one["id"] for one in wanted})
-            except WaltError as error:
-                log.warning("not reconciled yet: %s", error)
-                pause_s = RETRY_S
-            eventlet.sleep(pause_s)
+    def _reconcile(self) -> None:
+        known = self._boots.known()
+        wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_everywhere"))
+        self._boots.forget_all(known - {one.id for one in wanted})

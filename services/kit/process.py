@@ -16,12 +16,14 @@ import eventlet
 from kombu import Connection
 from nameko.runners import ServiceRunner
 
+from services.contracts.errors import WaltError
 from services.kit.environment import Environment, environment
 from services.kit.metrics import serve_metrics
 
 log = logging.getLogger(__name__)
 
 BROKER_RETRY_S = 1.0
+REFUSAL_LIMIT = 400
 
 
 def serve(load_service: Callable[[Environment], type]) -> None:
@@ -29,6 +31,7 @@ def serve(load_service: Callable[[Environment], type]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("kombu", "amqp", "nameko"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("nameko.containers").addFilter(shorten_refusal)
     env = environment()
     serve_metrics(env.metrics_port)
     wait_for_broker(env.amqp_uri)
@@ -41,6 +44,13 @@ def serve(load_service: Callable[[Environment], type]) -> None:
     runner.start()
     log.info("serving")
     _wait(runner)
+
+
+def shorten_refusal(record: logging.LogRecord) -> bool:
+    """A refused call is told to its caller; here it is worth one line, however much the caller has sent."""
+    if record.exc_info and isinstance(record.exc_info[1], WaltError):
+        record.msg, record.args, record.exc_info = record.getMessage()[:REFUSAL_LIMIT], (), None
+    return True
 
 
 def web_config() -> dict[str, Any]:

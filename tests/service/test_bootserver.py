@@ -28,6 +28,9 @@ VERSION = "6.1-test"
 KERNEL = b"kernel" * 1_000_000
 SERVER, NODE_IP = "127.0.0.1", "127.0.0.9"
 PORT = 18080
+WANTED = nodes.NodeWanted(
+    7, "vnode1", "lab", "alice", nodes.POWER_ON, 1, 1, "default", NODE_IP, 4, 2**29, 0, 180, 9, ()
+)
 REQUEST = BootRequest(7, "vnode1", 1, "52:54:00:00:00:07", NODE_IP, "default", 4)
 
 
@@ -273,7 +276,7 @@ def test_node_whose_removal_was_not_heard_is_forgotten(process, amqp_uri, tmp_pa
 
         @internal
         def wanted_everywhere(self):
-            return [{"id": 7}]
+            return [wire.dump(WANTED)]
 
     publish()
     publish(replace(REQUEST, node_id=8))

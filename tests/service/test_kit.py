@@ -1,5 +1,7 @@
 """What every service shares: identity from the broker, errors over the wire, events, calls between services."""
 
+import logging
+
 import pytest
 from kombu import Connection, Exchange, Queue
 from nameko.containers import ServiceContainer
@@ -9,6 +11,7 @@ from services.contracts.errors import Conflict, Unreachable
 from services.kit import peers
 from services.kit.entrypoints import Caller, internal, public, public_methods
 from services.kit.metrics import Metrics
+from services.kit.process import shorten_refusal
 
 heard = []
 
@@ -25,8 +28,8 @@ class Toy:
         return f"{what} {self.caller}"
 
     @internal
-    def refuse(self):
-        raise Conflict("one", "two")
+    def refuse(self, words=("one", "two")):
+        raise Conflict(*words)
 
     @event_handler("toy", "toy_greeted")
     def on_toy_greeted(self, payload):
@@ -101,6 +104,19 @@ def test_error_crosses_the_bus_as_itself(toy):
 def test_peer_that_is_away_is_unreachable(amqp_uri):
     with pytest.raises(Unreachable, match="nobody does not answer"):
         peers.call("nobody", "x", timeout_s=1)
+
+
+def test_refused_call_is_one_line_of_the_log(toy, caplog):
+    containers = logging.getLogger("nameko.containers")
+    containers.addFilter(shorten_refusal)
+    try:
+        with pytest.raises(Conflict):
+            peers.call("toy", "refuse", words=["x" * 5000])
+    finally:
+        containers.removeFilter(shorten_refusal)
+    (record,) = [one for one in caplog.records if one.name == "nameko.containers"]
+    assert "refuse" in record.getMessage() and len(record.getMessage()) < 500
+    assert record.exc_info is None
 
 
 def test_request_expires_with_the_patience_of_its_caller(amqp_uri):
