@@ -19,6 +19,7 @@ from services.kit.files import write_atomically
 
 GANESHA = "ganesha.nfsd"
 IMAGES_DIR = "/var/cache/walt/images"
+MOUNT_TABLE = Path("/etc/mtab")
 
 # ganesha puts its name on the host's system bus, where two instances would meet: it finds no bus.
 NO_BUS = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
@@ -55,6 +56,8 @@ EXPORT {{
 
 
 def main() -> None:
+    if not MOUNT_TABLE.exists():  # ganesha looks its file systems up there; without, it would serve an empty tree
+        raise SystemExit(f"{MOUNT_TABLE} is not there (mend: ln -s /proc/mounts {MOUNT_TABLE})")
     env = environment()
     images = Path(variable("WALT_IMAGES_DIR", IMAGES_DIR))
     state = env.state_dir / "nfs"
