@@ -3,9 +3,9 @@
 Owns:      the image store, the plan of every node's boot, the ssh keys of platform and nodes.
 Serves:    publish_boot, withdraw_boot, open_access, list_images, check_image, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar (to that node only), /boot/files/SHA256/NAME.
-Announces: node_booted, once per boot (again when this service starts): its ssh server greeted. Looked at from here,
+Announces: NODE_BOOTED, once per boot (again when this service starts): its ssh server greeted. Looked at from here,
            so that an image needs nothing special.
-Hears:     nodes node_removed (forget its plan and keys).
+Hears:     nodes NODE_REMOVED (forget its plan and keys); asks nodes at start and now and then, for what was lost.
 
 The NFS server is a process of its own (`nfs.py`), so that no restart of this one interrupts a node's root.
 

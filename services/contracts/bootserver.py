@@ -5,7 +5,7 @@ Internal RPC:
   withdraw_boot(node_id)
   open_access(node_id) -> NodeAccess         how console logs in to a node
   list_images() -> [ImageView]     check_image(name) -> ImageView, or NotFound     diagnose() -> [Check]
-Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port
+Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port; vmrunner and netemu hear it
 Hears: nodes NODE_REMOVED
 """
 
@@ -35,7 +35,7 @@ class BootRequest:
 
 @dataclass(frozen=True)
 class BootPlan:
-    """script_url: an iPXE script. variables: what the script may use as ${name} (mac, ip, hostname, …)."""
+    """script_url: an iPXE script; the rest is what a DHCP answer gives it (${ip}, ${netmask}, ${next-server}, …)."""
 
     script_url: str
     ip: str

@@ -5,7 +5,7 @@ Internal RPC:
         idempotent: makes, mends or removes what differs; the taps come back already shaped; in list order
   detach_ports(node_id)
   list_ports() -> [PortReport]     diagnose() -> [Check]
-Events: PORT_ATTACHED, PORT_SHAPED (PortReport), PORT_DETACHED (PortDetached)
+Events: PORT_ATTACHED, PORT_SHAPED (PortReport), PORT_DETACHED (PortDetached): for observers, no service needs them
 Hears: nodes NODE_WANTED (link values, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's own latency)
 """
 

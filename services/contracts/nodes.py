@@ -12,7 +12,7 @@ Internal RPC (services):
   wanted_on_host(host) -> [NodeWanted]           also those wanted absent
   wanted_everywhere() -> [NodeWanted]
   authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when it may not be
-Events: NODE_WANTED (NodeWanted), NODE_REMOVED (NodeRemoved)
+Events: NODE_WANTED (NodeWanted): vmrunner and netemu hear it;  NODE_REMOVED (NodeRemoved): netemu, bootserver, console
 Hears: vmrunner VM_CHANGED, VM_REMOVED
 """
 

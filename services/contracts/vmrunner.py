@@ -1,7 +1,8 @@
 """vmrunner@HOST: qemu processes of one host: delay, bootloader, run, exit, again.
 
 Internal RPC: list_vms() -> [VmReport]     diagnose() -> [Check]
-Events: VM_CHANGED (VmReport): every transition;  VM_REMOVED (VmRemoved): a node wanted absent is gone from this host
+Events: VM_CHANGED (VmReport): every transition;  VM_REMOVED (VmRemoved): a node wanted absent is gone from this host;
+        nodes hears both
 Hears: nodes NODE_WANTED; bootserver NODE_BOOTED
 """
 

@@ -3,7 +3,8 @@
 Owns:      the bridges and taps of its network namespace, their shaping, the cable process, the firewall of walt-net.
 Serves:    attach_ports, detach_ports, list_ports, diagnose (for services only).
 Announces: PORT_ATTACHED, PORT_SHAPED, PORT_DETACHED.
-Hears:     nodes NODE_WANTED (link values, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's share).
+Hears:     nodes NODE_WANTED (link values, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's share);
+           asks nodes at start and now and then, for what was lost.
 """
 
 from __future__ import annotations

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from services.contracts.errors import Conflict, Denied, InvalidRequest, NotOwner
+from services.contracts.errors import Conflict, InvalidRequest, NotOwner
 from services.contracts.nodes import ACTIONS, WATCH_CONSOLE
 from services.nodes.model import Node
-
-
-def check_identity(user: str) -> str:
-    if not user:
-        raise Denied("the call carries no user name")
-    return user
 
 
 def check_owned(nodes: Iterable[Node], user: str) -> None:

@@ -111,6 +111,30 @@ def test_subprocess_has_few_users(path):
     assert used == (name_of(path) in SUBPROCESS_OWNERS)
 
 
+def entry_points(service: str) -> set[str]:
+    """Names of the methods that may be called, and constants of the events that are heard."""
+    tree = ast.parse((ROOT / "services" / service / "service.py").read_text())
+    methods = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    served = {
+        method.name
+        for method in methods
+        for mark in method.decorator_list
+        if isinstance(mark, ast.Name) and mark.id in ("public", "internal")
+    }
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    heard = [call.args[1] for call in calls if call.func.id == "event_handler"]
+    return served | {event.attr for event in heard}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_card_and_contract_name_every_entry_point(service):
+    names = entry_points(service)
+    assert "diagnose" in names
+    for path in (f"services/{service}/service.py", f"services/contracts/{service}.py"):
+        card = ast.get_docstring(ast.parse((ROOT / path).read_text())) or ""
+        assert not {name for name in names if not re.search(rf"\b{name}\b", card)}, path
+
+
 @pytest.mark.parametrize("path", sources("services", "cli", "deploy"), ids=name_of)
 def test_size(path):
     text = path.read_text()
