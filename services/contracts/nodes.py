@@ -3,8 +3,8 @@
 Public RPC (users):
   create_nodes(names, settings=[], image=None) -> Changed
   get_nodes(selection) -> [NodeView]            selection: "a,b,my-nodes,free-nodes,all-nodes"
-  configure_nodes(selection, settings, force=False) -> Changed      force: yes to losing what is on its disks
-  reboot_nodes(selection) | remove_nodes(selection, force=False) -> Changed
+  configure_nodes(selection, settings) -> Changed
+  reboot_nodes(selection) | remove_nodes(selection) -> Changed
   acquire_nodes(selection, force=False) | release_nodes(selection) -> Changed      force: take it from its owner
   boot_nodes(selection, image) -> Changed
   diagnose() -> [Check]                          of every service and host agent

@@ -56,7 +56,7 @@ class NodesService:
             return wire.dump_all(commands.views(registry, self.caller, arguments.text("selection", selection)))
 
     @public
-    def configure_nodes(self, selection: Any, settings: Any, force: Any = False) -> dict[str, Any]:
+    def configure_nodes(self, selection: Any, settings: Any) -> dict[str, Any]:
         values = parse_settings(arguments.texts("settings", settings))
         return self._carry_out(commands.configure, arguments.text("selection", selection), values)
 
@@ -70,7 +70,7 @@ class NodesService:
         return self._carry_out(commands.boot, arguments.text("selection", selection), image)
 
     @public
-    def remove_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
+    def remove_nodes(self, selection: Any) -> dict[str, Any]:
         return self._carry_out(commands.remove, arguments.text("selection", selection))
 
     @public

@@ -83,7 +83,7 @@ class Nodes:
         return [view(nodes[name]) for name in selection.split(",")]
 
     @public
-    def configure_nodes(self, selection, settings, force=False):
+    def configure_nodes(self, selection, settings):
         nodes = stored()
         for setting in settings:
             key, _, value = setting.partition("=")
@@ -105,7 +105,7 @@ class Nodes:
         return self.changed(selection.split(","))
 
     @public
-    def remove_nodes(self, selection, force=False):
+    def remove_nodes(self, selection):
         nodes = stored()
         store({name: node for name, node in nodes.items() if name not in selection.split(",")})
         return {"nodes": [view(nodes[name]) for name in selection.split(",")], "notes": []}
