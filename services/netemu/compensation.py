@@ -7,6 +7,9 @@ more often at first than later.
 
 A virtual CPU that has slept long wakes up late (here 0.9 ms after 200 ms of sleep, 0.7 ms after 20 ms). Of the two ends of an
 exchange one sleeps long, the other only until the answer comes: so pings come in pairs: one after a long pause, one after a short.
+
+On a loaded host the times of one round lie far apart. They say nothing then of what an exchange meets a moment later, and to
+take too much off would make a link faster than asked: the least time ever seen counts, until they lie close together.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from dataclasses import dataclass, replace
 
 PAIRS = 5
 KEPT = 0.8  # of the pings of a round: the slowest met something else
+STEADY_RATIO = 0.6  # of a round without its outliers: how far its times may lie apart
 CALM_RATIO = 0.10
 CALM_US = 60
 MAX_ROUNDS = 20
@@ -48,11 +52,13 @@ def observe(share: Share, rtts_us: Sequence[float], known_us: int, now_s: float)
         return replace(share, rounds=rounds, due_s=now_s + (CALM_PAUSE_S if rounds >= MAX_ROUNDS else BUSY_PAUSE_S))
     seen_us = max(0, round(typical(rtts_us)) - known_us)
     least_us = max(0, round(min(rtts_us)) - known_us)  # the best guess while the node is busy
+    steady = is_steady(rtts_us)
     if share.calm and share.share_us is not None:
-        share = replace(share, share_us=_drift(share.share_us, seen_us), last_us=seen_us, looks=share.looks + 1)
+        best_us = _drift(share.share_us, seen_us) if steady else share.share_us
+        share = replace(share, share_us=best_us, last_us=seen_us, looks=share.looks + 1)
         return replace(share, due_s=now_s + min(CALM_PAUSE_S, FIRST_CALM_PAUSE_S * 2**share.looks))
     last_us = share.last_us
-    agrees = last_us is not None and abs(seen_us - last_us) <= max(CALM_US, CALM_RATIO * last_us)
+    agrees = steady and last_us is not None and abs(seen_us - last_us) <= max(CALM_US, CALM_RATIO * last_us)
     calm = agrees or rounds >= MAX_ROUNDS
     best_us = round((seen_us + last_us) / 2) if agrees and last_us is not None else _lowest(share.share_us, least_us)
     pause_s = FIRST_CALM_PAUSE_S if calm else BUSY_PAUSE_S
@@ -63,6 +69,13 @@ def typical(rtts_us: Sequence[float]) -> float:
     """The mean without the slowest."""
     kept = sorted(rtts_us)[: max(1, round(len(rtts_us) * KEPT))]
     return sum(kept) / len(kept)
+
+
+def is_steady(rtts_us: Sequence[float]) -> bool:
+    """Whether they lie close together, a fifth left out at each end."""
+    ordered, cut = sorted(rtts_us), len(rtts_us) // 5
+    low, high = ordered[cut], ordered[-1 - cut]
+    return high - low <= STEADY_RATIO * low
 
 
 def server_share_us(own_rtts_us: Sequence[float]) -> int:

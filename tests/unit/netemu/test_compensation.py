@@ -82,3 +82,18 @@ def test_what_is_not_the_nodes_own_is_left_out() -> None:
     assert server_share_us([90] * 10) == 45
     assert server_share_us([]) == 0
     assert observe(NEW, [700] * 10, 45, 100).share_us == 655
+
+
+LOADED = [500, 900, 1500, 2500, 2600, 2700, 3000, 4000, 6000, 9000]
+
+
+def test_a_loaded_host_takes_only_the_least_off():
+    share = NEW
+    for _ in range(MAX_ROUNDS + 3):
+        share = observe(share, LOADED, 0, 100)
+    assert share.share_us == 500
+
+
+def test_load_does_not_change_what_was_measured_in_calm():
+    calm = after(600, 600)
+    assert observe(calm, LOADED, 0, 100).share_us == 600
