@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deploy.local import broker
 
+DIE_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")  # a test run may be killed at any moment
 VHOSTS = tuple(f"test{number}" for number in range(40))
 
 
@@ -35,7 +36,7 @@ class PrivateBroker:
         env = broker.environment(self.place)
         log = self._programs.enter_context((self.folder / "broker.log").open("a"))
         for argv in (["epmd", "-address", "127.0.0.1", "-port", str(self.place.epmd_port)], [broker.SERVER]):
-            child = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
+            child = subprocess.Popen([*DIE_WITH_US, *argv], env=env, stdout=log, stderr=log, start_new_session=True)
             self._programs.callback(_end, child)
         self._wait_until_open()
 
