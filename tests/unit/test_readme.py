@@ -1,0 +1,48 @@
+"""Every command that the README shows exists, with the options it is shown with."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from cli.main import walt
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def shown() -> list[str]:
+    """The lines of its console blocks, and what the demo types."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    typed = re.findall(r"^\$ (walt .*)$", README, re.MULTILINE)
+    return [*(line for block in blocks for line in block.splitlines() if line.strip()), *typed]
+
+
+@pytest.mark.parametrize("line", shown())
+def test_command_exists(line: str) -> None:
+    program, *words = shlex.split(line, comments=True)
+    if program == "make":
+        assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif program == ".venv/bin/python":
+        assert words[0] == "-m"
+        assert importlib.util.find_spec(words[1]) is not None
+    else:
+        assert program in ("walt", ".venv/bin/walt")
+        command: click.Command = walt
+        while isinstance(command, click.Group):
+            command = command.commands[words.pop(0)]
+        command.make_context("walt", words)
+
+
+def test_targets_of_the_table_exist() -> None:
+    targets = re.findall(r"^\| `make (\w+)`", README, re.MULTILINE)
+    assert len(targets) >= 5
+    assert set(targets) <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
