@@ -21,7 +21,7 @@ WALT = [sys.executable, "-m", "cli.main"]
 
 def seconds(argv: Sequence[str]) -> float:
     start = time.perf_counter()
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 

@@ -9,7 +9,7 @@ A virtual CPU that has slept long wakes up late (here 0.9 ms after 200 ms of sle
 exchange one sleeps long, the other only until the answer comes: so pings come in pairs: one after a long pause, one after a short.
 
 On a loaded host the times of one round lie far apart. They say nothing then of what an exchange meets a moment later, and to
-take too much off would make a link faster than asked: the least time ever seen counts, until they lie close together.
+take too much off would make a link faster than asked: the least time seen counts, until they lie close together.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def observe(share: Share, rtts_us: Sequence[float], known_us: int, now_s: float)
     last_us = share.last_us
     agrees = steady and last_us is not None and abs(seen_us - last_us) <= max(CALM_US, CALM_RATIO * last_us)
     calm = agrees or rounds >= MAX_ROUNDS
-    best_us = round((seen_us + last_us) / 2) if agrees and last_us is not None else _lowest(share.share_us, least_us)
+    if agrees and last_us is not None:
+        best_us = round((seen_us + last_us) / 2)
+    else:
+        best_us = _lowest(share.share_us, seen_us if steady else least_us)
     pause_s = FIRST_CALM_PAUSE_S if calm else BUSY_PAUSE_S
     return replace(share, share_us=best_us, last_us=seen_us, rounds=rounds, calm=calm, due_s=now_s + pause_s)
 
