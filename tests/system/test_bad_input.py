@@ -1,6 +1,13 @@
 """Bad input: one clear line that names the token and what is allowed, the right exit code, nothing changed."""
 
+import json
+import os
+import re
+import subprocess
+
 import pytest
+
+from tests.system.platform import WALT
 
 
 @pytest.fixture(scope="module")
@@ -64,35 +71,26 @@ def test_is_refused_in_words(node, walt, words, status, tokens):
 
 
 def names_and_configs(text):
-    import json
-
     return [(node["name"], node["owner"], node["config"]) for node in json.loads(text)]
 
 
+def show_nodes_with(configuration):
+    """`walt node show` by a user who has this client.toml."""
+    env = {**os.environ, "WALT_CONFIG": str(configuration)}
+    return subprocess.run([WALT, "node", "show"], env=env, capture_output=True, text=True, check=False)
+
+
 def test_no_client_configuration_is_said(walt, platform, tmp_path):
-    import os
-    import subprocess
-
-    from tests.system.platform import WALT
-
-    env = {**os.environ, "WALT_CONFIG": str(tmp_path / "none.toml")}
-    done = subprocess.run([WALT, "node", "show"], env=env, capture_output=True, text=True, check=False)
+    done = show_nodes_with(tmp_path / "none.toml")
     assert done.returncode in (2, 6)
     assert "none.toml" in done.stderr
 
 
 def test_wrong_password_is_denied(walt, platform, tmp_path):
-    import os
-    import re
-    import subprocess
-
-    from tests.system.platform import WALT
-
     good = (platform.instance.clients / "alice.toml").read_text()
     config = tmp_path / "client.toml"
     config.write_text(re.sub(r"alice:[^@]+@", "alice:wrong@", good))
     config.chmod(0o600)
-    env = {**os.environ, "WALT_CONFIG": str(config)}
-    done = subprocess.run([WALT, "node", "show"], env=env, capture_output=True, text=True, check=False)
+    done = show_nodes_with(config)
     assert done.returncode == 5
     assert "alice" in done.stderr
