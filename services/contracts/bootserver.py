@@ -1,12 +1,20 @@
-"""bootserver: OS images, boot plans, HTTP and NFS on walt-net, and "this node has booted".
+"""bootserver: OS images, boot plans, HTTP, NFS and DNS on walt-net, and "this node has booted".
 
+Public RPC (users):
+  get_images() -> [ImageView]                the platform's and the caller's own
+  save_image(node, name, force=False) -> ImageView    a new image of the caller from the image that the node runs and
+                                             what it has changed since; force: in place of one he has under that name
 Internal RPC:
   publish_boot(BootRequest) -> BootPlan      idempotent; from then on the node's ssh port is watched
   withdraw_boot(node_id)
   open_access(node_id) -> NodeAccess         how console logs in to a node
-  list_images() -> [ImageView]     check_image(name) -> ImageView, or NotFound     diagnose() -> [Check]
+  list_images() -> [ImageView]
+  check_image(name, user="") -> ImageView, or NotFound: the image that this user means by that name (NAME: his own,
+                                             else the platform's; USER/NAME); its `name` is the full one
+  persist_bytes(node_id, owner) -> int       what this owner keeps in the node's /persist
+  diagnose() -> [Check]
 Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port; vmrunner and netemu hear it
-Hears: nodes NODE_REMOVED
+Hears: nodes NODE_WANTED (names of the nodes, for DNS), NODE_REMOVED
 """
 
 from __future__ import annotations
@@ -31,6 +39,7 @@ class BootRequest:
     ip: str
     image: str
     cpu_cores: int
+    owner: str = ""  # whose /persist the node mounts; "": none
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,12 @@ Public RPC (users; the caller is who the broker says):
                                                             follow=False: what there is so far, then EXIT "0"
   open_shell(node, queue, command=None, terminal=None) -> Opened    log in; terminal {"term", "rows", "columns"} for a pty;
                                                             command: list of words (joined by space, as ssh does), None for a shell
+  open_ping(node, queue, count=10) -> Opened          ping the node from the server; its words come as DATA
+  open_forward(node, port, queue) -> Opened           one TCP connection to a port of the node; EXIT "0" once it is closed
   keep_session(session) | close_session(session)            keep: once every KEEP_S; NotFound when it is gone
 Internal RPC:
   prepare_line(node_id, name) -> Line     the line listens; marks a power-on in the scrollback   diagnose() -> [Check]
+  run_command(node_id, command, timeout_s) -> CommandEnd    as root in the guest, over ssh; Failed when it cannot be reached
 Hears: nodes NODE_REMOVED
 
 Bytes are raw AMQP messages, in order, never RPC:
@@ -82,3 +85,11 @@ class Line:
     socket: str
     log: str
     input: str
+
+
+@dataclass(frozen=True)
+class CommandEnd:
+    """output: the last 4,000 characters of what it said, both streams."""
+
+    status: int
+    output: str

@@ -1,13 +1,22 @@
-"""The model of one port of one node: what its link does to the frames, in each direction.
+"""The model of one port of one node: what its link does to the frames, in each direction. Pure.
 
 `up` is what the node sends, `down` what it receives. `lat` alone delays what the node sends (the blog post's
-rule: two nodes with lat=10ms see a round trip of 20 ms); `bw` alone limits both directions.
-A value of 0 means "nothing asked".
+rule: two nodes with lat=10ms see a round trip of 20 ms), and so do the other impairments; `bw`, `limit` and `seed`
+alone hold for both directions. A value of 0 means "nothing asked".
+
+What both back-ends do, after tc-netem(8):
+  lat      every frame is delayed by so much
+  jitter   the delay varies evenly (uniformly) from lat - jitter to lat + jitter; the frames keep their order
+  bw       a frame occupies the link for its length on the wire at this rate; no burst
+  loss, dup, corrupt   a share of the frames, drawn independently, is lost; arrives twice; arrives with one bit inverted
+  reorder  a share of the frames skips the delay, and so overtakes others
+  limit    at most so many frames wait or are under way; more are dropped. 0: as many as rate and delay need
+  seed     the same seed draws the same fates for the same sequence of frames. 0: drawn anew each time
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from services.contracts import units
@@ -15,12 +24,22 @@ from services.contracts import units
 MAX_LATENCY_US = 60_000_000
 MAX_RATE_BPS = 100_000_000_000
 MIN_RATE_BPS = 1_000
+MAX_SHARE_PPM = 1_000_000
+MAX_LIMIT_FRAMES = 1_000_000
+MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Direction:
     latency_us: int = 0
     rate_bps: int = 0
+    jitter_us: int = 0
+    loss_ppm: int = 0
+    duplicate_ppm: int = 0
+    corrupt_ppm: int = 0
+    reorder_ppm: int = 0
+    limit_frames: int = 0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +89,16 @@ LINK_OPTIONS = {
             maximum=MAX_LATENCY_US,
         ),
         LinkOption(
+            name="jitter",
+            field="jitter_us",
+            sides=("up",),
+            grammar=units.LATENCY_RULE,
+            help="how far the delay varies, evenly, either way; at most lat; the order is kept",
+            parse=units.parse_latency_us,
+            format=units.format_latency,
+            maximum=MAX_LATENCY_US,
+        ),
+        LinkOption(
             name="bw",
             field="rate_bps",
             sides=("up", "down"),
@@ -79,6 +108,45 @@ LINK_OPTIONS = {
             format=units.format_rate,
             maximum=MAX_RATE_BPS,
             minimum=MIN_RATE_BPS,
+        ),
+        *(
+            LinkOption(
+                name=name,
+                field=field_name,
+                sides=("up",),
+                grammar=units.SHARE_RULE,
+                help=meaning,
+                parse=units.parse_share_ppm,
+                format=units.format_share,
+                maximum=MAX_SHARE_PPM,
+            )
+            for name, field_name, meaning in (
+                ("loss", "loss_ppm", "share of the frames that is lost"),
+                ("dup", "duplicate_ppm", "share of the frames that arrives twice"),
+                ("corrupt", "corrupt_ppm", "share of the frames that arrives with one bit inverted"),
+                ("reorder", "reorder_ppm", "share of the frames that skips the delay and overtakes others; needs lat"),
+            )
+        ),
+        *(
+            LinkOption(
+                name=name,
+                field=field_name,
+                sides=("up", "down"),
+                grammar=units.COUNT_RULE,
+                help=meaning,
+                parse=units.parse_whole,
+                format=str,
+                maximum=maximum,
+            )
+            for name, field_name, meaning, maximum in (
+                (
+                    "limit",
+                    "limit_frames",
+                    "frames that may wait or be under way; 0: what rate and delay need",
+                    MAX_LIMIT_FRAMES,
+                ),
+                ("seed", "seed", "the same seed draws the same fates again; 0: drawn anew", MAX_SEED),
+            )
         ),
     )
 }
@@ -96,6 +164,35 @@ def with_option(link: LinkModel, word: str, text: str) -> LinkModel:
     for one in (side,) if side else option.sides:
         link = replace(link, **{one: replace(getattr(link, one), **{option.field: value})})
     return link
+
+
+def check_link(link: LinkModel) -> LinkModel:
+    """The link itself when its values go together; ValueError(what is allowed)."""
+    for side in SIDES:
+        one: Direction = getattr(link, side)
+        if one.jitter_us > one.latency_us:
+            raise ValueError(
+                f"a jitter of at most lat ({side}: jitter={units.format_latency(one.jitter_us)}, "
+                f"lat={units.format_latency(one.latency_us)})"
+            )
+        if one.reorder_ppm and not one.latency_us:
+            raise ValueError(f"reorder with a lat ({side}: frames overtake others only where these are delayed)")
+    return link
+
+
+def parse_options(link: LinkModel, options: Iterable[str]) -> LinkModel:
+    """['lat=10ms', 'loss=1%'] applied to a link; ValueError(what is allowed), each option once, values that go together."""
+    seen = set()
+    for option in options:
+        word, equals, value = option.partition("=")
+        if not equals or word in seen:
+            raise ValueError(f"each option once, as {LINK_RULE} ('{option}' is not that)")
+        seen.add(word)
+        try:
+            link = with_option(link, word, value)
+        except ValueError as allowed:
+            raise ValueError(f"for '{option}': {allowed}") from None
+    return check_link(link)
 
 
 def format_link(link: LinkModel) -> str:

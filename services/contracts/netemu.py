@@ -6,12 +6,12 @@ Internal RPC:
   detach_ports(node_id)
   list_ports() -> [PortReport]     diagnose() -> [Check]
 Events: PORT_ATTACHED, PORT_SHAPED (PortReport), PORT_DETACHED (PortDetached): for observers, no service needs them
-Hears: nodes NODE_WANTED (link values, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's own latency)
+Hears: nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's own latency)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.contracts.hosts import on_host
 from services.contracts.links import LinkModel
@@ -40,9 +40,21 @@ class AttachedPort:
 
 
 @dataclass(frozen=True)
+class Traffic:
+    """What has passed one direction of a port since it was made. dropped: for whatever reason, loss that was asked
+    included; late: handed on more than 1 ms after it was due (where the back-end can tell)."""
+
+    frames: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    late: int = 0
+
+
+@dataclass(frozen=True)
 class PortReport:
     """One port: asked is the link of the setting; compensation_us is what the platform itself adds, measured,
-    and so takes off the outgoing delay; applied_latency_us is what the back-end was told."""
+    and so takes off the outgoing delay; applied is what the back-end was told; measured_latency_us is the mean delay
+    that frames of the node had on their way out lately, compensation included, None where nothing tells it."""
 
     node_id: int
     node: str
@@ -53,8 +65,11 @@ class PortReport:
     tap: str
     backend: str
     asked: LinkModel
+    applied: LinkModel
     compensation_us: int
-    applied_latency_us: int
+    measured_latency_us: int | None = None
+    up: Traffic = field(default_factory=Traffic)
+    down: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True)

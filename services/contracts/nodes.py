@@ -3,10 +3,19 @@
 Public RPC (users):
   create_nodes(names, settings=[], image=None) -> Changed
   get_nodes(selection) -> [NodeView]            selection: "a,b,my-nodes,free-nodes,all-nodes"
-  configure_nodes(selection, settings) -> Changed
-  reboot_nodes(selection) | remove_nodes(selection) -> Changed
-  acquire_nodes(selection, force=False) | release_nodes(selection) -> Changed      force: take it from its owner
+  configure_nodes(selection, settings, force=False) -> Changed        force: also what destroys data on a disk
+  link_nodes(selection, network, options, replace=False) -> Changed   options: ["lat=10ms", …] of that network's link;
+                                                the others stay as they are, unless replace
+  reboot_nodes(selection, hard=False) | stop_nodes(selection, hard=False) -> Changed    hard: without asking the guest
+  start_nodes(selection) -> Changed
+  rename_node(name, new_name) -> Changed
   boot_nodes(selection, image) -> Changed
+  remove_nodes(selection, force=False) | release_nodes(selection, force=False) -> Changed   force: data goes with it
+  acquire_nodes(selection, force=False) -> Changed      force: take it from its owner
+  get_ports(selection) -> [PortView]            every network port of these nodes, as asked and as it is
+  get_events(selection=None, since=0.0, after=0, limit=1000) -> [Event]    oldest first; None: of the caller's nodes,
+                                                also of those that were his; since: epoch seconds; after: an Event.id
+  get_notices() -> [Event]                      what was done to the caller's nodes by others, of the last day
   diagnose() -> [Check]                          of every service and host agent
 Internal RPC (services):
   wanted_on_host(host) -> [NodeWanted]           also those wanted absent
@@ -21,6 +30,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from services.contracts.links import LinkModel
+from services.contracts.netemu import Traffic
+from services.contracts.settings import LAN
 
 SERVICE = "nodes"
 
@@ -31,10 +42,13 @@ POWER_ON = "on"
 POWER_OFF = "off"
 ABSENT = "absent"
 
+PING = "ping it"
 WATCH_CONSOLE = "watch its console"
 USE_CONSOLE = "write to its console"
 LOG_IN = "log in to it"
-ACTIONS = (WATCH_CONSOLE, USE_CONSOLE, LOG_IN)
+CONNECT = "connect to its ports"
+SAVE = "save it as an image"
+ACTIONS = (PING, WATCH_CONSOLE, USE_CONSOLE, LOG_IN, CONNECT, SAVE)
 
 FIRST_SLOT = 2  # PCI slot of the first interface: the guest calls it ens2
 
@@ -59,11 +73,22 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """One disk of a node: the first is vda. id is never used again, so that its file can be nobody else's; the size
+    of the same disk may grow, its template never changes."""
+
+    id: int
+    size_bytes: int
+    template: str
+
+
+@dataclass(frozen=True)
 class NodeWanted:
     """Everything an agent needs to make one node so.
 
     id is never used again for another node; `boot` counts the boots asked for (create, reboot, start, …):
     an agent that sees it grow ends the running machine and boots anew. `version` grows with every change of any kind.
+    hard: whoever asked for this boot or this end does not want the guest to be asked first.
     """
 
     id: int
@@ -81,6 +106,9 @@ class NodeWanted:
     boot_timeout_s: int | None
     boot_retries: int
     interfaces: tuple[Interface, ...]
+    disks: tuple[Disk, ...] = ()
+    netsetup: str = LAN
+    hard: bool = False
 
     @property
     def walt_net(self) -> Interface:
@@ -132,3 +160,40 @@ class Changed:
 
     nodes: tuple[NodeView, ...]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PortView:
+    """One port of a node on a network. asked, applied: links in the settings grammar; applied is None when the port is
+    not there yet (`state` says why: the interface comes with the next boot, its host does not answer, …), and differs
+    from asked by what the platform itself adds to the delay, which is taken off.
+    measured_latency_us: of what the node sends, None where it is not measured; interface: its name in the guest;
+    late: frames handed on more than 1 ms after they were due."""
+
+    node: str
+    owner: str
+    network: str
+    interface: str
+    mac: str
+    state: str
+    asked: str
+    applied: str | None = None
+    backend: str = ""
+    compensation_us: int = 0
+    measured_latency_us: int | None = None
+    up: Traffic = field(default_factory=Traffic)
+    down: Traffic = field(default_factory=Traffic)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a node. user: who asked for it, "" when nobody did (a transition of its machine);
+    owner: whose the node was then; kind: the command ("create", "config", "takeover", …) or "state"."""
+
+    id: int
+    at: float
+    node: str
+    owner: str
+    user: str
+    kind: str
+    text: str

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.contracts import links, names, units
+from services.contracts import disks, links, names, units
+from services.contracts.disks import DiskUse
 from services.contracts.errors import InvalidRequest
 from services.contracts.links import LinkModel
 
@@ -25,10 +26,15 @@ MAX_SECONDS = 86_400
 MAX_BOOT_RETRIES = 1_000
 MAX_RANDOM_DELAY_S = 10
 
+LAN = "LAN"
+NAT = "NAT"
+NETSETUPS = (LAN, NAT)
+
 CORES_RULE = f"a whole number from 1 to {MAX_CPU_CORES}"
 RAM_RULE = f"{units.MEMORY_RULE}, from {units.format_memory(MIN_RAM_BYTES)} up to what the host could hold"
 DELAY_RULE = f"random, or whole seconds from 0 to {MAX_SECONDS}"
 TIMEOUT_RULE = f"none, or whole seconds from {MIN_BOOT_TIMEOUT_S} to {MAX_SECONDS}"
+NETSETUP_RULE = " or ".join(NETSETUPS)
 RETRIES_RULE = f"a whole number from 0 to {MAX_BOOT_RETRIES}"
 
 NEXT_BOOT = "next boot"
@@ -51,7 +57,9 @@ class NodeConfig:
     boot_delay_s: int | None = None  # None: random, 1 to 10 s
     boot_timeout_s: int | None = 180  # None: never
     boot_retries: int = 9
+    disks: tuple[DiskUse, ...] = ()
     networks: tuple[NetworkUse, ...] = (NetworkUse(names.WALT_NET),)
+    netsetup: str = LAN
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,12 @@ def _parse_ram(text: str) -> int:
     return value
 
 
+def _parse_netsetup(text: str) -> str:
+    if text.upper() not in NETSETUPS:
+        raise ValueError(NETSETUP_RULE)
+    return text.upper()
+
+
 def _format_delay(seconds: int | None) -> str:
     return "random" if seconds is None else str(seconds)
 
@@ -151,7 +165,7 @@ def _format_timeout(seconds: int | None) -> str:
 
 def parse_networks(text: str) -> tuple[NetworkUse, ...]:
     """'walt-net,home-net[lat=10ms]' -> two NetworkUse; ValueError(what is allowed)."""
-    uses = tuple(_parse_network(item) for item in split_outside_brackets(text))
+    uses = tuple(_parse_network(item) for item in units.split_outside_brackets(text))
     given = [use.name for use in uses]
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice:
@@ -167,17 +181,6 @@ def format_networks(uses: Sequence[NetworkUse]) -> str:
     return ",".join(use.name + (f"[{links.format_link(use.link)}]" if use.link.shapes else "") for use in uses)
 
 
-def split_outside_brackets(text: str) -> list[str]:
-    """'a[x=1,y=2],b' -> ['a[x=1,y=2]', 'b']."""
-    items, depth, start = [], 0, 0
-    for position, character in enumerate(text):
-        depth += {"[": 1, "]": -1}.get(character, 0)
-        if character == "," and depth == 0:
-            items.append(text[start:position])
-            start = position + 1
-    return [*items, text[start:]]
-
-
 def _parse_network(item: str) -> NetworkUse:
     name, bracket, rest = item.partition("[")
     if not names.is_network_name(name):
@@ -186,16 +189,10 @@ def _parse_network(item: str) -> NetworkUse:
         return NetworkUse(name)
     if not rest.endswith("]") or len(rest) < 2:
         raise ValueError(f"NAME[OPTION,…] with options {links.LINK_RULE} ('{item}' is not that)")
-    link, seen = LinkModel(), set()
-    for option in rest[:-1].split(","):
-        word, equals, value = option.partition("=")
-        if not equals or word in seen:
-            raise ValueError(f"each option once, as {links.LINK_RULE} ('{option}' is not that)")
-        seen.add(word)
-        try:
-            link = links.with_option(link, word, value)
-        except ValueError as allowed:
-            raise ValueError(f"for '{option}' of network {name}: {allowed}") from None
+    try:
+        link = links.parse_options(LinkModel(), rest[:-1].split(","))
+    except ValueError as allowed:
+        raise ValueError(f"for network {name}: {allowed}") from None
     return NetworkUse(name, link)
 
 
@@ -248,9 +245,27 @@ SETTINGS: dict[str, Setting] = {
             format=str,
         ),
         Setting(
+            name="disks",
+            field="disks",
+            grammar=disks.DISKS_RULE,
+            takes_effect=NEXT_BOOT,
+            help="disks of the node, sparse files of the server; making one larger keeps what it holds",
+            parse=disks.parse_disks,
+            format=disks.format_disks,
+        ),
+        Setting(
+            name="netsetup",
+            field="netsetup",
+            grammar=NETSETUP_RULE,
+            takes_effect=AT_ONCE,
+            help="LAN: the node reaches walt-net only; NAT: also what the server reaches, where its operator allows that",
+            parse=_parse_netsetup,
+            format=str,
+        ),
+        Setting(
             name="networks",
             field="networks",
-            grammar="list of NAME[lat=…,bw=…]; walt-net mandatory; order = interface order",
+            grammar="list of NAME[lat=…,bw=…,…] (see Links); walt-net mandatory; order = interface order",
             takes_effect=LINKS_LIVE,
             help="networks of the node and what their links do",
             parse=parse_networks,

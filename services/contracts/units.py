@@ -1,6 +1,7 @@
 """Quantities as users write them. Parsers raise ValueError(what is allowed); they never clamp.
 
-Times are whole microseconds, rates bits per second (decimal), memory bytes (binary units).
+Times are whole microseconds, rates bits per second (decimal), memory bytes (binary units), disks bytes (decimal
+units, as the original has them and as disks are sold), shares of frames parts per million.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ LATENCY_UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
 RATE_UNITS_BPS = {"kbps": 10**3, "mbps": 10**6, "gbps": 10**9}
 RATE_NAMES = {"kbps": "kbps", "mbps": "Mbps", "gbps": "Gbps"}
 MEMORY_UNITS_BYTES = {"M": 2**20, "G": 2**30}
+DISK_UNITS_BYTES = {"M": 10**6, "G": 10**9, "T": 10**12}
+PPM_PER_PERCENT = 10_000
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]+)", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,10})?)%", re.ASCII)
 
 LATENCY_RULE = "a number with us, ms or s, down to 1 us (10ms, 10.15ms, 10150us)"
 RATE_RULE = "a number above 0 with kbps, Mbps or Gbps (512kbps, 100Mbps, 1.5Gbps)"
 MEMORY_RULE = "a whole number with M or G (512M, 2G)"
+DISK_RULE = "a whole number above 0 with M, G or T (256M, 32G, 1T)"
+SHARE_RULE = "a percentage with at most 4 decimals (1%, 0.1%, 12.5%)"
+COUNT_RULE = "a whole number"
 
 
 def parse_whole(text: str) -> int:
@@ -45,6 +52,22 @@ def parse_memory_bytes(text: str) -> int:
     return int(number) * MEMORY_UNITS_BYTES[unit]
 
 
+def parse_disk_bytes(text: str) -> int:
+    number, unit = text[:-1], text[-1:]
+    if unit not in DISK_UNITS_BYTES or not _WHOLE.fullmatch(number) or int(number) == 0:
+        raise ValueError(DISK_RULE)
+    return int(number) * DISK_UNITS_BYTES[unit]
+
+
+def parse_share_ppm(text: str) -> int:
+    """'0.1%' -> 1000 parts per million."""
+    match = _SHARE.fullmatch(text)
+    value = Decimal(match[1]) * PPM_PER_PERCENT if match else None
+    if value is None or value != int(value):
+        raise ValueError(SHARE_RULE)
+    return int(value)
+
+
 def format_latency(latency_us: int) -> str:
     return _in_largest_unit(latency_us, LATENCY_UNITS_US)
 
@@ -59,6 +82,17 @@ def format_rate(rate_bps: int) -> str:
 def format_memory(memory_bytes: int) -> str:
     unit = "G" if memory_bytes % MEMORY_UNITS_BYTES["G"] == 0 else "M"
     return f"{memory_bytes // MEMORY_UNITS_BYTES[unit]}{unit}"
+
+
+def format_disk(disk_bytes: int) -> str:
+    """The largest unit that leaves a whole number: 1500 GB -> '1500G'."""
+    unit = next(one for one in reversed(DISK_UNITS_BYTES) if disk_bytes % DISK_UNITS_BYTES[one] == 0)
+    return f"{disk_bytes // DISK_UNITS_BYTES[unit]}{unit}"
+
+
+def format_share(share_ppm: int) -> str:
+    text = f"{Decimal(share_ppm) / PPM_PER_PERCENT:f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
 
 
 def _scaled(text: str, units: dict[str, int], rule: str) -> int:
@@ -77,3 +111,14 @@ def _in_largest_unit(value: int, units: dict[str, int]) -> str:
     unit = next((u for u in reversed(units) if value >= units[u]), next(iter(units)))
     number = Decimal(value) / units[unit]
     return f"{number.normalize():f}{unit}"
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """'a[x=1,y=2],b' -> ['a[x=1,y=2]', 'b']."""
+    items, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            items.append(text[start:position])
+            start = position + 1
+    return [*items, text[start:]]

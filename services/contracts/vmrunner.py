@@ -1,6 +1,7 @@
 """vmrunner@HOST: qemu processes of one host: delay, bootloader, run, exit, again.
 
-Internal RPC: list_vms() -> [VmReport]     diagnose() -> [Check]
+Internal RPC: list_vms() -> [VmReport]     list_data(node_id) -> [DiskData]     capacity() -> Capacity
+              diagnose() -> [Check]
 Events: VM_CHANGED (VmReport): every transition;  VM_REMOVED (VmRemoved): a node wanted absent is gone from this host;
         nodes hears both
 Hears: nodes NODE_WANTED; bootserver NODE_BOOTED
@@ -54,3 +55,22 @@ class VmRemoved:
     node_id: int
     name: str
     host: str
+
+
+@dataclass(frozen=True)
+class DiskData:
+    """What a node has written to one of its disks: `used_bytes` of the server's disk space, `written` when anything
+    was changed since the disk was made. A disk that no boot has made yet is not listed."""
+
+    disk_id: int
+    used_bytes: int
+    written: bool
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the host has. memory_factor: how far its operator lets the memory of running nodes be over-committed."""
+
+    cpu_cores: int
+    ram_bytes: int
+    memory_factor: float

@@ -49,5 +49,5 @@ def _report(state: PortState) -> PortReport:
         backend=state.backend,
         asked=port.link,
         compensation_us=port.compensation_us,
-        applied_latency_us=state.applied.up.latency_us,
+        applied=state.applied,
     )

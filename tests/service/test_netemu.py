@@ -172,13 +172,13 @@ def test_ports_come_live_change_and_go(agent, amqp_uri):
     assert attach() == [AttachedPort(2, "vn1e2"), AttachedPort(3, "vn1e3")]
     assert attach() == [AttachedPort(2, "vn1e2"), AttachedPort(3, "vn1e3")]
     assert {one.network: one.backend for one in ports()} == {"walt-net": netemu.DIRECT, "home-net": netemu.CABLE}
-    assert ports()[1].applied_latency_us == 10_000
+    assert ports()[1].applied.up.latency_us == 10_000
     until(lambda: [event for event, _ in heard] == [netemu.PORT_ATTACHED] * 2)
 
     slower = replace(HOME, link=LinkModel(up=Direction(25_000)))
     added = replace(HOME, slot=4, network=Network(6, "lab-net", "alice"))
     announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, replace(NODE, interfaces=(WALT, slower, added)))
-    until(lambda: ports()[1].applied_latency_us == 25_000)
+    until(lambda: ports()[1].applied.up.latency_us == 25_000)
     assert len(ports()) == 2, "an interface comes at boot only"
     until(lambda: heard[-1][0] == netemu.PORT_SHAPED and heard[-1][1]["asked"]["up"]["latency_us"] == 25_000)
     assert agent.metric('walt_port_asked_latency_seconds{network="home-net",node="vnode1",slot="3"}') == 0.025
@@ -207,7 +207,7 @@ def test_a_killed_netemu_adopts_what_is_there_and_removes_what_is_nobodys(agent)
     wanted[0] = replace(NODE, interfaces=(WALT, replace(HOME, link=LinkModel(up=Direction(3_000)))))
     agent.start()
     until(lambda: {one.node for one in ports()} == {"vnode1"})
-    until(lambda: ports()[1].applied_latency_us == 3_000)
+    until(lambda: ports()[1].applied.up.latency_us == 3_000)
 
 
 def test_a_killed_cable_is_replaced(agent):
@@ -276,7 +276,7 @@ def test_what_a_node_itself_takes_is_measured_and_taken_off(agent, amqp_uri):
         until(lambda: ports()[1].compensation_us > 2_500, 30)
         port = ports()[1]
         assert port.compensation_us < 6_000
-        assert port.applied_latency_us == 10_000 - port.compensation_us
+        assert port.applied.up.latency_us == 10_000 - port.compensation_us
     finally:
         node.kill()
         node.wait()

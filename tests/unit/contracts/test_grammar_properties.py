@@ -6,18 +6,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts import links, names, settings, units
+from services.contracts import disks, links, names, settings, units
+from services.contracts.disks import DiskUse
 from services.contracts.errors import InvalidRequest
 from services.contracts.links import Direction, LinkModel
 from services.contracts.settings import NetworkUse, NodeConfig
 
 latencies = st.integers(0, links.MAX_LATENCY_US)
 rates = st.one_of(st.just(0), st.integers(links.MIN_RATE_BPS, links.MAX_RATE_BPS))
-directions = st.builds(Direction, latency_us=latencies, rate_bps=rates)
+shares = st.integers(0, links.MAX_SHARE_PPM)
+
+
+@st.composite
+def _directions(draw):
+    """Those whose values go together."""
+    latency_us = draw(latencies)
+    return Direction(
+        latency_us=latency_us,
+        jitter_us=draw(st.integers(0, latency_us)),
+        rate_bps=draw(rates),
+        loss_ppm=draw(shares),
+        duplicate_ppm=draw(shares),
+        corrupt_ppm=draw(shares),
+        reorder_ppm=draw(shares) if latency_us else 0,
+        limit_frames=draw(st.integers(0, links.MAX_LIMIT_FRAMES)),
+        seed=draw(st.integers(0, links.MAX_SEED)),
+    )
+
+
+directions = _directions()
 link_models = st.builds(LinkModel, up=directions, down=directions)
 network_names = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_-]{0,31}\Z").filter(lambda name: name != names.WALT_NET)
 uses = st.lists(st.builds(NetworkUse, network_names, link_models), max_size=6, unique_by=lambda use: use.name)
 networks = uses.map(lambda others: (NetworkUse(names.WALT_NET), *others))
+templates = st.sampled_from(sorted(disks.TEMPLATES)).map(disks.TEMPLATES.get)
+disk_uses = templates.flatmap(
+    lambda one: st.builds(
+        DiskUse,
+        st.integers(one.smallest // 10**6, one.largest // 10**6).map(lambda megabytes: megabytes * 10**6),
+        st.just(one.name),
+    )
+)
 delays = st.none() | st.integers(0, 30)
 configs = st.builds(
     NodeConfig,
@@ -26,7 +55,9 @@ configs = st.builds(
     boot_delay_s=delays,
     boot_timeout_s=st.none() | st.integers(60, settings.MAX_SECONDS),
     boot_retries=st.integers(0, settings.MAX_BOOT_RETRIES),
+    disks=st.lists(disk_uses, max_size=disks.MAX_DISKS).map(tuple),
     networks=networks,
+    netsetup=st.sampled_from(settings.NETSETUPS),
 )
 words = st.sampled_from(
     [
@@ -46,6 +77,12 @@ words = st.sampled_from(
         "random",
         "ram=",
         "networks=",
+        "disks=",
+        "256M",
+        "template=",
+        "ext4",
+        "loss",
+        "0.1%",
         "9" * 30,
     ]
 )
@@ -60,11 +97,7 @@ def test_what_is_shown_parses_back(config):
 
 @given(link_models)
 def test_link_parses_back(link):
-    back = LinkModel()
-    for option in filter(None, links.format_link(link).split(",")):
-        word, _, value = option.partition("=")
-        back = links.with_option(back, word, value)
-    assert back == link
+    assert links.parse_options(LinkModel(), filter(None, links.format_link(link).split(","))) == link
 
 
 @given(
@@ -95,3 +128,17 @@ def test_latency_parses_back(latency_us):
 def test_rate_parses_back(rate_bps):
     text = units.format_rate(rate_bps)
     assert units.parse_rate_bps(text) == rate_bps
+
+
+@given(shares)
+def test_share_parses_back(share_ppm):
+    assert units.parse_share_ppm(units.format_share(share_ppm)) == share_ppm
+
+
+@given(texts)
+@pytest.mark.parametrize("parse", [units.parse_disk_bytes, units.parse_share_ppm, units.parse_latency_us])
+def test_no_text_breaks_the_quantity_parsers(parse, text):
+    try:
+        assert parse(text) >= 0
+    except ValueError as allowed:
+        assert str(allowed) in (units.DISK_RULE, units.SHARE_RULE, units.LATENCY_RULE)

@@ -25,7 +25,7 @@ WORLD = World(
 def test_a_port_is_reported_with_what_was_asked_and_what_is_applied():
     report = reports.ports(WORLD)[1]
     assert (report.network, report.network_owner, report.backend) == ("home-net", "bob", netemu.CABLE)
-    assert (report.asked, report.compensation_us, report.applied_latency_us) == (PORT.link, 600, 9_400)
+    assert (report.asked, report.compensation_us, report.applied.up.latency_us) == (PORT.link, 600, 9_400)
 
 
 def test_taps_come_in_slot_order():
