@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from services.contracts.nodes import ABSENT
 
@@ -57,4 +70,31 @@ ports = Table(
     Column("network", String(32), primary_key=True),
     Column("mac", String(17), nullable=False, unique=True),
     Column("network_id", ForeignKey("networks.id")),  # null on walt-net, and while the node is not in the network
+)
+
+# The file of a disk bears its id, so no id is ever given again: not to another node, nor to another owner of this one.
+disks = Table(
+    "disks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("node_id", ForeignKey("nodes.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),  # 0: vda
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("template", String(32), nullable=False),
+    UniqueConstraint("node_id", "position", name="one_disk_per_position"),
+    sqlite_autoincrement=True,
+)
+
+# What happened, for `walt log`. It outlives its node, so that it refers to none.
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("node", String(63), nullable=False, index=True),
+    Column("owner", String(255), nullable=False),
+    Column("user", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    sqlite_autoincrement=True,
 )
