@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import math
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from cli import node_use
+from cli.options import SECONDS
 from cli.output import age, as_json, say, table
-from cli.waiting import Node, get_node, get_nodes, wait_until_booted
+from cli.waiting import Node, get_nodes, wait_until_booted
 from services.contracts.names import ALL_NODES, MY_NODES
 
-BOOT_TIMEOUT_S = 300.0
-
-
-class _Seconds(click.ParamType[float]):
-    name = "S"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if not 0 <= seconds < math.inf:
-            self.fail(f"{value!r} is not a number of seconds; allowed: 0 or more", param, ctx)
-        return seconds
-
-
-SECONDS = _Seconds()
 output_option = click.option(
     "-o", "output", type=click.Choice(["table", "json"]), default="table", help="Form of the output."
 )
 timeout_option = click.option("--timeout", type=SECONDS, metavar="S", help="Give up after S seconds (exit code 124).")
 wait_option = click.option("--wait", is_flag=True, help="Return once they are booted.")
-boot_timeout_option = click.option(
-    "--timeout", type=SECONDS, metavar="S", default=BOOT_TIMEOUT_S, show_default=True, help="Wait so long for its boot."
-)
 
 
 @click.group()
@@ -47,6 +27,10 @@ def node() -> None:
 
     SET is one or more names split by commas, my-nodes, free-nodes or all-nodes.
     """
+
+
+for _command in node_use.COMMANDS:
+    node.add_command(_command)
 
 
 @node.command()
@@ -168,59 +152,6 @@ def release(client: Any, selection: str) -> None:
 def boot(client: Any, selection: str, image: str) -> None:
     """Boot nodes with another OS image."""
     _tell(client.call("nodes", "boot_nodes", selection=selection, image=image), f"booting {image}")
-
-
-@node.command()
-@click.argument("name", metavar="NODE")
-@boot_timeout_option
-@click.pass_obj
-def shell(client: Any, name: str, timeout: float) -> int:
-    """Log in to a node, once it is booted."""
-    from cli.session import open_shell
-
-    return open_shell(client, _booted(client, name, timeout))
-
-
-@node.command(context_settings={"allow_interspersed_args": False})
-@click.argument("name", metavar="NODE")
-@click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
-@boot_timeout_option
-@click.pass_obj
-def run(client: Any, name: str, command: Sequence[str], timeout: float) -> int:
-    """Run a command on a node, once it is booted; its exit status is ours.
-
-    Options of walt come before NODE. Standard input is passed on.
-    """
-    from cli.session import run_command
-
-    words = command[1:] if command[0] == "--" else command
-    if not words:
-        raise click.UsageError("there is no command after '--'")
-    return run_command(client, _booted(client, name, timeout), words)
-
-
-@node.command()
-@click.argument("name", metavar="NODE")
-@click.option("--read-only", is_flag=True, help="Only watch.")
-@click.option("--no-follow", is_flag=True, help="Print what there is so far, and end.")
-@click.pass_obj
-def console(client: Any, name: str, read_only: bool, no_follow: bool) -> int:
-    """The serial console of a node, from its power-on: ctrl-a d leaves.
-
-    Without a terminal, bytes pass both ways and no key is special.
-    """
-    from cli.session import open_console
-
-    return open_console(client, get_node(client, name), read_only=read_only or no_follow, follow=not no_follow)
-
-
-def _booted(client: Any, name: str, timeout_s: float) -> Node:
-    one = get_node(client, name)
-    if one["state"] != "booted":
-        if sys.stderr.isatty():
-            say(f"waiting for {one['name']} to be booted; ctrl-c ends")
-        wait_until_booted(client, [one], timeout_s)
-    return one
 
 
 def _timeout_needs_wait(wait: bool, timeout: float | None) -> None:
