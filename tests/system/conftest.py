@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from deploy.local.instance import Instance
 from tests.conftest import require
-from tests.system.platform import Platform
+from tests.system.platform import WALT, Platform
+from tests.system.terminal import Terminal
 
 PROGRAMS = {
     "broker": "/usr/lib/rabbitmq/bin/rabbitmq-server",
@@ -44,3 +45,17 @@ def platform(capable: None) -> Iterator[Platform]:
 def walt(platform: Platform) -> object:
     """walt("node", "show", user="bob", check=False) -> Done(status, stdout, stderr)."""
     return platform.walt
+
+
+@pytest.fixture
+def terminal(platform: Platform) -> Iterator[Callable[..., Terminal]]:
+    """terminal("node", "shell", "vnode1", user="bob") -> Terminal with that `walt` command in it."""
+    opened: list[Terminal] = []
+
+    def open_terminal(*words: str, user: str = "alice") -> Terminal:
+        opened.append(Terminal([WALT, *words], platform.environment(user)))
+        return opened[-1]
+
+    yield open_terminal
+    for one in opened:
+        one.close()

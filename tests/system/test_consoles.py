@@ -1,15 +1,11 @@
 """Serial consoles and shells as a person has them: several viewers, scrollback, pipes, escape keys, exit codes."""
 
 import contextlib
-import os
-import pty
-import select
-import subprocess
 import time
 
 import pytest
 
-from tests.system.platform import WALT, wait_for
+from tests.system.platform import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -17,48 +13,6 @@ def node(walt):
     walt("node", "create", "talker", "-c", "boot.delay=1", "-c", "cpu.cores=1", "--wait", timeout=240)
     yield "talker"
     walt("node", "remove", "talker")
-
-
-class Terminal:
-    """A program on a terminal of its own, as a person sits before it."""
-
-    def __init__(self, words, environment):
-        self.master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            words, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
-        )
-        os.close(slave)
-        self.seen = b""
-
-    def type(self, keys):
-        os.write(self.master, keys)
-
-    def wait_for(self, text, limit_s=30):
-        end = time.monotonic() + limit_s
-        while text not in self.seen:
-            assert time.monotonic() < end, f"{text!r} not in {self.seen[-2000:]!r}"
-            ready, _, _ = select.select([self.master], [], [], 0.2)
-            if ready:
-                with contextlib.suppress(OSError):
-                    self.seen += os.read(self.master, 65536)
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.master)
-
-
-@pytest.fixture
-def terminal(platform):
-    opened = []
-
-    def open_terminal(*words, user="alice"):
-        opened.append(Terminal([WALT, *words], platform.environment(user)))
-        return opened[-1]
-
-    yield open_terminal
-    for one in opened:
-        one.close()
 
 
 def test_scrollback_from_power_on_in_a_pipe(node, walt):
