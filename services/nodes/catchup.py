@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from services.contracts import nodes
 from services.contracts.nodes import NodeRemoved
 from services.kit.peers import Announce
@@ -19,7 +21,7 @@ def catch_up(store: Store, announce: Announce, host: str) -> None:
         return
     with store.transaction() as registry:
         for report in reports:
-            commands.take_report(registry, report)
+            commands.take_report(registry, report, time.time())
     gap = reconcile.compare(known, reports)
     with store.transaction() as registry:
         unheard = [node for node in map(registry.get, gap.unheard) if node]

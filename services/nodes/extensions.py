@@ -8,6 +8,7 @@ from nameko.extensions import DependencyProvider, Entrypoint
 
 from services.kit.environment import environment, variable
 from services.nodes.database import sqlite_url
+from services.nodes.journal import EVENTS_KEPT, events_kept
 from services.nodes.metrics import NodesCollector
 from services.nodes.model import Node
 from services.nodes.store import Store
@@ -17,7 +18,8 @@ class StoreProvider(DependencyProvider):  # type: ignore[misc]
     """`self.store`: the registry, opened and migrated before the first call; its nodes counted in /metrics."""
 
     def setup(self) -> None:
-        self._store = Store(variable("WALT_DATABASE_URL", "") or sqlite_url(environment().state_dir / "nodes"))
+        url = variable("WALT_DATABASE_URL", "") or sqlite_url(environment().state_dir / "nodes")
+        self._store = Store(url, events_kept(variable("WALT_EVENTS_KEPT", str(EVENTS_KEPT))))
         self._collector = NodesCollector(self._present_nodes)
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ from services.contracts import bootserver, console, netemu, vmrunner, wire
 from services.contracts.bootserver import DEFAULT_IMAGE
 from services.contracts.errors import Unreachable, WaltError
 from services.contracts.health import FAIL, OK, Check
+from services.contracts.netemu import PortReport
 from services.contracts.vmrunner import VmReport
 from services.kit import peers
 from services.kit.environment import environment
@@ -39,6 +40,20 @@ def list_vms(host: str) -> list[VmReport] | None:
         return wire.load_all(VmReport, peers.call(vmrunner.service_on(host), "list_vms", timeout_s=ANSWER_S))
     except WaltError as error:
         log.info("no reports from host %s yet: %s", host, error)
+        return None
+
+
+def list_ports(hosts: Iterable[str]) -> dict[str, list[PortReport] | None]:
+    """All hosts asked at once; None of one whose netemu does not answer."""
+    asked = list(dict.fromkeys(hosts))
+    return dict(zip(asked, eventlet.GreenPool().imap(_ports_on, asked), strict=True))
+
+
+def _ports_on(host: str) -> list[PortReport] | None:
+    try:
+        return wire.load_all(PortReport, peers.call(netemu.service_on(host), "list_ports", timeout_s=ANSWER_S))
+    except WaltError as error:
+        log.warning("no ports of host %s: %s", host, error)
         return None
 
 

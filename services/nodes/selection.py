@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from services.contracts.errors import NotFound
 from services.contracts.names import ALL_NODES, FREE_NODES, MY_NODES, split_selection
@@ -32,6 +32,14 @@ def select_some(text: str, nodes: Iterable[Node], user: str) -> list[Node]:
     if not chosen:
         raise NotFound(f"no node in '{text}'; see the nodes there are with: walt node show {ALL_NODES}")
     return chosen
+
+
+def select_names(text: str, nodes: Iterable[Node], logged: Collection[str], user: str) -> list[str]:
+    """As `select`, for the log: names, also those in `logged` whose node is gone."""
+    items = split_selection(text)
+    gone = [item for item in items if item in logged]
+    here = [item for item in items if item not in logged]
+    return gone + ([node.name for node in select(",".join(here), nodes, user)] if here else [])
 
 
 def find(name: str, nodes: Iterable[Node]) -> Node:

@@ -1,12 +1,14 @@
 """nodes: the registry of nodes, central.
 
-Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners.
+Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; the
+            log of what happened to nodes (each command that changed them, each transition of their machines).
 Serves:     create_nodes, get_nodes, configure_nodes, reboot_nodes, boot_nodes, remove_nodes, acquire_nodes,
-            release_nodes, diagnose (users); wanted_on_host, wanted_everywhere, authorize (services).
+            release_nodes, link_nodes, get_ports, get_events, get_notices, diagnose (users); wanted_on_host, wanted_everywhere, authorize (services).
 Announces:  NODE_WANTED, NODE_REMOVED.
 Hears:      vmrunner VM_CHANGED, VM_REMOVED of every host; asks every host now and then, for what was lost.
 
 Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
+             WALT_EVENTS_KEPT    how many events the log keeps, the newest (default: 100000)
              WALT_HOST           the host that runs new nodes
              WALT_SUBNET         addresses of the nodes; the first is the server's
 """
@@ -28,11 +30,12 @@ from services.kit.entrypoints import Caller, internal, public
 from services.kit.environment import environment
 from services.kit.metrics import Metrics
 from services.kit.peers import Announcer
-from services.nodes import arguments, catchup, commands, creation, hosts, model
+from services.nodes import arguments, catchup, commands, creation, hosts, journal, model, portviews
 from services.nodes.extensions import StoreProvider, at_start
 from services.nodes.model import Asked
 
 CATCH_UP_S = 20
+PRUNE_S = 60
 
 
 class NodesService:
@@ -61,6 +64,12 @@ class NodesService:
         return self._carry_out(commands.configure, arguments.text("selection", selection), values)
 
     @public
+    def link_nodes(self, selection: Any, network: Any, options: Any, replace: Any = False) -> dict[str, Any]:
+        words = arguments.texts("options", options)
+        where = arguments.text("selection", selection), arguments.text("network", network)
+        return self._carry_out(commands.link, *where, words, arguments.flag("replace", replace))
+
+    @public
     def reboot_nodes(self, selection: Any) -> dict[str, Any]:
         return self._carry_out(commands.reboot, arguments.text("selection", selection))
 
@@ -82,6 +91,24 @@ class NodesService:
         return self._carry_out(commands.release, arguments.text("selection", selection))
 
     @public
+    def get_ports(self, selection: Any) -> list[dict[str, Any]]:
+        with self.store.transaction() as registry:
+            chosen = commands.chosen(registry, self.caller, arguments.text("selection", selection))
+        return wire.dump_all(portviews.views(chosen, hosts.list_ports(node.host for node in chosen)))
+
+    @public
+    def get_events(self, selection: Any = None, since: Any = 0.0, after: Any = 0, limit: Any = 1000) -> list[Any]:
+        query = arguments.event_query(since, after, limit)
+        names = None if selection is None else arguments.text("selection", selection)
+        with self.store.transaction() as registry:
+            return wire.dump_all(commands.events(registry, self.caller, names, query))
+
+    @public
+    def get_notices(self) -> list[dict[str, Any]]:
+        with self.store.transaction() as registry:
+            return wire.dump_all(registry.events.by_others(self.caller, time.time() - journal.NOTICE_AGE_S))
+
+    @public
     def diagnose(self) -> list[dict[str, Any]]:
         return wire.dump_all(hosts.diagnose([environment().host]))
 
@@ -101,7 +128,7 @@ class NodesService:
 
     def on_vm_changed(self, payload: dict[str, Any]) -> None:
         with self.store.transaction() as registry:
-            commands.take_report(registry, wire.load(VmReport, payload))
+            commands.take_report(registry, wire.load(VmReport, payload), time.time())
 
     def on_vm_removed(self, payload: dict[str, Any]) -> None:
         catchup.forget(self.store, self.announce, wire.load(VmRemoved, payload).node_id)
@@ -115,6 +142,10 @@ class NodesService:
     @timer(interval=CATCH_UP_S, eager=True)
     def catch_up(self) -> None:
         catchup.catch_up(self.store, self.announce, environment().host)
+
+    @timer(interval=PRUNE_S)
+    def prune_events(self) -> None:
+        self.store.prune_events()
 
     def _carry_out(self, command: commands.Command, *arguments: Any) -> dict[str, Any]:
         with self.store.transaction() as registry:

@@ -14,20 +14,27 @@ from services.contracts.nodes import WALT_NET_ID, Network
 from services.contracts.settings import NetworkUse, NodeConfig
 from services.nodes import allocation, tables
 from services.nodes.database import Database
+from services.nodes.eventlog import EventLog
+from services.nodes.journal import EVENTS_KEPT
 from services.nodes.model import Node, Status
 
 WALT_NET = Network(WALT_NET_ID, names.WALT_NET, "")
 
 
 class Store:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, events_kept: int = EVENTS_KEPT) -> None:
         self._database = Database(url)
+        self._events_kept = events_kept
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Registry]:
         """All or nothing: an error inside leaves the registry as it was."""
         with self._database.transaction() as connection:
             yield Registry(connection)
+
+    def prune_events(self) -> None:
+        with self.transaction() as registry:
+            registry.events.prune(self._events_kept)
 
     def close(self) -> None:
         self._database.close()
@@ -38,6 +45,7 @@ class Registry:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self.events = EventLog(connection)
 
     def nodes(self) -> list[Node]:
         """All of them, by id, also those wanted absent."""
