@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import eventlet
 from nameko.extensions import DependencyProvider
 
-from services.console import scrollback
+from services.console import metrics, program, scrollback
 from services.console.courier import Inlet
+from services.console.forward import Forward
 from services.console.lines import Lines
+from services.console.login import FAILED, Login
+from services.console.program import Program
+from services.console.rules import ping_argv
 from services.console.sessions import Activity, Session, Sessions
-from services.console.shell import Shell
 from services.console.terminal import Terminal
 from services.console.viewer import Viewer
 from services.contracts import console, health, nodes, wire
 from services.contracts.bootserver import NodeAccess
+from services.contracts.errors import Failed
 from services.contracts.health import Check
 from services.contracts.nodes import NodeTarget, NodeWanted
 from services.kit import peers
@@ -73,8 +79,33 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         on: Terminal | None,
     ) -> console.Opened:
         self.sessions.check_room(user)
-        shell = Shell(self._ssh, self._run_dir, access, command, on)
-        return self._open(user, queue, target, shell, 0)
+        login = Login(self._ssh, self._run_dir, access)
+        with contextlib.ExitStack() as undo:
+            undo.callback(login.discard)
+            argv = login.argv(command, on_terminal=on is not None)
+            shell = Program(metrics.SHELL, argv, on, reason=login.reason, clean_up=login.discard)
+            undo.pop_all()
+        return self._open(user, queue, target, shell)
+
+    def ping(self, user: str, queue: str, target: NodeTarget, count: int) -> console.Opened:
+        self.sessions.check_room(user)
+        return self._open(user, queue, target, Program(metrics.PING, ping_argv(target.ip, count)))
+
+    def connect(self, user: str, queue: str, target: NodeTarget, port: int) -> console.Opened:
+        self.sessions.check_room(user)
+        return self._open(user, queue, target, Forward(target.name, target.ip, port))
+
+    def run(self, access: NodeAccess, command: Sequence[str], timeout_s: float) -> console.CommandEnd:
+        login = Login(self._ssh, self._run_dir, access)
+        try:
+            status, output = program.run(login.argv(command), timeout_s, 4 * console.COMMAND_OUTPUT_CHARS)
+            if status == FAILED and (said := login.said()):
+                raise Failed(f"{access.ip} cannot be reached by ssh: {said}")
+            return console.CommandEnd(status, output[-console.COMMAND_OUTPUT_CHARS :])
+        except Failed as why:
+            raise Failed(f"'{' '.join(command)}' on {access.ip}: {why}") from None
+        finally:
+            login.discard()
 
     def prepare(self, node_id: int, name: str) -> console.Line:
         line = self.lines.get(node_id, name)
@@ -101,12 +132,20 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
                 shutil.which(self._ssh) is not None,
                 f"{self._ssh} is there",
                 f"{self._ssh} is missing",
-                "walt node shell and run do not work",
+                "walt node shell, run and cp do not work",
                 "apt install openssh-client",
+            ),
+            _check(
+                "ping",
+                shutil.which("ping") is not None,
+                "ping is there",
+                "ping is missing",
+                "walt node ping does not work",
+                "apt install iputils-ping",
             ),
         ]
 
-    def _open(self, user: str, queue: str, target: NodeTarget, activity: Activity, offset: int) -> console.Opened:
+    def _open(self, user: str, queue: str, target: NodeTarget, activity: Activity, offset: int = 0) -> console.Opened:
         session = Session(user, target.id, activity, self._uri, queue)
         return console.Opened(self.sessions.open(session), offset)
 

@@ -11,3 +11,5 @@ DROPPED = Counter("walt_console_dropped_messages_total", "Input messages of no s
 
 VIEWER = "viewer"
 SHELL = "shell"
+PING = "ping"
+FORWARD = "forward"

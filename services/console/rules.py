@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ from services.console.terminal import Terminal, parse_command, parse_terminal
 from services.contracts import vmrunner
 from services.contracts.errors import Conflict, Denied, InvalidRequest
 from services.contracts.nodes import NodeTarget
+
+MAX_PINGS = 3600
+PING_GRACE_S = 3  # beyond one second per ping; links may be slow
 
 
 def check_queue(user: str, queue: Any) -> None:
@@ -39,3 +43,26 @@ def parse_shell(command: Any, terminal: Any) -> tuple[tuple[str, ...], Terminal 
     if terminal is not None and not isinstance(terminal, Mapping):
         raise InvalidRequest(f"terminal '{terminal}' is not one; allowed: term, rows and columns, or none")
     return parse_command(command), parse_terminal(terminal)
+
+
+def parse_port(port: Any) -> int:
+    if type(port) is not int or not 1 <= port <= 65535:
+        raise InvalidRequest(f"'{port}' is not a port; allowed: 1 to 65535")
+    return port
+
+
+def parse_count(count: Any) -> int:
+    if type(count) is not int or not 1 <= count <= MAX_PINGS:
+        raise InvalidRequest(f"'{count}' is not a number of pings; allowed: 1 to {MAX_PINGS}")
+    return count
+
+
+def parse_limit(timeout_s: Any) -> float:
+    if type(timeout_s) not in (int, float) or not 0 < timeout_s < math.inf:
+        raise InvalidRequest(f"timeout_s '{timeout_s}' is not a time; allowed: a number of seconds above 0")
+    return float(timeout_s)
+
+
+def ping_argv(ip: str, count: int) -> list[str]:
+    """Its exit status: 0 answered, 1 not."""
+    return ["ping", "-n", "-c", str(count), "-w", str(count + PING_GRACE_S), ip]

@@ -1,7 +1,8 @@
-"""console@HOST: the serial lines of one host and the shells on its nodes, for many users at once.
+"""console@HOST: the serial lines of one host, and sessions on its nodes (shell, ping, connection), for many users at once.
 
 Owns:      the line of each node (socket, scrollback) and the sessions of users.
-Serves:    open_line, open_shell, keep_session, close_session to users; prepare_line, diagnose to services.
+Serves:    open_line, open_shell, open_ping, open_forward, keep_session, close_session to users;
+           prepare_line, run_command, diagnose to services.
 Announces: nothing; bytes go as raw messages (contracts/console.py).
 Hears:     nodes NODE_REMOVED; asks nodes at start and now and then, for what was lost.
 
@@ -49,8 +50,19 @@ class ConsoleService:
         rules.check_queue(self.caller, queue)
         words, on = rules.parse_shell(command, terminal)
         target = rules.check_booted(_authorized(self.caller, node, nodes.LOG_IN))
-        access = wire.load(NodeAccess, peers.call(bootserver.SERVICE, "open_access", node_id=target.id))
-        return wire.dump(self.desk.log_in(self.caller, queue, target, access, words, on))
+        return wire.dump(self.desk.log_in(self.caller, queue, target, _access(target.id), words, on))
+
+    @public
+    def open_ping(self, node: str, queue: str, count: int = 10) -> dict[str, Any]:
+        rules.check_queue(self.caller, queue)
+        times = rules.parse_count(count)
+        return wire.dump(self.desk.ping(self.caller, queue, _authorized(self.caller, node, nodes.PING), times))
+
+    @public
+    def open_forward(self, node: str, port: int, queue: str) -> dict[str, Any]:
+        rules.check_queue(self.caller, queue)
+        to = rules.parse_port(port)
+        return wire.dump(self.desk.connect(self.caller, queue, _authorized(self.caller, node, nodes.CONNECT), to))
 
     @public
     def keep_session(self, session: str) -> None:
@@ -63,6 +75,11 @@ class ConsoleService:
     @internal
     def prepare_line(self, node_id: int, name: str) -> dict[str, Any]:
         return wire.dump(self.desk.prepare(node_id, name))
+
+    @internal
+    def run_command(self, node_id: int, command: list[str], timeout_s: float) -> dict[str, Any]:
+        (words, _), limit_s = rules.parse_shell(command, None), rules.parse_limit(timeout_s)
+        return wire.dump(self.desk.run(_access(node_id), words, limit_s))
 
     @internal
     def diagnose(self) -> list[dict[str, Any]]:
@@ -78,3 +95,7 @@ def _authorized(user: str, node: str, action: str) -> NodeTarget:
     """What `nodes` allows; and the node must live on this host."""
     found = peers.call(nodes.SERVICE, "authorize", user=user, name=node, action=action)
     return rules.check_host(wire.load(NodeTarget, found), environment().host)
+
+
+def _access(node_id: int) -> NodeAccess:
+    return wire.load(NodeAccess, peers.call(bootserver.SERVICE, "open_access", node_id=node_id))

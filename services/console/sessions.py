@@ -1,4 +1,4 @@
-"""Sessions: who is connected to what, for how long; the same for viewers of a line and for shells."""
+"""Sessions: who is connected to what, for how long; the same for lines, shells, pings and connections."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from services.contracts.errors import Conflict, InvalidRequest, NotFound
 log = logging.getLogger(__name__)
 
 REAP_EVERY_S = 2.0
-MAX_SESSIONS_PER_USER = 200
 MESSAGE_COST_BYTES = 64  # an empty message takes memory too
 
 
 class Activity(Protocol):
-    """What a session is about: one viewer of a line, or one shell."""
+    """What a session is about: one viewer of a line, one program, one connection."""
 
     kind: str
 
@@ -131,8 +130,9 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
 
     def check_room(self, user: str) -> None:
-        if sum(one.user == user for one in self._sessions.values()) >= MAX_SESSIONS_PER_USER:
-            raise Conflict(f"{user} has {MAX_SESSIONS_PER_USER} sessions open; allowed: no more")
+        limit = console.MAX_SESSIONS_PER_USER
+        if sum(one.user == user for one in self._sessions.values()) >= limit:
+            raise Conflict(f"{user} has {limit} sessions open; allowed: no more")
 
     def open(self, session: Session) -> str:
         self._sessions[session.id] = session

@@ -6,12 +6,14 @@ Public RPC (users; the caller is who the broker says):
                                                             follow=False: what there is so far, then EXIT "0"
   open_shell(node, queue, command=None, terminal=None) -> Opened    log in; terminal {"term", "rows", "columns"} for a pty;
                                                             command: list of words (joined by space, as ssh does), None for a shell
-  open_ping(node, queue, count=10) -> Opened          ping the node from the server; its words come as DATA
-  open_forward(node, port, queue) -> Opened           one TCP connection to a port of the node; EXIT "0" once it is closed
+  open_ping(node, queue, count=10) -> Opened          ping the node from the server; its words come as DATA, its status by EXIT
+  open_forward(node, port, queue) -> Opened           one TCP connection to a port of the node; END_OF_INPUT either way ends that
+                                                            direction; EXIT "0" once both have ended, NOTICE and EXIT "1" when it is refused or broken
   keep_session(session) | close_session(session)            keep: once every KEEP_S; NotFound when it is gone
 Internal RPC:
   prepare_line(node_id, name) -> Line     the line listens; marks a power-on in the scrollback   diagnose() -> [Check]
-  run_command(node_id, command, timeout_s) -> CommandEnd    as root in the guest, over ssh; Failed when it cannot be reached
+  run_command(node_id, command, timeout_s) -> CommandEnd    as root in the guest, over ssh; command: list of words;
+                                          Failed when it cannot be reached, or has not ended within timeout_s (it is killed)
 Hears: nodes NODE_REMOVED
 
 Bytes are raw AMQP messages, in order, never RPC:
@@ -60,6 +62,9 @@ TAKEN_STEP = 65_536
 INPUT_WINDOW = 262_144
 MAX_INPUT_WAITING = 1_048_576
 
+MAX_SESSIONS_PER_USER = 200  # of one host
+COMMAND_OUTPUT_CHARS = 4000
+
 
 def service_on(host: str) -> str:
     return on_host(SERVICE, host)
@@ -89,7 +94,7 @@ class Line:
 
 @dataclass(frozen=True)
 class CommandEnd:
-    """output: the last 4,000 characters of what it said, both streams."""
+    """output: the last COMMAND_OUTPUT_CHARS of what it said, both streams."""
 
     status: int
     output: str

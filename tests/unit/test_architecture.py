@@ -22,7 +22,7 @@ SUBPROCESS_OWNERS = {
     "services/kit/commands.py",
     "services/vmrunner/processes.py",
     "services/netemu/cable/control.py",
-    "services/console/shell.py",
+    "services/console/program.py",
 }
 
 

@@ -1,4 +1,4 @@
-"""One shell or command on a node: ssh in a child process, under a pseudo-terminal or with pipes.
+"""A child process as a session: a shell or command (ssh) or a ping, under a pseudo-terminal or with pipes.
 
 The child ends with its session, and with this process however that ends (PR_SET_PDEATHSIG).
 """
@@ -8,59 +8,54 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import struct
-import tempfile
 import termios
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import eventlet
 from eventlet import hubs
 from eventlet.green import os as green_os
 from eventlet.green import subprocess
 
-from services.console import metrics, terminal
+from services.console import terminal
 from services.console.courier import Input, Outbox
 from services.console.terminal import Size, Terminal
 from services.contracts import console
-from services.contracts.bootserver import NodeAccess
 from services.contracts.errors import Failed
-from services.kit.files import write_atomically
 
 CHUNK_BYTES = 16_384
 END_OF_FILE_KEY = b"\x04"
-SSH_FAILED = 255
+STOPPED = 255  # exit status of a session that was ended from outside
 
 
-class Shell:
-    kind = metrics.SHELL
+class Program:
+    """reason: what to tell the user of this exit status; clean_up: called once at the end."""
 
     def __init__(
-        self, ssh: str, run_dir: Path, access: NodeAccess, command: Sequence[str], terminal_: Terminal | None
+        self,
+        kind: str,
+        argv: Sequence[str],
+        on: Terminal | None = None,
+        *,
+        reason: Callable[[int], str] = lambda status: "",
+        clean_up: Callable[[], None] = lambda: None,
     ) -> None:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        self._reason = ""
-        with contextlib.ExitStack() as undo:
-            self._folder = Path(tempfile.mkdtemp(prefix="ssh-", dir=run_dir))
-            undo.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            write_atomically(self._folder / "key", access.private_key, 0o600)
-            write_atomically(self._folder / "known_hosts", f"{terminal.HOST_ALIAS} {access.host_key}\n", 0o600)
-            argv = terminal.ssh_argv(ssh, self._folder, access.user, access.ip, command, terminal_ is not None)
-            if terminal_ is None:
-                self._start_with_pipes(argv)
-            else:
-                self._start_with_terminal(argv, terminal_)
-            undo.pop_all()
+        self.kind = kind
+        self._reason_of = reason
+        self._also_clean_up = clean_up
+        self._stop_reason = ""
+        if on is None:
+            self._start_with_pipes(argv)
+        else:
+            self._start_with_terminal(argv, on)
 
     def pump(self, outbox: Outbox) -> None:
         readers = [eventlet.spawn(_copy, fd, outbox, name) for fd, name in self._outputs]
         try:
             for reader in readers:
                 reader.wait()
-            status = self._child.wait()
-            self._tell_end(status if status >= 0 else 128 - status, outbox)
+            self._tell_end(shell_status(self._child.wait()), outbox)
         finally:
             for reader in readers:
                 reader.kill()
@@ -75,16 +70,12 @@ class Shell:
             _resize(self._terminal, terminal.parse_size(message.body))
 
     def stop(self, reason: str = "") -> None:
-        self._reason = self._reason or reason
-        if self._child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._child.pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+        self._stop_reason = self._stop_reason or reason
+        kill(self._child)
 
-    def _start_with_pipes(self, argv: list[str]) -> None:
+    def _start_with_pipes(self, argv: Sequence[str]) -> None:
         pipe = subprocess.PIPE
-        self._child = _popen([*_WITH_US, "setsid", *argv], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+        self._child = start([*_WITH_US, "setsid", *argv], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
         self._terminal = -1
         self._input = os.dup(self._child.stdin.fileno())
         self._outputs = [(os.dup(self._child.stdout.fileno()), "out"), (os.dup(self._child.stderr.fileno()), "err")]
@@ -93,13 +84,13 @@ class Shell:
         for fd in (self._input, *(fd for fd, _ in self._outputs)):
             os.set_blocking(fd, False)
 
-    def _start_with_terminal(self, argv: list[str], wanted: Terminal) -> None:
+    def _start_with_terminal(self, argv: Sequence[str], wanted: Terminal) -> None:
         ours, theirs = os.openpty()
         try:
             _resize(ours, wanted.size)
             env = {**os.environ, "TERM": wanted.term}
             argv = [*_WITH_US, "setsid", "--ctty", *argv]
-            self._child = _popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+            self._child = start(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
         except BaseException:
             os.close(ours)
             raise
@@ -124,15 +115,10 @@ class Shell:
             self._input = -1
 
     def _tell_end(self, status: int, outbox: Outbox) -> None:
-        said = self._reason or self._said() if status == SSH_FAILED or self._reason else ""
+        said = self._stop_reason or self._reason_of(status)
         if said:
             outbox.send(console.NOTICE, said.encode())
-        outbox.send(console.EXIT, str(SSH_FAILED if self._reason else status).encode())
-
-    def _said(self) -> str:
-        with contextlib.suppress(OSError):
-            return (self._folder / "said").read_text(errors="replace").strip()[-2000:]
-        return ""
+        outbox.send(console.EXIT, str(STOPPED if self._stop_reason else status).encode())
 
     def _clean_up(self) -> None:
         self.stop()
@@ -142,17 +128,52 @@ class Shell:
                 _close(fd)
         self._input = self._terminal = -1
         self._outputs = []
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._also_clean_up()
 
 
 _WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
 
-def _popen(argv: list[str], **options: object) -> subprocess.Popen:
+def run(argv: Sequence[str], timeout_s: float, keep_bytes: int) -> tuple[int, str]:
+    """Exit status and the last words of both streams; Failed, and the child killed, at the limit."""
+    child = start(
+        [*_WITH_US, "setsid", *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+    )
+    said = b""
+    try:
+        with eventlet.Timeout(timeout_s, Failed(f"no end within {timeout_s:g} s")):
+            while data := child.stdout.read(CHUNK_BYTES):
+                said = (said + data)[-keep_bytes:]
+            return shell_status(child.wait()), said.decode(errors="replace")
+    finally:
+        kill(child)
+        child.wait()
+        child.stdout.close()
+
+
+def start(argv: Sequence[str], **options: object) -> subprocess.Popen:
     try:
         return subprocess.Popen(argv, **options)
     except OSError as error:
         raise Failed(f"{argv[0]} cannot be started: {error}") from None
+
+
+def kill(child: subprocess.Popen) -> None:
+    """The child and its group; nothing when it has ended."""
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def shell_status(returncode: int) -> int:
+    """128 + N for signal N, as a shell has it."""
+    return returncode if returncode >= 0 else 128 - returncode
 
 
 def _copy(fd: int, outbox: Outbox, stream: str) -> None:
