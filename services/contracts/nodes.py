@@ -14,7 +14,8 @@ Public RPC (users):
   acquire_nodes(selection, force=False) -> Changed      force: take it from its owner
   get_ports(selection) -> [PortView]            every network port of these nodes, as asked and as it is
   get_events(selection=None, since=0.0, after=0, limit=1000) -> [Event]    oldest first; None: of the caller's nodes,
-                                                also of those that were his; since: epoch seconds; after: an Event.id
+                                                also of those that were his; since: epoch seconds; after: an Event.id;
+                                                limit: the newest so many or, after an event, the next so many
   get_notices() -> [Event]                      what was done to the caller's nodes by others, of the last day
   diagnose() -> [Check]                          of every service and host agent
 Internal RPC (services):
@@ -167,6 +168,7 @@ class PortView:
     """One port of a node on a network. asked, applied: links in the settings grammar; applied is None when the port is
     not there yet (`state` says why: the interface comes with the next boot, its host does not answer, …), and differs
     from asked by what the platform itself adds to the delay, which is taken off.
+    An interface that the node still has until its next boot, though no longer asked, has no mac here.
     measured_latency_us: of what the node sends, None where it is not measured; interface: its name in the guest;
     late: frames handed on more than 1 ms after they were due."""
 
