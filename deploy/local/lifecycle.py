@@ -125,7 +125,7 @@ def _run_programs(setup: programs.Setup, is_new: bool, say: Say) -> None:
     write_atomically(instance.supervisor_config, programs.supervisor_config(setup), 0o600)
     if is_new:
         supervisor.start(instance)
-        say("supervisor started: RabbitMQ, NFS server and five services")
+        say("supervisor started: RabbitMQ, NFS and DNS servers, five services")
         return
     changed = supervisor.update(instance)
     say(f"instance {instance.name} is up already" + (f"; restarted: {', '.join(changed)}" if changed else ""))

@@ -16,6 +16,7 @@ SERVICES_ACCOUNT = "walt-services"
 
 SERVICES = (nodes.SERVICE, bootserver.SERVICE, vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
 HOST_AGENTS = (vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
+WALT_NET_SERVERS = ("nfs", "dns")  # bootserver's, each a process of its own
 METRICS_PORTS = {service: 9101 + number for number, service in enumerate(SERVICES)}
 
 AS_RABBITMQ = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "--")
@@ -73,7 +74,12 @@ def programs(setup: Setup) -> list[Program]:
     return [
         Program("epmd", epmd, erlang, order=1),
         Program("rabbitmq", [*AS_RABBITMQ, broker.SERVER], erlang, order=2, stop_wait_s=20),
-        Program("nfs", _python(setup, "services.bootserver.nfs"), service_environment(setup, bootserver.SERVICE), 3),
+        *(
+            Program(
+                name, _python(setup, f"services.bootserver.{name}"), service_environment(setup, bootserver.SERVICE), 3
+            )
+            for name in WALT_NET_SERVERS
+        ),
         *(
             Program(service, _python(setup, f"services.{service}"), service_environment(setup, service), 4)
             for service in SERVICES

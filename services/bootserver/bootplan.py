@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from services.contracts.bootserver import BootPlan, BootRequest
 
 NFS_ROOT = "/images"  # pseudo path of the export that holds all images
+DOMAIN = "walt"  # of the names on walt-net
 PANIC_S = 10
 
 # no_timer_check: many guests starting at once under TCG else panic now and then ("IO-APIC + timer doesn't work").
@@ -95,7 +96,7 @@ def seed(request: BootRequest, keys: Keys, at: Site) -> bytes:
     files = [
         ("etc/hostname", 0o644, f"{request.name}\n"),
         ("etc/hosts", 0o644, _hosts(request, at)),
-        ("etc/resolv.conf", 0o644, "# walt-net has no resolver: names are in /etc/hosts\n"),
+        ("etc/resolv.conf", 0o644, f"search {DOMAIN}\nnameserver {at.server}\n"),
         ("etc/ssh/ssh_host_ed25519_key", 0o600, keys.host_private),
         ("etc/ssh/ssh_host_ed25519_key.pub", 0o644, keys.host_public),
         ("root/.ssh/authorized_keys", 0o600, keys.authorized),

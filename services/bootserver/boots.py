@@ -26,9 +26,10 @@ ROOT = "root"
 
 @dataclass(frozen=True)
 class World:
-    """What bootserver asks of the network: whether NFS answers ('' or why not), whether an ssh server greets."""
+    """What bootserver asks of the network: whether NFS and DNS answer ('' or why not), whether an ssh server greets."""
 
     nfs_fault: Callable[[], str]
+    dns_fault: Callable[[], str]
     greets: Callable[[str], bool]
 
 
@@ -113,6 +114,7 @@ class Boots:
         metrics.NFS_UP.set(not fault)
         return [
             health.nfs(fault, self._site.server),
+            health.dns(self._world.dns_fault(), self._site.server),
             *(health.image(name, self._image_fault(name)) for name in self.images.names()),
             health.space(self.images.folder, shutil.disk_usage(self.images.folder).free),
         ]

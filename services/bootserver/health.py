@@ -21,6 +21,18 @@ def nfs(fault: str, server: str) -> Check:
     )
 
 
+def dns(fault: str, server: str) -> Check:
+    if not fault:
+        return Check("DNS server", OK, f"answers at {server}")
+    return Check(
+        "DNS server",
+        FAIL,
+        f"does not answer at {server} ({fault})",
+        "nodes do not know each other by name",
+        "look at the log of the dns process; package dnsmasq-base must be installed",
+    )
+
+
 def image(name: str, fault: str) -> Check:
     if not fault:
         return Check(f"image {name}", OK, "present")

@@ -1,14 +1,15 @@
-"""Makes the one `Boots` of this process from its environment, and gives it to the entry points."""
+"""`self.here`: the one `Boots` of this process and the names of walt-net, made from its environment and kept in step."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from services.bootserver import bootplan, nfsping, watch
+from services.bootserver import bootplan, dns, dnsping, nfsping, watch, zone
 from services.bootserver.boots import Boots, World
 from services.bootserver.images import ImageStore, parse_platform_images
 from services.bootserver.nfs import IMAGES_DIR
+from services.bootserver.zone import Zone
 from services.contracts import nodes, wire
 from services.contracts.bootserver import NODE_BOOTED
 from services.contracts.nodes import NodeWanted
@@ -21,8 +22,11 @@ HTTP_ADDRESS = "0.0.0.0:80"
 RECONCILE_S = 300.0  # an event may be lost
 
 
-class BootsProvider(Announcer):
+class Here(Announcer):
     """An `Announcer`, because a boot ends outside of any call."""
+
+    boots: Boots
+    zone: Zone
 
     def setup(self) -> None:
         env = environment()
@@ -33,25 +37,32 @@ class BootsProvider(Announcer):
             parse_platform_images(variable("WALT_PLATFORM_IMAGES", "")),
             state / "images",
         )
-        self._boots = Boots(
+        self.zone = Zone(dns.names_folder(env.state_dir), site.server)
+        self.boots = Boots(
             site,
             images,
             state,
-            World(lambda: nfsping.ping(site.server), lambda address: watch.greets(address)),
+            World(
+                lambda: nfsping.ping(site.server),
+                lambda: dnsping.ping(site.server, zone.SERVER),
+                lambda address: watch.greets(address),
+            ),
             lambda event: self.announce(NODE_BOOTED, event),
         )
 
     def start(self) -> None:
-        self._boots.start()
+        self.zone.write()
+        self.boots.start()
         self.container.spawn_managed_thread(lambda: keep_in_step(self._reconcile, RECONCILE_S), identifier="reconcile")
 
     def stop(self) -> None:
-        self._boots.stop()
+        self.boots.stop()
 
     def get_dependency(self, worker_ctx: Any) -> Any:
-        return self._boots
+        return self
 
     def _reconcile(self) -> None:
-        known = self._boots.known()
+        known, names = self.boots.known(), self.zone.known()
         wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_everywhere"))
-        self._boots.forget_all(known - {one.id for one in wanted})
+        self.zone.replace(wanted, names)
+        self.boots.forget_all(known - {one.id for one in wanted})

@@ -11,7 +11,7 @@ from services.kit.commands import run
 from services.netemu.kernel import SEGMENT_GROUP
 
 TABLE = "walt_netemu"
-TCP_PORTS = (80, 2049)  # boot scripts and kernels, NFS
+TCP_PORTS = (53, 80, 2049)  # DNS, boot scripts and kernels, NFS
 UDP_PORTS = (53, 67, 69)  # DNS, DHCP, TFTP
 
 

@@ -16,7 +16,7 @@ from nameko.containers import ServiceContainer
 from nameko.events import event_handler
 from nameko.standalone.events import event_dispatcher
 
-from services.bootserver import initrd, nfsping, watch
+from services.bootserver import dnsping, initrd, nfsping, watch
 from services.bootserver.service import BootServer
 from services.contracts import bootserver, nodes, wire
 from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted
@@ -47,6 +47,7 @@ class Network:
     """What the network answers: why NFS does not ('' when it does), whether the node's ssh server greets."""
 
     nfs_fault = ""
+    dns_fault = ""
     greeting = False
 
 
@@ -54,6 +55,7 @@ class Network:
 def network(monkeypatch):
     answers = Network()
     monkeypatch.setattr(nfsping, "ping", lambda address: answers.nfs_fault)
+    monkeypatch.setattr(dnsping, "ping", lambda address, name: answers.dns_fault)
     monkeypatch.setattr(watch, "greets", lambda address: address == NODE_IP and answers.greeting)
     return answers
 

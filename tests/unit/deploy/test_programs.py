@@ -23,7 +23,7 @@ SETUP = programs.Setup(
 
 def test_every_service_is_a_program_with_a_metrics_port_of_its_own() -> None:
     found = {program.name: program for program in programs.programs(SETUP)}
-    assert set(found) == {"epmd", "rabbitmq", "nfs", *programs.SERVICES}
+    assert set(found) == {"epmd", "rabbitmq", "nfs", "dns", *programs.SERVICES}
     ports = [found[service].environment["WALT_METRICS_PORT"] for service in programs.SERVICES]
     assert len(set(ports)) == len(programs.SERVICES)
 
