@@ -1,0 +1,129 @@
+"""The log of events of the nodes service on a real RabbitMQ: who did what, what machines did, who may read it."""
+
+from __future__ import annotations
+
+import eventlet
+import pytest
+
+from services.contracts.vmrunner import BOOTED, BOOTING, VM_CHANGED
+from tests.service.test_nodes import FakeRunner, platform, refusal, running, until  # noqa: F401
+
+
+def log(platform, user="alice", **query):  # noqa: F811
+    return platform.ask(user, "get_events", **query)
+
+
+def told(events):
+    return [(one["kind"], one["node"], one["user"], one["owner"], one["text"]) for one in events]
+
+
+@pytest.fixture
+def last(platform):  # noqa: F811
+    """The newest event of all before the test: the log outlives the nodes of the other tests."""
+    platform.ask("alice", "create_nodes", ["marker"])
+    platform.ask("alice", "remove_nodes", "marker")
+    return log(platform, selection="marker")[-1]["id"]
+
+
+def test_every_command_is_an_event_with_its_cause(platform, last):  # noqa: F811
+    ask = platform.ask
+    ask("alice", "create_nodes", ["v1"], settings=["ram=1G", "networks=walt-net,home-net"], image="debian")
+    ask("alice", "configure_nodes", "v1", ["boot.retries=3", "boot.delay=0"])
+    ask("alice", "link_nodes", "v1", "home-net", ["lat=10ms", "loss=1%"])
+    ask("alice", "reboot_nodes", "v1")
+    ask("alice", "boot_nodes", "v1", "default")
+    ask("alice", "release_nodes", "v1")
+    ask("bob", "acquire_nodes", "v1")
+    ask("alice", "acquire_nodes", "v1", force=True)
+    ask("alice", "remove_nodes", "v1")
+    assert told(log(platform, selection="V1", after=last)) == [
+        ("create", "v1", "alice", "alice", "image=debian ram=1G networks=walt-net,home-net"),
+        ("config", "v1", "alice", "alice", "boot.delay=0 boot.retries=3"),
+        ("link", "v1", "alice", "alice", "home-net lat=10ms loss=1%"),
+        ("reboot", "v1", "alice", "alice", ""),
+        ("boot", "v1", "alice", "alice", "image=default"),
+        ("release", "v1", "alice", "alice", ""),
+        ("acquire", "v1", "bob", "bob", ""),
+        ("takeover", "v1", "alice", "bob", "from bob to alice"),
+        ("remove", "v1", "alice", "alice", ""),
+    ]
+    times = [one["at"] for one in log(platform, selection="v1", after=last)]
+    assert times == sorted(times)
+    assert log(platform, selection="v1", since=times[-1] + 0.001) == []
+
+
+def test_command_that_is_refused_or_changes_nothing_is_no_event(platform, last):  # noqa: F811
+    platform.ask("alice", "create_nodes", ["v1", "v2"])
+    refusal(platform, "bob", "reboot_nodes", "v1")
+    refusal(platform, "alice", "configure_nodes", "v1,v2", ["ram=1"])
+    platform.ask("alice", "configure_nodes", "v1", ["ram=512M"])
+    assert [one["kind"] for one in log(platform, selection="v1,v2", after=last)] == ["create", "create"]
+
+
+def test_transitions_are_events_once(platform, last):  # noqa: F811
+    platform.ask("alice", "create_nodes", ["v1"])
+    booting = platform.report("v1", BOOTING, 1, reason="its system starts", since=1000.5)
+    booted = platform.report("v1", BOOTED, 2, reason="ssh answers after 3.2 s", since=1004.0)
+    for report in (booting, booted, booting, booted):
+        platform.say(VM_CHANGED, report)
+    until(lambda: platform.node("v1")["state"] == BOOTED)
+    eventlet.sleep(0.3)
+    events = log(platform, selection="v1", after=last)[1:]
+    assert told(events) == [
+        ("state", "v1", "", "alice", "booting: its system starts"),
+        ("state", "v1", "", "alice", "booted: ssh answers after 3.2 s"),
+    ]
+    assert [one["at"] for one in events] == [1000.5, 1004.0]
+
+
+def test_log_of_the_caller_is_of_his_nodes_and_of_what_was_his(platform, last):  # noqa: F811
+    platform.ask("alice", "create_nodes", ["a1", "a2"])
+    platform.ask("bob", "create_nodes", ["b1"])
+    platform.ask("bob", "acquire_nodes", "a1", force=True)
+    platform.ask("bob", "reboot_nodes", "a1")
+    mine = [(one["kind"], one["node"]) for one in log(platform, after=last)]
+    assert mine == [("create", "a1"), ("create", "a2"), ("takeover", "a1")]
+    his = [(one["kind"], one["node"]) for one in log(platform, "bob", after=last)]
+    assert his == [("create", "a1"), ("create", "b1"), ("takeover", "a1"), ("reboot", "a1")]
+    platform.ask("alice", "remove_nodes", "a2")
+    assert told(log(platform, "bob", selection="a2,b1", after=last))[-1] == ("remove", "a2", "alice", "alice", "")
+    assert {one["node"] for one in log(platform, selection="my-nodes,a1", after=last)} == {"a1"}
+
+
+def test_name_without_node_and_events_is_not_found(platform):  # noqa: F811
+    assert refusal(platform, "alice", "get_events", "never") == "NotFound: no node 'never'"
+
+
+def test_pages_of_the_log_leave_nothing_out(platform, last):  # noqa: F811
+    platform.ask("alice", "create_nodes", [f"p{number}" for number in range(7)])
+    pages, after = [], last
+    while page := log(platform, after=after, limit=3):
+        pages, after = pages + [[one["node"] for one in page]], page[-1]["id"]
+    assert pages == [["p0", "p1", "p2"], ["p3", "p4", "p5"], ["p6"]]
+    assert [one["node"] for one in log(platform, limit=2)] == ["p5", "p6"]
+
+
+@pytest.mark.parametrize("query", [{"limit": 10_001}, {"since": "x"}, {"after": -1}, {"selection": 7}])
+def test_bad_query_is_refused(platform, query):  # noqa: F811
+    assert refusal(platform, "alice", "get_events", **query).startswith("InvalidRequest")
+
+
+def test_former_owner_has_a_notice_of_a_takeover(platform):  # noqa: F811
+    platform.ask("alice", "create_nodes", ["kept", "lost"])
+    known = {one["id"] for one in platform.ask("alice", "get_notices")}
+    platform.ask("bob", "acquire_nodes", "lost", force=True)
+    platform.ask("bob", "reboot_nodes", "lost")
+    fresh = [one for one in platform.ask("alice", "get_notices") if one["id"] not in known]
+    assert told(fresh) == [("takeover", "lost", "bob", "alice", "from alice to bob")]
+    assert not [one for one in platform.ask("bob", "get_notices") if one["node"] == "lost"]
+
+
+def test_log_outlives_the_service(platform, last):  # noqa: F811
+    platform.ask("alice", "create_nodes", ["v1"])
+    FakeRunner.vms.append(platform.report("v1", BOOTED, reason="x", since=1000.0))
+    before = log(platform, selection="v1", after=last)
+    platform.restart()
+    until(lambda: platform.node("v1")["state"] == BOOTED)
+    until(lambda: len(log(platform, selection="v1", after=last)) == 2)
+    after = log(platform, selection="v1", after=last)
+    assert after[:1] == before and told(after)[1][-1] == "booted: x"
