@@ -48,8 +48,11 @@ class Calibration:
         for share in due:
             if self._shares.get(share.node_id) is not share:  # removed or booted anew meanwhile
                 continue
-            shaped_us = _shaped_us(world, share.node_id) + server_us
-            seen = compensation.observe(share, times[share.ip], shaped_us, time.monotonic())
+            shaped_us = _shaped_us(world, share.node_id)
+            if shaped_us is None:
+                self._shares[share.node_id] = compensation.later(share, now_s)
+                continue
+            seen = compensation.observe(share, times[share.ip], shaped_us + server_us, time.monotonic())
             self._shares[share.node_id] = seen
             applied = [state.port.compensation_us for state in world.of_node(share.node_id)]
             if seen.share_us is not None and any(compensation.is_worth_it(one, seen.share_us) for one in applied):
@@ -57,10 +60,7 @@ class Calibration:
         return done
 
 
-def _shaped_us(world: World, node_id: int) -> int:
+def _shaped_us(world: World, node_id: int) -> int | None:
     """What the node's walt-net port delays on purpose, both ways."""
-    return sum(
-        state.applied.up.latency_us + state.applied.down.latency_us
-        for state in world.of_node(node_id)
-        if state.port.network.id == WALT_NET_ID
-    )
+    links = [state.applied for state in world.of_node(node_id) if state.port.network.id == WALT_NET_ID]
+    return compensation.shaped_us(links[0]) if links else 0

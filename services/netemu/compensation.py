@@ -17,7 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from services.contracts.links import LinkModel
+
 PAIRS = 5
+PING_BITS = 98 * 8  # as a frame
 KEPT = 0.8  # of the pings of a round: the slowest met something else
 STEADY_RATIO = 0.6  # of a round without its outliers: how far its times may lie apart
 CALM_RATIO = 0.10
@@ -44,6 +47,11 @@ class Share:
     calm: bool = False
 
 
+def later(share: Share, now_s: float) -> Share:
+    """A round trip would tell nothing of the node now."""
+    return replace(share, due_s=now_s + CALM_PAUSE_S)
+
+
 def observe(share: Share, rtts_us: Sequence[float], known_us: int, now_s: float) -> Share:
     """After one round of pings; known_us: what of it is not the node's: the server's own part, the delay
     that the node's walt-net port adds on purpose."""
@@ -66,6 +74,14 @@ def observe(share: Share, rtts_us: Sequence[float], known_us: int, now_s: float)
         best_us = _lowest(share.share_us, seen_us if steady else least_us)
     pause_s = FIRST_CALM_PAUSE_S if calm else BUSY_PAUSE_S
     return replace(share, share_us=best_us, last_us=seen_us, rounds=rounds, calm=calm, due_s=now_s + pause_s)
+
+
+def shaped_us(applied: LinkModel) -> int | None:
+    """What a link adds on purpose to the round trip of a ping; None where that is left to chance."""
+    ways = (applied.up, applied.down)
+    if any(way.jitter_us or way.reorder_ppm for way in ways):
+        return None
+    return sum(way.latency_us + (PING_BITS * 1_000_000 // way.rate_bps if way.rate_bps else 0) for way in ways)
 
 
 def typical(rtts_us: Sequence[float]) -> float:

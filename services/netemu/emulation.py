@@ -9,30 +9,22 @@ import contextlib
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from services.contracts.netemu import CABLE, DIRECT, KERNEL
 from services.contracts.nodes import WALT_NET_ID, Interface
 from services.netemu import plan
-from services.netemu.cable.control import Cable, CableState
-from services.netemu.kernel import Counters, Kernel
+from services.netemu.cable.control import Cable
+from services.netemu.kernel import Kernel
 from services.netemu.plan import Action, World
 from services.netemu.ports import Port, bridge_name, helper_alias, helpers, network_alias, port_alias
+from services.netemu.traffic import Readings
 
 log = logging.getLogger(__name__)
 
 NEVER = -1
 SERVER_MAC = "52:57:41:4c:54:00"  # a bridge without one of its own changes it with its ports
-
-
-@dataclass(frozen=True)
-class Readings:
-    """Counters of everything, for the metrics."""
-
-    world: World
-    interfaces: dict[str, Counters]
-    cable: CableState | None
 
 
 class Emulation:
@@ -73,9 +65,10 @@ class Emulation:
             wanted = []
             for state in world.of_node(node_id):
                 interface = asked.get((state.port.slot, state.port.network.id))
-                wanted.append(
-                    self._port(world, node_id, name, owner, interface) if interface is not None else state.port
-                )
+                if interface is not None:
+                    wanted.append(self._port(world, node_id, name, owner, interface))
+                else:  # it goes with the next boot
+                    wanted.append(replace(state.port, node=name, owner=owner))
             return self._carry_out(plan.plan(world, node_id, wanted, live=True))
 
     def compensate(self, node_id: int, share_us: int) -> list[Action]:
@@ -112,7 +105,7 @@ class Emulation:
             return self._world()
 
     def readings(self) -> Readings:
-        return Readings(self.world(), self.kernel.counters(), self.cable.show())
+        return Readings(self.world(), self.kernel.counters(), self.kernel.queues(), self.cable.show())
 
     def _world(self) -> World:
         state = self.cable.show()

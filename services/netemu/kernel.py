@@ -12,48 +12,50 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import TC_H_ROOT
 from pyroute2.netlink.rtnl.tcmsg import plugins as tc_plugins
+from pyroute2.netlink.rtnl.tcmsg import sched_netem
 
 from services.contracts.errors import Failed
 from services.contracts.links import Direction, LinkModel
+from services.contracts.netemu import Traffic
 from services.kit.commands import run
+from services.netemu import netem
 from services.netemu.plan import Link
 from services.netemu.ports import helper_alias, helpers
 from services.netemu.taps import make_tap
+from services.netemu.traffic import Counters
 
 log = logging.getLogger(__name__)
 
-# pyroute2 0.9 would send netem's rate a second time, as TCA_RATE; its u32 plugin has this hook for the same reason.
-tc_plugins["netem"].fix_request = lambda request: request.pop("rate", None)
+
+class _NetemOptions(sched_netem.options):  # type: ignore[misc]
+    """Those that pyroute2 0.9 knows, and the later ones of linux/pkt_sched.h."""
+
+    nla_map = (
+        *sched_netem.options.nla_map,
+        ("TCA_NETEM_ECN", "uint32"),
+        ("TCA_NETEM_RATE64", "uint64"),
+        ("TCA_NETEM_PAD", "none"),
+        ("TCA_NETEM_LATENCY64", "int64"),
+        ("TCA_NETEM_JITTER64", "int64"),
+    )
+
+
+tc_plugins["netem"] = SimpleNamespace(parent=TC_H_ROOT, options=_NetemOptions)  # takes options as netem.py writes them
 
 SEGMENT_GROUP = 8787  # interface group of all that is not the server's (firewall.py)
 CLSACT_INGRESS = 0xFFFFFFF2
 ETH_P_ALL = 0x0003
 MATCH_ALL = ["0x0/0x0+0"]
 NETEM_MODULES = ("tun", "bridge", "sch_netem", "ifb", "act_mirred", "cls_u32", "sch_ingress")
-MAX_NETEM_RATE_BPS = 8 * (2**32 - 1)
-QUEUE_US = 100_000  # waiting room of a rate-limited link, as in the cable
-FULL_FRAME_BITS = 1514 * 8
-SMALL_FRAME_BITS = 64 * 8
-UNLIMITED_BPS = 10_000_000_000  # a delay without a rate must hold what a fast guest sends meanwhile
-
-
-@dataclass(frozen=True)
-class Counters:
-    """Of one interface, seen from the host: received is what the node sent."""
-
-    rx_bytes: int
-    rx_frames: int
-    rx_drops: int
-    tx_bytes: int
-    tx_frames: int
-    tx_drops: int
+NETEM_HANDLE = 0x10000
 
 
 class Kernel:
@@ -80,6 +82,13 @@ class Kernel:
         with self._netlink() as ip:
             found = list(ip.get_links())
         return {link.get_attr("IFLA_IFNAME"): _counters(link.get_attr("IFLA_STATS64")) for link in found}
+
+    def queues(self) -> dict[str, Traffic]:
+        """What the netem of each interface has passed and dropped."""
+        with self._netlink() as ip:
+            names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in ip.get_links()}
+            found = [one for one in ip.get_qdiscs() if one.get_attr("TCA_KIND") == "netem"]
+        return {names[one["index"]]: _passed(one.get_attr("TCA_STATS")) for one in found if one["index"] in names}
 
     def make_bridge(self, name: str, alias: str, address: str = "", mac: str = "") -> None:
         """A plain Ethernet segment. The host has no part in it, unless given an address."""
@@ -200,29 +209,8 @@ def keep_out(name: str, *, is_server: bool = False) -> None:
                 Path(f"/proc/sys/net/{family}/conf/{name}/{key}").write_text(value)
 
 
-def queue_frames(direction: Direction) -> int:
-    """netem's `limit` counts frames, also those only delayed: room for all of them, and 100 ms of waiting."""
-    rate_bps = direction.rate_bps or UNLIMITED_BPS
-    delayed = (
-        rate_bps * direction.latency_us // 1_000_000 // (SMALL_FRAME_BITS if direction.rate_bps else FULL_FRAME_BITS)
-    )
-    waiting = rate_bps * max(direction.latency_us, QUEUE_US) // 1_000_000 // FULL_FRAME_BITS
-    return min(2**31, max(100, delayed + waiting))
-
-
 def _netem(ip: Any, index: int, direction: Direction) -> None:
-    if direction.rate_bps > MAX_NETEM_RATE_BPS:
-        raise Failed(f"bw: {direction.rate_bps} bit/s is beyond the kernel's netem; at most {MAX_NETEM_RATE_BPS}")
-    # A rate of 0 is given too: it is how a limit is taken away from a queue that lives on.
-    ip.tc(
-        "replace",
-        "netem",
-        index,
-        handle=0x10000,
-        delay=direction.latency_us,
-        limit=queue_frames(direction),
-        rate=direction.rate_bps // 8,
-    )
+    ip.tc("replace", "netem", index, handle=NETEM_HANDLE, options=netem.options(direction))
 
 
 def _redirect(ip: Any, source: int, target: int) -> None:
@@ -265,6 +253,10 @@ def _counters(stats: Any) -> Counters:
         tx_frames=stats["tx_packets"],
         tx_drops=stats["tx_dropped"],
     )
+
+
+def _passed(stats: Any) -> Traffic:
+    return Traffic(frames=stats["packets"], bytes=stats["bytes"], dropped=stats["drop"])
 
 
 def _load_modules() -> None:

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from services.contracts.links import SIDES
 from services.contracts.netemu import CABLE, DIRECT, KERNEL
-from services.netemu.emulation import Emulation, Readings
+from services.netemu import traffic
+from services.netemu.emulation import Emulation
 from services.netemu.plan import BROKEN, PortState
-from services.netemu.ports import helpers
+from services.netemu.traffic import Readings
 
 PORT = ["node", "network", "slot"]
 
@@ -25,7 +27,6 @@ class PortCollector(Collector):
         yield from _backends(readings, self._emulation.shaper)
         yield from _delays(readings)
         yield from _traffic(readings)
-        yield from _late(readings)
 
     def describe(self) -> Iterable[Metric]:
         return []  # so that registering needs no root and no namespace
@@ -69,32 +70,11 @@ def _traffic(readings: Readings) -> Iterator[Metric]:
     labels = [*PORT, "direction"]
     size = CounterMetricFamily("walt_port_bytes", "Bytes of the node: up it sent, down it received", labels=labels)
     frames = CounterMetricFamily("walt_port_frames", "Frames of the node", labels=labels)
-    drops = CounterMetricFamily("walt_port_drops", "Frames dropped on the port", labels=labels)
-    for tap, state in readings.world.ports.items():
-        seen = readings.interfaces.get(tap)
-        if seen is None:
-            continue
-        ends = [readings.interfaces[name] for name in helpers(tap).values() if name in readings.interfaces]
-        up_drops = seen.rx_drops + sum(end.rx_drops for end in ends)
-        down_drops = seen.tx_drops + sum(end.tx_drops for end in ends)
-        if readings.cable is not None and tap in readings.cable.up:
-            up_drops += readings.cable.up[tap].dropped
-            down_drops += readings.cable.down[tap].dropped
-        for direction, values in {
-            "up": (seen.rx_bytes, seen.rx_frames, up_drops),
-            "down": (seen.tx_bytes, seen.tx_frames, down_drops),
-        }.items():
-            for family, value in zip((size, frames, drops), values, strict=True):
+    drops = CounterMetricFamily("walt_port_drops", "Frames dropped on the port, loss as asked included", labels=labels)
+    late = CounterMetricFamily("walt_port_late_frames", "Frames that the cable sent more than 1 ms late", labels=labels)
+    for state in readings.world.ports.values():
+        for direction, one in zip(SIDES, traffic.of_port(readings, state), strict=True):
+            values = (one.bytes, one.frames, one.dropped, one.late)
+            for family, value in zip((size, frames, drops, late), values, strict=True):
                 family.add_metric([*_labels(state), direction], value)
-    yield from (size, frames, drops)
-
-
-def _late(readings: Readings) -> Iterator[Metric]:
-    late = CounterMetricFamily(
-        "walt_port_late_frames", "Frames that the cable sent more than 1 ms late", labels=[*PORT, "direction"]
-    )
-    for tap, state in readings.world.ports.items():
-        if readings.cable is not None and tap in readings.cable.up:
-            late.add_metric([*_labels(state), "up"], readings.cable.up[tap].late)
-            late.add_metric([*_labels(state), "down"], readings.cable.down[tap].late)
-    yield late
+    yield from (size, frames, drops, late)

@@ -12,6 +12,7 @@ from services.contracts.errors import Failed
 from services.contracts.links import LinkModel
 from services.contracts.netemu import CABLE, DIRECT, KERNEL
 from services.contracts.nodes import WALT_NET_ID, Network
+from services.netemu import netem
 from services.netemu.ports import OURS, Port, bridge_name, helper_alias, helpers, parse_port_alias
 
 BROKEN = "broken"  # some piece of the port is missing: it passes nothing, and is made anew
@@ -42,7 +43,7 @@ class PortState:
 
 @dataclass(frozen=True)
 class World:
-    """All that is there. shaper: the back-end of this host for shaped ports (KERNEL or CABLE)."""
+    """All that is there. shaper: the back-end of this host for what netem can do (KERNEL or CABLE)."""
 
     shaper: str
     bridges: frozenset[str] = frozenset()
@@ -97,8 +98,8 @@ def world_of(links: Iterable[Link], cabled: dict[str, LinkModel], shaper: str) -
     by_name = {link.name: link for link in links}
     ports = {}
     for link in by_name.values():
-        port = parse_port_alias(link.alias)
-        if port is not None and link.name == port.tap:
+        port = parse_port_alias(link.name, link.alias)
+        if port is not None:
             ports[link.name] = _state(port, by_name, cabled)
     ours = {link.name for link in by_name.values() if link.is_ours}
     bridges = frozenset(name for name in ours if by_name[name].kind == "bridge")
@@ -119,11 +120,18 @@ def _state(port: Port, links: dict[str, Link], cabled: dict[str, LinkModel]) -> 
     return PortState(port, BROKEN, LinkModel())
 
 
+def backend_of(shaper: str, link: LinkModel) -> str:
+    """What carries this link on a host with this shaper."""
+    if not link.shapes:
+        return DIRECT
+    return CABLE if netem.is_beyond(link) else shaper
+
+
 def plan(world: World, node_id: int, wanted: Sequence[Port], *, live: bool = False) -> list[Action]:
     """What to do so that the node has exactly these ports.
 
     live: the node may be talking; a port then stays with the back-end it has, since leaving it would lose
-    the frames under way.
+    the frames under way; unless what is asked now is beyond that.
     """
     _check_names(world, wanted)
     actions: list[Action] = []
@@ -149,8 +157,8 @@ def _plan_port(world: World, port: Port, live: bool) -> list[Action]:
     if state is None:
         actions.append(MakePort(port))
     was = state.backend if state else BROKEN
-    backend = world.shaper if port.link.shapes else DIRECT
-    if live and was not in (BROKEN, DIRECT):
+    backend = backend_of(world.shaper, port.link)
+    if live and was not in (BROKEN, DIRECT) and (was, backend) != (KERNEL, CABLE):
         backend = was
     if state is None or was != backend or (backend != DIRECT and state.applied != port.applied):
         actions.append(SetLink(port, backend, was))
@@ -190,7 +198,7 @@ def plan_walt_net(world: World) -> list[Action]:
 def plan_mend(world: World) -> list[Action]:
     """Ports that pass nothing, because their cable died or a change was cut short, are wired anew."""
     broken = [state.port for state in world.ports.values() if state.backend == BROKEN]
-    return [SetLink(port, world.shaper if port.link.shapes else DIRECT, BROKEN) for port in broken]
+    return [SetLink(port, backend_of(world.shaper, port.link), BROKEN) for port in broken]
 
 
 def plan_sweep(world: World) -> list[Action]:

@@ -7,9 +7,11 @@ database: a restarted netemu reads its links and knows whose they are and what w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from base64 import b85decode, b85encode
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
 
-from services.contracts.links import Direction, LinkModel
+from services.contracts.links import LINK_OPTIONS, MAX_LATENCY_US, Direction, LinkModel
 from services.contracts.names import WALT_NET
 from services.contracts.nodes import WALT_NET_ID, Network
 
@@ -64,30 +66,34 @@ def helper_alias(tap: str) -> str:
 
 
 def port_alias(port: Port) -> str:
+    """Node and slot are in the name of the tap; the link is written as one number, so that with the longest of names and
+    every option an alias still fits the kernel's 254 bytes."""
     return (
-        f"{OURS}port {port.node_id}/{port.slot} {port.node} {port.owner or NOBODY} "
-        f"{port.network.id} {port.network.name} {port.network.owner or NOBODY} "
-        f"{port.compensation_us}us {_link_text(port.link)}"
+        f"{OURS}port {port.node} {port.owner or NOBODY} "
+        f"{_base36(port.network.id)} {port.network.name} {port.network.owner or NOBODY} {_pack(_values(port))}"
     )
 
 
-_PORT = re.compile(r"walt port (\d+)/(\d+) (\S+) (\S+) (\d+) (\S+) (\S+) (\d+)us (\d+:\d+/\d+:\d+)")
+_TAP = re.compile(r"vn(\d+)e(\d+)", re.ASCII)
+_PORT = re.compile(r"walt port (\S+) (\S+) ([0-9a-z]+) (\S+) (\S+) (\S+)", re.ASCII)
 
 
-def parse_port_alias(alias: str) -> Port | None:
-    """The port that carries this alias, or None when it is not the alias of a port."""
-    match = _PORT.fullmatch(alias)
-    if match is None:
+def parse_port_alias(name: str, alias: str) -> Port | None:
+    """The port whose tap is this interface, or None when it is not the tap of a port."""
+    tap, match = _TAP.fullmatch(name), _PORT.fullmatch(alias)
+    values = _unpack(match[6]) if match else None
+    if tap is None or match is None or values is None:
         return None
-    node_id, slot, node, owner, network_id, network, network_owner, compensation, link = match.groups()
+    node, owner, network_id, network, network_owner, _ = match.groups()
+    compensation_us, *ways = values
     return Port(
-        node_id=int(node_id),
+        node_id=int(tap[1]),
         node=node,
         owner=_person(owner),
-        slot=int(slot),
-        network=Network(int(network_id), network, _person(network_owner)),
-        link=_parse_link(link),
-        compensation_us=int(compensation),
+        slot=int(tap[2]),
+        network=Network(int(network_id, 36), network, _person(network_owner)),
+        link=LinkModel(Direction(*ways[: len(_RADIX)]), Direction(*ways[len(_RADIX) :])),
+        compensation_us=compensation_us,
     )
 
 
@@ -95,11 +101,36 @@ def _person(text: str) -> str:
     return "" if text == NOBODY else text
 
 
-def _link_text(link: LinkModel) -> str:
-    """Bare numbers: with the longest of names an alias still fits the kernel's 255 bytes."""
-    return "/".join(f"{way.latency_us}:{way.rate_bps}" for way in (link.up, link.down))
+_MAXIMA = {option.field: option.maximum for option in LINK_OPTIONS.values()}
+_RADIX = [_MAXIMA[one.name] + 1 for one in fields(Direction)]
+_RADICES = [MAX_LATENCY_US + 1, *_RADIX, *_RADIX]  # compensation, up, down
 
 
-def _parse_link(text: str) -> LinkModel:
-    up, down = (Direction(*map(int, way.split(":"))) for way in text.split("/"))
-    return LinkModel(up, down)
+def _values(port: Port) -> list[int]:
+    return [port.compensation_us, *astuple(port.link.up), *astuple(port.link.down)]
+
+
+def _pack(values: Sequence[int]) -> str:
+    """Digits of a number in mixed radix, the first the least; that number in base 85."""
+    number = 0
+    for value, radix in zip(reversed(values), reversed(_RADICES), strict=True):
+        number = number * radix + value
+    return b85encode(number.to_bytes(number.bit_length() // 8 + 1)).decode()
+
+
+def _unpack(text: str) -> list[int] | None:
+    """None for what was not packed."""
+    try:
+        number = int.from_bytes(b85decode(text))
+    except ValueError:
+        return None
+    values = []
+    for radix in _RADICES:
+        number, value = divmod(number, radix)
+        values.append(value)
+    return None if number else values
+
+
+def _base36(number: int) -> str:
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return (_base36(number // 36) if number >= 36 else "") + digits[number % 36]

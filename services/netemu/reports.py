@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from services.contracts import netemu
 from services.contracts.netemu import AttachedPort, PortDetached, PortReport
-from services.netemu import plan
+from services.netemu import plan, traffic
 from services.netemu.plan import Action, PortState, World
+from services.netemu.traffic import Readings
 
 
-def ports(world: World) -> list[PortReport]:
-    return [_report(state) for state in _sorted(world.ports.values())]
+def ports(readings: Readings) -> list[PortReport]:
+    return [_with_traffic(readings, state) for state in _sorted(readings.world.ports.values())]
 
 
 def attached(world: World, node_id: int) -> list[AttachedPort]:
@@ -19,7 +21,7 @@ def attached(world: World, node_id: int) -> list[AttachedPort]:
 
 
 def events(world: World, done: Iterable[Action]) -> Iterator[tuple[str, PortReport | PortDetached]]:
-    """One event for each port that was made or removed, one for each that was shaped only."""
+    """One event for each port that was made or removed, one for each that was shaped only; without the traffic."""
     made: set[str] = set()
     for action in done:
         match action:
@@ -34,6 +36,12 @@ def events(world: World, done: Iterable[Action]) -> Iterator[tuple[str, PortRepo
 
 def _sorted(states: Iterable[PortState]) -> list[PortState]:
     return sorted(states, key=lambda state: (state.port.node_id, state.port.slot))
+
+
+def _with_traffic(readings: Readings, state: PortState) -> PortReport:
+    up, down = traffic.of_port(readings, state)
+    measured_us = traffic.measured_latency_us(readings, state)
+    return replace(_report(state), up=up, down=down, measured_latency_us=measured_us)
 
 
 def _report(state: PortState) -> PortReport:

@@ -25,12 +25,16 @@ def open_tap(name: str, *, offload: bool = False) -> int:
     try:
         request = struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
         fcntl.ioctl(descriptor, _TUNSETIFF, request)
-        if offload:
-            fcntl.ioctl(descriptor, _TUNSETOFFLOAD, _OFFLOADS)
+        set_offload(descriptor, offload)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def set_offload(descriptor: int, offload: bool) -> None:
+    """Whether the kernel may hand us frames it has neither cut to size nor given their checksum; else it does so first."""
+    fcntl.ioctl(descriptor, _TUNSETOFFLOAD, _OFFLOADS if offload else 0)
 
 
 def make_tap(name: str, owner_uid: int | None = None) -> None:

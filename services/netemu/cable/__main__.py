@@ -91,10 +91,12 @@ class Process:
 
 
 def _port_words(port: CablePort) -> dict[str, Any]:
+    delay = port.up.wire.delay
     return {
         **link_words(port.link),
         "up_counters": _counters(port.up),
         "down_counters": _counters(port.down),
+        "delay_us": round(delay.mean_ns / 1000) if delay.seen else None,
     }
 
 

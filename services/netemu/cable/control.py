@@ -1,6 +1,6 @@
 """What netemu says to the cable: one JSON line each way on a unix socket.
 
-{"do": "set", "tap": …, "node_end": …, "bridge_end": …, "up": [latency_us, rate_bps], "down": […]}
+{"do": "set", "tap": …, "node_end": …, "bridge_end": …, "up": [the fields of Direction], "down": […]}
 {"do": "drop", "tap": …}      {"do": "show"} -> CableState      {"do": "stop"}
 """
 
@@ -13,36 +13,18 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from services.contracts.errors import Failed
 from services.contracts.links import Direction, LinkModel
+from services.contracts.netemu import Traffic
 from services.netemu.ports import helpers
+from services.netemu.traffic import CableState
 
 START_S = 15.0
 ANSWER_S = 5.0
-
-
-@dataclass(frozen=True)
-class LaneCounters:
-    frames: int
-    bytes: int
-    dropped: int
-    late: int
-
-
-@dataclass(frozen=True)
-class CableState:
-    """links, up, down: by tap of the port."""
-
-    pid: int
-    realtime: bool
-    overhead_us: float
-    links: dict[str, LinkModel]
-    up: dict[str, LaneCounters]
-    down: dict[str, LaneCounters]
 
 
 def socket_path(run_dir: Path) -> Path:
@@ -50,7 +32,7 @@ def socket_path(run_dir: Path) -> Path:
 
 
 def link_words(link: LinkModel) -> dict[str, list[int]]:
-    return {side: [way.latency_us, way.rate_bps] for side, way in (("up", link.up), ("down", link.down))}
+    return {"up": list(astuple(link.up)), "down": list(astuple(link.down))}
 
 
 def link_of(words: dict[str, Any]) -> LinkModel:
@@ -76,8 +58,9 @@ class Cable:
             reply["realtime"],
             reply["overhead_us"],
             {tap: link_of(port) for tap, port in ports.items()},
-            {tap: LaneCounters(*port["up_counters"]) for tap, port in ports.items()},
-            {tap: LaneCounters(*port["down_counters"]) for tap, port in ports.items()},
+            {tap: Traffic(*port["up_counters"]) for tap, port in ports.items()},
+            {tap: Traffic(*port["down_counters"]) for tap, port in ports.items()},
+            {tap: port["delay_us"] for tap, port in ports.items() if port["delay_us"] is not None},
         )
 
     def set_port(self, tap: str, link: LinkModel) -> None:

@@ -1,17 +1,19 @@
 """Pure: one direction of a link as a queue on virtual time. Nanoseconds and bytes in, departure out.
 
 A frame waits until the transmitter is free, takes its bits' time at the rate, then travels for the latency.
-Order is kept whatever changes while frames are under way.
+Order is kept whatever changes while frames are under way; only a frame that overtakes, as asked, does not travel.
 """
 
 from __future__ import annotations
 
 from services.contracts.links import Direction
+from services.netemu.cable.fates import fates_of, random_part
 
 S = 1_000_000_000
 LATE_NS = 1_000_000
 QUEUE_NS = 100_000_000
 QUEUE_BYTES = 65536 + 1514  # at least one frame as large as segmentation offload makes them, and another
+MAX_DELAY_NS = 120 * S
 MAX_DELAYED_BYTES = 256 * 1024 * 1024  # what one direction may keep under way: a delay without a rate is no memory leak
 
 _ETHERNET = 14
@@ -21,30 +23,42 @@ class Wire:
     """The state of one direction; counts what it lets go."""
 
     __slots__ = (
-        "direction", "latency_ns", "rate_bps", "queue_bytes", "free_ns", "last_ns",
-        "frames", "bytes", "dropped", "late", "flying_bytes",
+        "direction", "is_plain", "latency_ns", "rate_bps", "queue_bytes", "limit_frames", "fates", "free_ns", "last_ns",
+        "frames", "bytes", "dropped", "late", "flying_bytes", "flying_frames", "delay",
     )  # fmt: skip
 
     def __init__(self, direction: Direction) -> None:
         self.free_ns = self.last_ns = 0
-        self.frames = self.bytes = self.dropped = self.late = self.flying_bytes = 0
-        self.set(direction)
+        self.frames = self.bytes = self.dropped = self.late = self.flying_bytes = self.flying_frames = 0
+        self.fates = fates_of(direction)
+        self._set_fixed(direction)
 
     def set(self, direction: Direction) -> None:
         """Holds for the frames that arrive from now on; those under way keep their departure."""
+        if random_part(direction) != random_part(self.direction):
+            self.fates = fates_of(direction)
+        self._set_fixed(direction)
+
+    def _set_fixed(self, direction: Direction) -> None:
         self.direction = direction
+        self.is_plain = direction == Direction()
         self.latency_ns = direction.latency_us * 1000
         self.rate_bps = direction.rate_bps
+        self.limit_frames = direction.limit_frames
         waiting_ns = max(self.latency_ns, QUEUE_NS)
         self.queue_bytes = max(QUEUE_BYTES, self.rate_bps * waiting_ns // (8 * S))
+        self.delay = RunningMean(MAX_DELAY_NS)  # that frames had here lately
 
-    def admit(self, now_ns: int, size: int) -> int | None:
+    def admit(self, now_ns: int, size: int, jitter_ns: int = 0, *, overtakes: bool = False) -> int | None:
         """When the frame that arrives now departs; None when there is no room for it."""
+        if self.limit_frames and self.flying_frames >= self.limit_frames:
+            self.dropped += 1
+            return None
         free_ns = now_ns
         if self.rate_bps:
             start_ns = max(now_ns, self.free_ns)
             waiting_bytes = (start_ns - now_ns) * self.rate_bps // (8 * S)
-            if waiting_bytes and waiting_bytes + size > self.queue_bytes:
+            if waiting_bytes and not self.limit_frames and waiting_bytes + size > self.queue_bytes:
                 self.dropped += 1
                 return None
             free_ns = start_ns + size * 8 * S // self.rate_bps
@@ -52,13 +66,21 @@ class Wire:
             self.dropped += 1
             return None
         self.free_ns = free_ns
-        self.last_ns = max(self.last_ns, free_ns + self.latency_ns)
         self.flying_bytes += size
+        self.flying_frames += 1
+        if overtakes:
+            return free_ns
+        self.last_ns = max(self.last_ns, free_ns, free_ns + self.latency_ns + jitter_ns)
         return self.last_ns
+
+    def lose(self) -> None:
+        """The frame that arrives now is lost, as asked."""
+        self.dropped += 1
 
     def depart(self, now_ns: int, due_ns: int, size: int, *, taken: bool) -> None:
         """The frame that was due has been handed on (taken), or found nobody to take it."""
         self.flying_bytes -= size
+        self.flying_frames -= 1
         if now_ns - due_ns > LATE_NS:
             self.late += 1
         if taken:
@@ -85,15 +107,15 @@ def wire_size(frame: bytes, header: int) -> int:
 
 
 class RunningMean:
-    """The mean of a cost of this process, which it then takes off the delays; exact from the first samples on."""
+    """The mean of the last durations or so; exact from the first samples on. None of them counts for more than `most_ns`."""
 
     SAMPLES = 64
-    MAX_NS = 500_000  # one hiccup is no habit
 
-    def __init__(self) -> None:
+    def __init__(self, most_ns: int) -> None:
         self.mean_ns = 0.0
-        self._seen = 0
+        self.seen = 0
+        self._most_ns = most_ns
 
-    def observe(self, cost_ns: int) -> None:
-        self._seen = min(self._seen + 1, self.SAMPLES)
-        self.mean_ns += (min(max(cost_ns, 0), self.MAX_NS) - self.mean_ns) / self._seen
+    def observe(self, duration_ns: int) -> None:
+        self.seen = min(self.seen + 1, self.SAMPLES)
+        self.mean_ns += (min(max(duration_ns, 0), self._most_ns) - self.mean_ns) / self.seen

@@ -1,7 +1,9 @@
 """The real-time loop of the cable: frames in from taps, out to taps when they are due.
 
 Each port is two taps: the kernel redirects what the node sends to `node_end`, the bridge hands what is for it to
-`bridge_end`. Frames travel with their virtio headers, so what segmentation offload left whole stays whole.
+`bridge_end`. Frames travel with their virtio headers, so what segmentation offload left whole stays whole. Where frames
+are to be corrupted, the kernel cuts them and completes their checksums before we read them: what still left that to the
+receiver would arrive as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -16,44 +18,64 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from services.contracts.links import Direction, LinkModel
+from services.contracts.links import LinkModel
+from services.netemu.cable.fates import Fates, corrupted
 from services.netemu.cable.model import RunningMean, Wire, wire_size
-from services.netemu.taps import VNET_HEADER_BYTES, open_tap
+from services.netemu.taps import VNET_HEADER_BYTES, open_tap, set_offload
 
 READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
-PLAIN = Direction()
+MAX_COST_NS = 500_000  # one hiccup is no habit
 FRAMES_PER_TURN = 64  # then the timer has its turn
 _libc = ctypes.CDLL(None, use_errno=True)
 _TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 0o4000, 0o2000000, 1
 
 
 class Lane:
-    """One direction of one port: a tap to read, a tap to write, frames under way between them."""
+    """One direction of one port: a tap to read, a tap to write, frames under way between them, first to depart first.
 
-    __slots__ = ("source", "target", "wire", "flying")
+    overtaking: where the frames go that skip the delay (a lane is in order, so these have one of their own).
+    """
 
-    def __init__(self, source: int, target: int, wire: Wire) -> None:
+    __slots__ = ("source", "target", "wire", "flying", "overtaking")
+
+    def __init__(self, source: int, target: int, wire: Wire, overtaking: Lane | None = None) -> None:
         self.source = source
         self.target = target
         self.wire = wire
-        self.flying: deque[tuple[int, int, bytes]] = deque()
+        self.flying: deque[tuple[int, int, int, bytes]] = deque()  # due, arrived, size, frame
+        self.overtaking = overtaking or self
 
 
 class CablePort:
     def __init__(self, node_end: str, bridge_end: str, link: LinkModel) -> None:
         with contextlib.ExitStack() as undo:
-            self.node_end = open_tap(node_end, offload=True)
+            self.node_end = open_tap(node_end)
             undo.callback(os.close, self.node_end)
-            self.bridge_end = open_tap(bridge_end, offload=True)
+            self.bridge_end = open_tap(bridge_end)
+            undo.callback(os.close, self.bridge_end)
+            self._set_offload(link)
             undo.pop_all()
         self.link = link
-        self.up = Lane(self.node_end, self.bridge_end, Wire(link.up))
-        self.down = Lane(self.bridge_end, self.node_end, Wire(link.down))
+        self.up = _lane(self.node_end, self.bridge_end, Wire(link.up))
+        self.down = _lane(self.bridge_end, self.node_end, Wire(link.down))
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return (self.up, self.up.overtaking, self.down, self.down.overtaking)
 
     def set(self, link: LinkModel) -> None:
+        self._set_offload(link)
         self.link = link
         self.up.wire.set(link.up)
         self.down.wire.set(link.down)
+
+    def _set_offload(self, link: LinkModel) -> None:
+        set_offload(self.node_end, not link.up.corrupt_ppm)
+        set_offload(self.bridge_end, not link.down.corrupt_ppm)
+
+
+def _lane(source: int, target: int, wire: Wire) -> Lane:
+    return Lane(source, target, wire, overtaking=Lane(source, target, wire))
 
 
 class Switch:
@@ -61,9 +83,9 @@ class Switch:
 
     def __init__(self) -> None:
         self.ports: dict[str, CablePort] = {}
-        self.lateness = RunningMean()  # from the moment asked of the timer to our waking up
-        self.passing = RunningMean()  # from our waking up to the frame handed on, where no delay is asked
-        self.writing = RunningMean()  # of one frame
+        self.lateness = RunningMean(MAX_COST_NS)  # from the moment asked of the timer to our waking up
+        self.passing = RunningMean(MAX_COST_NS)  # from our waking up to the frame handed on, where no delay is asked
+        self.writing = RunningMean(MAX_COST_NS)  # of one frame
         self._woke_ns = 0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -84,8 +106,7 @@ class Switch:
         port = self.ports.pop(tap, None)
         if port is None:
             return
-        lanes = (port.up, port.down)
-        self._heads = [head for head in self._heads if head[2] not in lanes]
+        self._heads = [head for head in self._heads if head[2] not in port.lanes]
         heapq.heapify(self._heads)
         for descriptor in (port.node_end, port.bridge_end):
             self.forget(descriptor)
@@ -118,7 +139,7 @@ class Switch:
         self._send_due()
 
     def _receive(self, lane: Lane) -> None:
-        wire, flying = lane.wire, lane.flying
+        wire = lane.wire
         # Reading wakes up as late as the timer does, so the frame came that much earlier.
         arrival_ns = self._woke_ns - int(self.lateness.mean_ns)
         if wire.latency_ns:
@@ -128,13 +149,31 @@ class Switch:
                 frame = os.read(lane.source, READ_BYTES)
             except OSError:  # nothing more, or the tap is going away
                 return
+            if wire.fates is not None:
+                self._leave_to_chance(lane, wire.fates, arrival_ns, frame)
+                continue
             size = wire_size(frame, VNET_HEADER_BYTES)
             due_ns = wire.admit(arrival_ns, size)
-            if due_ns is None:
-                continue
-            if not flying:
-                heapq.heappush(self._heads, (due_ns, id(lane), lane))
-            flying.append((due_ns, size, frame))
+            if due_ns is not None:
+                self._put_under_way(lane, due_ns, arrival_ns, size, frame)
+
+    def _leave_to_chance(self, lane: Lane, fates: Fates, arrival_ns: int, frame: bytes) -> None:
+        fate = fates.next()
+        if not fate.copies:
+            lane.wire.lose()
+            return
+        if fate.corrupt_at is not None:
+            frame = corrupted(frame, VNET_HEADER_BYTES, fate.corrupt_at)
+        size = wire_size(frame, VNET_HEADER_BYTES)
+        for _ in range(fate.copies):
+            due_ns = lane.wire.admit(arrival_ns, size, fate.jitter_ns, overtakes=fate.overtakes)
+            if due_ns is not None:
+                self._put_under_way(lane.overtaking if fate.overtakes else lane, due_ns, arrival_ns, size, frame)
+
+    def _put_under_way(self, lane: Lane, due_ns: int, arrival_ns: int, size: int, frame: bytes) -> None:
+        if not lane.flying:
+            heapq.heappush(self._heads, (due_ns, id(lane), lane))
+        lane.flying.append((due_ns, arrival_ns, size, frame))
 
     def _send_due(self) -> None:
         heads = self._heads
@@ -145,13 +184,14 @@ class Switch:
             if due_ns > now_ns:
                 self._arm(due_ns, now_ns)
                 return
-            _, size, frame = lane.flying.popleft()
+            _, arrival_ns, size, frame = lane.flying.popleft()
             try:
                 os.write(lane.target, frame)
                 taken = True
             except OSError:  # the other side is down or full
                 taken = False
             lane.wire.depart(now_ns, due_ns, size, taken=taken)
+            lane.wire.delay.observe(now_ns - arrival_ns)
             if is_first:
                 self._observe(lane, now_ns)
                 is_first = False
@@ -163,7 +203,7 @@ class Switch:
     def _observe(self, lane: Lane, now_ns: int) -> None:
         written_ns = time.monotonic_ns()
         self.writing.observe(written_ns - now_ns)
-        if lane.wire.direction == PLAIN:
+        if lane.wire.is_plain:
             self.passing.observe(written_ns - self._woke_ns)
 
     def _arm(self, due_ns: int, now_ns: int) -> None:

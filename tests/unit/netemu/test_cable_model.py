@@ -91,7 +91,7 @@ def test_wire_size():
 
 
 def test_a_cost_is_known_from_the_first_samples_and_one_hiccup_hardly_counts():
-    cost = RunningMean()
+    cost = RunningMean(500_000)
     cost.observe(80_000)
     assert cost.mean_ns == 80_000
     for _ in range(100):

@@ -4,43 +4,65 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts.links import Direction, LinkModel
+from services.contracts.links import LINK_OPTIONS, Direction, LinkModel
 from services.contracts.nodes import Network
 from services.netemu.ports import Port, bridge_name, helpers, network_alias, parse_port_alias, port_alias
 
-numbers = st.integers(0, 10**6)
-links = st.builds(
-    LinkModel,
-    up=st.builds(Direction, st.integers(0, 60_000_000), st.integers(0, 10_000).map(lambda k: k * 1000)),
-    down=st.builds(Direction, st.integers(0, 60_000_000), st.integers(0, 10_000).map(lambda k: k * 1000)),
+LONGEST = "x" * 63, "o" * 32, "w" * 32, "p" * 32
+MOST = Direction(**{option.field: option.maximum for option in LINK_OPTIONS.values()})
+IFALIAS_BYTES = 254  # the kernel's, less the NUL that is sent along
+
+directions = st.builds(
+    Direction, **{option.field: st.sampled_from([0, 1, 7, option.maximum]) for option in LINK_OPTIONS.values()}
 )
-people = st.sampled_from(["", "alice", "bob"])
+directions |= st.builds(Direction, **{option.field: st.integers(0, option.maximum) for option in LINK_OPTIONS.values()})
+ids = st.integers(0, 2**31 - 1)
 ports = st.builds(
     Port,
-    node_id=numbers,
-    node=st.just("vnode1"),
-    owner=people,
-    slot=st.integers(2, 30),
-    network=st.builds(Network, numbers, st.just("home-net"), people),
-    link=links,
-    compensation_us=numbers,
+    node_id=ids,
+    node=st.sampled_from(["vnode1", "a", LONGEST[0]]),
+    owner=st.sampled_from(["", "alice", LONGEST[1]]),
+    slot=st.integers(2, 31),
+    network=st.builds(
+        Network, ids, st.sampled_from(["home-net", LONGEST[2]]), st.sampled_from(["", "bob", LONGEST[3]])
+    ),
+    link=st.builds(LinkModel, directions, directions),
+    compensation_us=st.integers(0, 1_000_000),
 )
 
 
 @given(ports)
-def test_alias_is_read_back(port):
-    assert parse_port_alias(port_alias(port)) == port
+def test_alias_is_read_back_and_fits_the_kernel(port):
+    alias = port_alias(port)
+    assert parse_port_alias(port.tap, alias) == port
+    assert len(alias.encode()) <= IFALIAS_BYTES
 
 
-@pytest.mark.parametrize("alias", ["", "tap to home-net", "walt helper vn1e2", network_alias(Network(5, "n", ""))])
-def test_other_aliases_are_no_port(alias):
-    assert parse_port_alias(alias) is None
+def test_the_longest_alias_fits_the_kernel():
+    node, owner, network, network_owner = LONGEST
+    port = Port(2**31 - 1, node, owner, 31, Network(2**31 - 1, network, network_owner), LinkModel(MOST, MOST), 10**6)
+    assert parse_port_alias(port.tap, port_alias(port)) == port
+    assert 230 < len(port_alias(port)) <= IFALIAS_BYTES
 
 
-def test_an_alias_fits_the_kernels_256_bytes():
-    link = LinkModel(Direction(59_999_999, 99_999_999_000), Direction(58_999_999, 98_999_999_000))
-    port = Port(10**6, "n" * 63, "o" * 32, 30, Network(10**6, "w" * 32, "p" * 32), link, 10**6)
-    assert len(port_alias(port)) < 256
+PLAIN = port_alias(Port(1, "vnode1", "alice", 2, Network(0, "walt-net", "")))
+
+
+@pytest.mark.parametrize(
+    "name, alias",
+    [
+        ("vn1e2", ""),
+        ("vn1e2", "tap to home-net"),
+        ("cn1e2", "walt helper vn1e2"),
+        ("net5", network_alias(Network(5, "n", ""))),
+        ("eth0", PLAIN),
+        ("vn1e2", PLAIN + "zzzzz" * 30),
+        ("vn1e2", PLAIN[:-1] + "\N{SNOWMAN}"),
+        ("vn1e2", PLAIN[:-1] + '"'),
+    ],
+)
+def test_other_interfaces_are_no_port(name, alias):
+    assert parse_port_alias(name, alias) is None
 
 
 def test_kernel_names():

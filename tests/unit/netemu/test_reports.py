@@ -6,10 +6,11 @@ from services.contracts.netemu import AttachedPort, PortDetached
 from services.contracts.nodes import Network
 from services.netemu import plan, reports
 from services.netemu.firewall import ruleset
-from services.netemu.kernel import queue_frames
+from services.netemu.netem import queue_frames
 from services.netemu.plan import PortState, World
 from services.netemu.ports import Port
 from services.netemu.provider import server_address
+from services.netemu.traffic import Readings
 
 PORT = Port(1, "vnode1", "alice", 3, Network(5, "home-net", "bob"), LinkModel(Direction(10_000)), 600)
 FIRST = Port(1, "vnode1", "alice", 2, Network(0, "walt-net", ""))
@@ -23,7 +24,7 @@ WORLD = World(
 
 
 def test_a_port_is_reported_with_what_was_asked_and_what_is_applied():
-    report = reports.ports(WORLD)[1]
+    report = reports.ports(Readings(WORLD))[1]
     assert (report.network, report.network_owner, report.backend) == ("home-net", "bob", netemu.CABLE)
     assert (report.asked, report.compensation_us, report.applied.up.latency_us) == (PORT.link, 600, 9_400)
 
