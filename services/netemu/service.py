@@ -47,7 +47,7 @@ class NetemuService:
 
     @internal
     def list_ports(self) -> list[Any]:
-        return wire.dump_all(reports.ports(self.here.emulation.world()))
+        return wire.dump_all(reports.ports(self.here.emulation.readings()))
 
     @internal
     def diagnose(self) -> list[Any]:
