@@ -49,15 +49,18 @@ instance_option = click.option(
 
 @click.group()
 def main() -> None:
-    """The platform on this host, without Docker: RabbitMQ, an NFS server and five services in a network of its own."""
+    """The platform on this host, without Docker: RabbitMQ, NFS and DNS servers, five services in a network of its own."""
 
 
 @main.command()
 @instance_option
 @click.option("--image", "images", type=_ImageChoice(), multiple=True, help="images that users see, and their recipes")
-def up(instance: Instance, images: tuple[tuple[str, str], ...]) -> None:
-    """Start the platform, and return when it answers."""
-    lifecycle.up(instance, dict(images), accounts.person(os.environ), _say)
+@click.option(
+    "--internet/--no-internet", default=None, help="whether nodes with netsetup=NAT reach what this host reaches"
+)
+def up(instance: Instance, images: tuple[tuple[str, str], ...], internet: bool | None) -> None:
+    """Start the platform, and return when it answers. Options that are not given stay as they were the last time."""
+    lifecycle.up(instance, dict(images), internet, accounts.person(os.environ), _say)
     _say(f"instance {instance.name} is up")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from deploy.local import accounts, network, programs, readiness, supervisor
+from deploy.local import accounts, internet, network, programs, readiness, supervisor
 from deploy.local.instance import CACHE_ROOT, Instance, Uplink, host_label
 from deploy.local.programs import Say
 from services.contracts.bootserver import DEFAULT_IMAGE
@@ -27,17 +27,20 @@ DEFAULT_RECIPES = {DEFAULT_IMAGE: "debian"}
 
 @dataclass(frozen=True)
 class Choice:
-    """What the first `up` chose, for all later ones: the host's label is in the registry's rows."""
+    """What an `up` chose, for all later ones: the host's label is in the registry's rows."""
 
     host: str
     recipes: Mapping[str, str]
+    internet: bool = False
 
 
-def up(instance: Instance, recipes: Mapping[str, str], user: str, say: Say) -> None:
-    """The platform of this instance answers when this returns. `recipes`: {} keeps those of the last time."""
+def up(instance: Instance, recipes: Mapping[str, str], internet_: bool | None, user: str, say: Say) -> None:
+    """The platform of this instance answers when this returns. `recipes` {}, `internet_` None: as the last time."""
     with _alone(instance):
         _check_checkout(instance)
-        choice = _choice(instance, recipes)
+        choice = _choice(instance, recipes, internet_)
+        if choice.internet:
+            internet.check()
         images = {name: _image(recipe, say) for name, recipe in choice.recipes.items()}
         write_atomically(_choice_file(instance), json.dumps(asdict(choice), indent=1))
         passwords = accounts.ensure(instance, user)
@@ -46,6 +49,7 @@ def up(instance: Instance, recipes: Mapping[str, str], user: str, say: Say) -> N
             uplink, is_new = _network(instance, say)
             if is_new:
                 undo.callback(_take_down, instance)
+            _internet(instance, uplink, choice.internet, say)
             setup = programs.Setup(
                 instance=instance,
                 uplink=uplink,
@@ -54,6 +58,7 @@ def up(instance: Instance, recipes: Mapping[str, str], user: str, say: Say) -> N
                 python=Path(sys.executable),
                 services_password=passwords[programs.SERVICES_ACCOUNT],
                 images=images,
+                resolvers=internet.resolvers() if choice.internet else (),
             )
             accounts.write_broker(instance, uplink, passwords, public)
             accounts.write_clients(instance, uplink, passwords)
@@ -117,6 +122,14 @@ def _network(instance: Instance, say: Say) -> tuple[Uplink, bool]:
     return uplink, True
 
 
+def _internet(instance: Instance, uplink: Uplink, wanted: bool, say: Say) -> None:
+    if not wanted:
+        internet.withdraw(instance)
+        return
+    internet.allow(instance, uplink)
+    say("nodes with netsetup=NAT reach what this host reaches")
+
+
 def _run_programs(setup: programs.Setup, is_new: bool, say: Say) -> None:
     instance = setup.instance
     instance.logs.mkdir(parents=True, exist_ok=True)
@@ -135,17 +148,19 @@ def _take_down(instance: Instance) -> None:
     supervisor.end(instance)
     network.end_processes(instance)
     network.unmount_below(instance.runtime)
+    internet.withdraw(instance)
     network.remove(instance)
     shutil.rmtree(instance.runtime, ignore_errors=True)
     with contextlib.suppress(OSError):
         instance.runtime.parent.rmdir()  # kept while another instance is in it
 
 
-def _choice(instance: Instance, recipes: Mapping[str, str]) -> Choice:
+def _choice(instance: Instance, recipes: Mapping[str, str], internet_: bool | None) -> Choice:
     path = _choice_file(instance)
     default = Choice(host_label(socket.gethostname()), DEFAULT_RECIPES)
     known = Choice(**json.loads(path.read_text())) if path.exists() else default
-    return replace(known, recipes=dict(recipes) or known.recipes)
+    chosen = known.internet if internet_ is None else internet_
+    return replace(known, recipes=dict(recipes) or known.recipes, internet=chosen)
 
 
 def _choice_file(instance: Instance) -> Path:

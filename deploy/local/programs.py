@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local import broker
-from deploy.local.instance import CACHE_ROOT, Instance, Uplink
+from deploy.local.instance import CACHE_ROOT, UPLINK_POOL, Instance, Uplink
 from services.contracts import bootserver, console, netemu, nodes, vmrunner
 
 BROKER_PORT = 5672
@@ -28,7 +28,8 @@ Say = Callable[[str], None]  # one line of progress
 
 @dataclass(frozen=True)
 class Setup:
-    """What an instance is started with. images: {name users see: its folder in the cache}."""
+    """What an instance is started with. images: {name users see: its folder in the cache}; resolvers: of other names
+    than the nodes'."""
 
     instance: Instance
     uplink: Uplink
@@ -37,6 +38,7 @@ class Setup:
     python: Path
     services_password: str
     images: Mapping[str, str]
+    resolvers: Sequence[str] = ()
 
     @property
     def services_uri(self) -> str:
@@ -110,7 +112,10 @@ def _own_variables(setup: Setup, service: str) -> dict[str, str]:
             "WALT_HTTP_ADDRESS": "0.0.0.0:80",
             "WALT_IMAGES_DIR": str(CACHE_ROOT / "images"),
             "WALT_PLATFORM_IMAGES": ",".join(f"{name}={folder}" for name, folder in sorted(setup.images.items())),
+            "WALT_DNS_UPSTREAM": ",".join(setup.resolvers),
         }
+    if service == netemu.SERVICE:
+        return {"WALT_NAT_EXCEPT": str(UPLINK_POOL)}  # this host's end, and the other instances
     return {}
 
 

@@ -12,13 +12,14 @@ from prometheus_client import REGISTRY
 from services.contracts import nodes, wire
 from services.contracts.errors import Failed
 from services.contracts.nodes import ABSENT, NodeWanted
-from services.kit.environment import environment
+from services.kit.environment import environment, variable
 from services.kit.peers import call
 from services.kit.reconciliation import keep_in_step
 from services.netemu import firewall
 from services.netemu.calibration import Calibration
 from services.netemu.emulation import Emulation
 from services.netemu.metrics import PortCollector
+from services.netemu.nat import Nat, parse_networks
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
 
     emulation: Emulation
     calibration: Calibration
+    nat: Nat
     host: str
 
     def setup(self) -> None:
@@ -42,6 +44,8 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
         except Failed as error:  # of no use yet, but it can say why: calls fail with the reason, and doctor shows it
             log.error("%s", error)
         firewall.guard()
+        self.nat = Nat(parse_networks(variable("WALT_NAT_EXCEPT", "")))
+        self.nat.guard()
         log.info("link back-end: %s %s", self.emulation.shaper, self.emulation.no_netem)
         self._collector = PortCollector(self.emulation)
         REGISTRY.register(self._collector)
@@ -65,6 +69,7 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
         """What was here before asking and is nobody's goes; the rest takes the links it should have."""
         here = {state.port.node_id for state in self.emulation.world().ports.values()}
         wanted = {node.id: node for node in self._wanted()}
+        self.nat.replace(wanted.values())
         for node_id in here - set(wanted):
             self.calibration.forget(node_id)
             self.emulation.detach(node_id)

@@ -8,7 +8,7 @@ from supervisor.options import ServerOptions
 
 from deploy.local import programs
 from deploy.local.instance import Instance, Uplink
-from services.contracts import bootserver, nodes
+from services.contracts import bootserver, netemu, nodes
 
 SETUP = programs.Setup(
     instance=Instance("unit"),
@@ -93,3 +93,12 @@ def _config_in(folder: Path) -> Path:
 def test_a_word_that_supervisor_would_misread_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match="quote, a backslash or a line end"):
         programs.supervisor_config(replace(SETUP, services_password=word))
+
+
+def test_what_nodes_may_reach_is_told_to_netemu_and_the_name_server() -> None:
+    dns = next(
+        one for one in programs.programs(replace(SETUP, resolvers=("192.0.2.1", "192.0.2.2"))) if one.name == "dns"
+    )
+    assert dns.environment["WALT_DNS_UPSTREAM"] == "192.0.2.1,192.0.2.2"
+    assert programs.service_environment(SETUP, bootserver.SERVICE)["WALT_DNS_UPSTREAM"] == ""
+    assert programs.service_environment(SETUP, netemu.SERVICE)["WALT_NAT_EXCEPT"] == "198.18.0.0/15"

@@ -1,0 +1,218 @@
+"""netsetup=NAT with real packet filters: two nodes on walt-net, the platform's namespace, a host, and an "internet"
+behind it. All of them network namespaces, joined by veth pairs.
+
+    lan, nat ── walt-net (platform) ── uplink ── host ── internet
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+import pytest
+
+from deploy.local import internet
+from deploy.local.instance import UPLINK_POOL, Instance, Uplink
+from services.contracts import nodes, wire
+from services.contracts.errors import InvalidRequest
+from services.contracts.nodes import NodeWanted
+from services.contracts.settings import LAN, NAT
+from services.netemu import nat
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+
+SERVER, LAN_NODE, NAT_NODE = "192.168.172.1", "192.168.172.10", "192.168.172.11"
+INSTANCE, UPLINK = Instance("tnat"), Uplink(IPv4Network("198.18.0.4/30"))
+HOST_OUTSIDE, INTERNET = "203.0.113.1", "203.0.113.2"
+BROKER = 5672
+OPEN = (53, 80, 2049)
+
+NODE = NodeWanted(7, "vnode1", "lab", "alice", nodes.POWER_ON, 1, 1, "default", NAT_NODE, 4, 2**29, 0, 180, 9, ())
+WITH_NAT = replace(NODE, netsetup=NAT)
+
+LISTEN = """
+import socket, sys, threading
+def serve(listener):
+    while True:
+        connection, peer = listener.accept()
+        threading.Thread(target=answer, args=(connection, peer), daemon=True).start()
+def answer(connection, peer):
+    while connection.recv(100):
+        connection.sendall(peer[0].encode())
+for port in map(int, sys.argv[1:]):
+    threading.Thread(target=serve, args=(socket.create_server(("0.0.0.0", port)),), daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+ASK = """
+import socket, sys
+try:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.7) as connection:
+        for _ in range(int(sys.argv[3])):
+            connection.sendall(b"who am I?")
+            print(connection.recv(100).decode(), flush=True)
+            sys.stdin.readline()
+except OSError:
+    print("unreachable", flush=True)
+"""
+
+
+class Space:
+    """A network namespace, and what runs in it."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[str]] = []
+        holder = self._keep(["unshare", "--net", "sh", "-c", "ip link set lo up; echo $$; exec cat"])
+        assert holder.stdout is not None
+        self.pid = holder.stdout.readline().strip()
+        self.inside = ["nsenter", "--net", "--target", self.pid]
+
+    def ip(self, *commands: str) -> None:
+        for command in commands:
+            subprocess.run([*self.inside, "ip", *command.split()], check=True)
+
+    def run(self, *words: str, stdin: str = "") -> str:
+        done = subprocess.run([*self.inside, *words], input=stdin, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def listen(self, *ports: int) -> None:
+        process = self._keep([*self.inside, sys.executable, "-c", LISTEN, *map(str, ports)])
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+
+    def ask(self, address: str, port: int) -> str:
+        """Under which address the other one saw us, or 'unreachable'."""
+        return self.run(sys.executable, "-S", "-c", ASK, address, str(port), "1").strip()
+
+    def talk(self, address: str, port: int) -> subprocess.Popen[str]:
+        """A connection that asks once more for each line it is given."""
+        return self._keep([*self.inside, sys.executable, "-S", "-c", ASK, address, str(port), "9"])
+
+    def close(self) -> None:
+        for process in reversed(self._processes):
+            process.kill()
+            process.communicate()
+
+    def _keep(self, argv: list[str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._processes.append(process)
+        return process
+
+
+class World:
+    def __init__(self) -> None:
+        self.lan, self.nat, self.platform, self.host, self.internet = self.spaces = [Space() for _ in range(5)]
+        self.platform.ip("link add walt-net type bridge", f"addr add {SERVER}/22 dev walt-net", "link set walt-net up")
+        for number, (space, address) in enumerate(((self.lan, LAN_NODE), (self.nat, NAT_NODE))):
+            tap = f"tap{number}"
+            space.ip(f"link add eth0 type veth peer name {tap} netns {self.platform.pid}", "link set eth0 up")
+            space.ip(f"addr add {address}/22 dev eth0", f"route add default via {SERVER}")
+            self.platform.ip(f"link set {tap} master walt-net up")
+        self.host.ip(f"link add {INSTANCE.host_link} type veth peer name uplink netns {self.platform.pid}")
+        self.host.ip(f"addr add {UPLINK.host}/30 dev {INSTANCE.host_link}", f"link set {INSTANCE.host_link} up")
+        self.platform.ip(f"addr add {UPLINK.inside}/30 dev uplink", "link set uplink up")
+        self.host.ip(f"link add outside type veth peer name eth0 netns {self.internet.pid}", "link set outside up")
+        self.host.ip(f"addr add {HOST_OUTSIDE}/24 dev outside")
+        self.internet.ip(f"addr add {INTERNET}/24 dev eth0", "link set eth0 up")
+        self.host.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.platform.listen(*OPEN, BROKER)
+        self.host.listen(22)
+        self.internet.listen(80)
+        self.platform.run(sys.executable, "-c", "from services.netemu import firewall; firewall.guard()")
+        self.netemu("guard()")
+
+    def netemu(self, call: str) -> None:
+        """What netemu does, where it does it."""
+        code = (
+            "from services.contracts import wire; from services.contracts.nodes import NodeWanted\n"
+            "from services.netemu.nat import Nat\n"
+            f"node = lambda text: wire.load(NodeWanted, text)\nNat(['{UPLINK_POOL}']).{call}"
+        )
+        self.platform.run(sys.executable, "-c", code)
+
+    def want(self, *wanted: NodeWanted) -> None:
+        for node in wanted:
+            self.netemu(f"put(node({wire.dump(node)}))")
+
+    def open_internet(self) -> None:
+        """`up --internet`."""
+        self.host.run("nft", "-f", "-", stdin=internet.ruleset(INSTANCE, UPLINK))
+        self.platform.ip(f"route replace default via {UPLINK.host}")
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    for space in world.spaces:
+        space.close()
+
+
+def test_networks_never_reached_are_checked():
+    assert nat.parse_networks("198.18.0.0/15,10.0.0.0/8") == ["198.18.0.0/15", "10.0.0.0/8"]
+    assert nat.parse_networks("") == []
+    with pytest.raises(InvalidRequest, match="WALT_NAT_EXCEPT: 'host' is no network"):
+        nat.parse_networks("host")
+
+
+def test_only_those_who_are_there_and_may():
+    others = [replace(NODE, netsetup=LAN), replace(WITH_NAT, power=nodes.ABSENT)]
+    assert nat.allowed([*others, WITH_NAT]) == [NAT_NODE]
+
+
+def test_without_the_operators_word_a_node_reaches_walt_net_only(world):
+    world.want(WITH_NAT)
+    assert world.nat.ask(INTERNET, 80) == "unreachable"
+    assert world.nat.ask(str(UPLINK.host), 22) == "unreachable"
+    assert [world.nat.ask(SERVER, port) for port in OPEN] == [NAT_NODE] * len(OPEN)
+
+
+def test_nat_node_gets_out_and_back_and_others_do_not(world):
+    world.open_internet()
+    world.want(WITH_NAT, replace(NODE, id=8, ip=LAN_NODE))
+    assert world.nat.ask(INTERNET, 80) == HOST_OUTSIDE
+    assert world.lan.ask(INTERNET, 80) == "unreachable"
+    assert [world.lan.ask(SERVER, port) for port in OPEN] == [LAN_NODE] * len(OPEN)
+
+
+def test_what_stays_out_of_reach(world):
+    """The broker, the host, and other instances, which the host could route to."""
+    world.open_internet()
+    world.want(WITH_NAT)
+    for address in (SERVER, str(UPLINK.inside)):
+        assert world.nat.ask(address, BROKER) == "unreachable"
+    for address in (str(UPLINK.host), HOST_OUTSIDE):
+        assert world.nat.ask(address, 22) == "unreachable"
+    world.host.ip("link add other type bridge", "link set other up", "addr add 198.18.9.1/30 dev other")
+    assert world.nat.ask("198.18.9.1", 22) == "unreachable"
+    assert world.host.ask(str(UPLINK.inside), BROKER) == str(UPLINK.host)
+    world.internet.ip(f"route add 192.168.172.0/22 via {HOST_OUTSIDE}")
+    world.host.ip(f"route add 192.168.172.0/22 via {UPLINK.inside}")
+    world.nat.listen(8080)
+    assert world.internet.ask(NAT_NODE, 8080) == "unreachable"
+
+
+def test_switching_is_live_and_survives_netemu(world):
+    world.open_internet()
+    world.want(WITH_NAT)
+    talk = world.nat.talk(INTERNET, 80)
+    assert talk.stdout.readline().strip() == HOST_OUTSIDE
+    world.netemu("guard()")  # netemu starts anew
+    again(talk)
+    assert talk.stdout.readline().strip() == HOST_OUTSIDE
+    world.want(NODE)
+    again(talk)
+    assert talk.stdout.readline().strip() == "unreachable"
+    world.netemu(f"replace([node({wire.dump(WITH_NAT)})])")
+    assert world.nat.ask(INTERNET, 80) == HOST_OUTSIDE
+    world.netemu("replace([])")
+    assert world.nat.ask(INTERNET, 80) == "unreachable"
+
+
+def again(talk):
+    talk.stdin.write("\n")
+    talk.stdin.flush()
