@@ -52,7 +52,7 @@ class BootServer:
         return wire.dump_all(self.here.boots.list_images())
 
     @internal
-    def check_image(self, name: str) -> dict[str, Any]:
+    def check_image(self, name: str, user: str = "") -> dict[str, Any]:
         return wire.dump(self.here.boots.images.view(name))
 
     @internal

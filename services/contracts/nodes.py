@@ -87,8 +87,8 @@ class Disk:
 class NodeWanted:
     """Everything an agent needs to make one node so.
 
-    id is never used again for another node; `boot` counts the boots asked for (create, reboot, start, …):
-    an agent that sees it grow ends the running machine and boots anew. `version` grows with every change of any kind.
+    id is never used again for another node; `boot` counts the boots and ends asked for (create, reboot, stop,
+    …): an agent that sees it grow ends the running machine and, unless it is to be off, boots anew. `version` grows with every change of any kind.
     hard: whoever asked for this boot or this end does not want the guest to be asked first.
     """
 

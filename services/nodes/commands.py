@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from services.contracts.errors import Conflict
 from services.contracts.names import MY_NODES, split_selection
 from services.contracts.nodes import Event, NodeTarget, NodeView
 from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import VmReport
-from services.nodes import creation, journal, linking, model, ownership
+from services.nodes import creation, holdings, journal, linking, model, notes, ownership, request
 from services.nodes.journal import Deed, Query
 from services.nodes.model import Asked, Node
+from services.nodes.request import Limits, Requested
 from services.nodes.selection import find, select, select_names, select_some
 from services.nodes.store import Registry
 
@@ -30,17 +31,25 @@ class Outcome:
 
 
 def create(
-    registry: Registry, asked: Asked, names: Sequence[str], config: NodeConfig, image: str, place: creation.Place
+    registry: Registry,
+    asked: Asked,
+    names: Sequence[str],
+    config: NodeConfig,
+    image: str,
+    place: creation.Place,
+    limits: Limits,
 ) -> Outcome:
     new = creation.new_nodes(names, config, image, registry.nodes(), place, asked)
-    return _save(registry, Deed("create", asked, journal.creation_text(image, config)), new, new)
+    said = notes.of_creation(new, limits)
+    return _save(registry, Deed("create", asked, journal.creation_text(image, config)), new, new, said)
 
 
-def configure(registry: Registry, asked: Asked, selection: str, values: dict[str, Any]) -> Outcome:
+def configure(registry: Registry, asked: Asked, selection: str, requested: Requested, limits: Limits) -> Outcome:
     nodes = _owned(registry, asked, selection)
-    new = model.configured(nodes, values)
-    notes = [note for before, after in zip(nodes, new, strict=True) for note in model.effect_notes(before, after)]
-    return _save(registry, Deed("config", asked, journal.settings_text(values)), nodes, new, notes)
+    configs = request.configured(nodes, requested, limits)
+    new = [model.configured(node, config) for node, config in zip(nodes, configs, strict=True)]
+    said = notes.of_configuration(nodes, new, limits)
+    return _save(registry, Deed("config", asked, journal.settings_text(requested.values)), nodes, new, said)
 
 
 def link(
@@ -51,9 +60,33 @@ def link(
     return _save(registry, Deed("link", asked, journal.link_text(network, options, from_plain)), nodes, new)
 
 
-def reboot(registry: Registry, asked: Asked, selection: str) -> Outcome:
+def reboot(registry: Registry, asked: Asked, selection: str, hard: bool) -> Outcome:
     nodes = _owned(registry, asked, selection)
-    return _save(registry, Deed("reboot", asked), nodes, [model.rebooted(node, asked) for node in nodes])
+    new = [model.rebooted(node, asked, hard) for node in nodes]
+    return _save(registry, Deed("reboot", asked, _manner(hard)), nodes, new)
+
+
+def stop(registry: Registry, asked: Asked, selection: str, hard: bool) -> Outcome:
+    nodes = _owned(registry, asked, selection)
+    new = [model.stopped(node, asked, hard) for node in nodes]
+    return _save(registry, Deed("stop", asked, _manner(hard)), nodes, new, notes.of_stop(nodes, new))
+
+
+def start(registry: Registry, asked: Asked, selection: str) -> Outcome:
+    nodes = _owned(registry, asked, selection)
+    new = [model.started(node, asked) for node in nodes]
+    return _save(registry, Deed("start", asked), nodes, new, notes.of_start(nodes, new))
+
+
+def rename(registry: Registry, asked: Asked, name: str, new_name: str) -> Outcome:
+    present = registry.nodes()
+    node = find(name, present)
+    ownership.check_owned([node], asked.user)
+    if node.name == new_name:
+        raise Conflict(f"node '{node.name}' has this name already")
+    creation.check_names_free([new_name], present)
+    new = model.renamed(node, new_name)
+    return _save(registry, Deed(journal.RENAME, asked), [node], [new], notes.of_renaming(node, new))
 
 
 def boot(registry: Registry, asked: Asked, selection: str, image: str) -> Outcome:
@@ -67,19 +100,21 @@ def remove(registry: Registry, asked: Asked, selection: str) -> Outcome:
     return _save(registry, Deed("remove", asked), nodes, [model.removed(node) for node in nodes])
 
 
-def acquire(registry: Registry, asked: Asked, selection: str, force: bool) -> Outcome:
+def acquire(registry: Registry, asked: Asked, selection: str) -> Outcome:
     nodes = select_some(selection, registry.nodes(), asked.user)
-    ownership.check_acquirable(nodes, asked.user, force)
+    ownership.check_acquirable(nodes, asked.user, asked.force)
     for node in nodes:
         if not node.is_free:
             log.warning("node taken over: node=%s from=%s by=%s", node.name, node.owner, asked.user)
-    return _save(registry, Deed("acquire", asked), nodes, [model.acquired(node, asked) for node in nodes])
+    new = [model.acquired(node, asked) for node in nodes]
+    return _save(registry, Deed("acquire", asked), nodes, new, notes.of_change_of_owner(nodes, new))
 
 
 def release(registry: Registry, asked: Asked, selection: str) -> Outcome:
     nodes = select_some(selection, registry.nodes(), asked.user)
     ownership.check_releasable(nodes, asked.user)
-    return _save(registry, Deed("release", asked), nodes, [model.released(node, asked) for node in nodes])
+    new = [model.released(node, asked) for node in nodes]
+    return _save(registry, Deed("release", asked), nodes, new, notes.of_change_of_owner(nodes, new))
 
 
 def chosen(registry: Registry, user: str, selection: str) -> list[Node]:
@@ -119,15 +154,20 @@ def _owned(registry: Registry, asked: Asked, selection: str) -> list[Node]:
     return nodes
 
 
+def _manner(hard: bool) -> str:
+    return "hard" if hard else ""
+
+
 def _save(
-    registry: Registry, deed: Deed, before: Sequence[Node], after: Sequence[Node], notes: Sequence[str] = ()
+    registry: Registry, deed: Deed, before: Sequence[Node], after: Sequence[Node], said: Sequence[str] = ()
 ) -> Outcome:
+    holdings.check(deed.asked, before, after)
     named = [
         registry.save(new) if new is not old or not new.id else old for old, new in zip(before, after, strict=True)
     ]
     changed = [new for old, new in zip(before, named, strict=True) if new != old]
     registry.events.add(journal.entries(deed, before, named))
-    return Outcome(named, changed, notes)
+    return Outcome(named, changed, said)
 
 
 Command = Callable[..., Outcome]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.contracts import settings
 from services.contracts.errors import Conflict, InvalidRequest
 from services.contracts.names import check_node_name
 from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import DELAYING
-from services.nodes import allocation
+from services.nodes import allocation, disks, request
 from services.nodes.model import Asked, Node, Status
+from services.nodes.request import Limits
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,18 @@ class Place:
     subnet: str
 
 
-def check_request(names: Sequence[str], texts: Sequence[str]) -> tuple[list[str], NodeConfig]:
+def check_request(
+    names: Sequence[str], texts: Sequence[str], host: str, limits: Limits
+) -> tuple[list[str], NodeConfig]:
     """The names as they are stored, and the configuration; InvalidRequest with all faults of both."""
     faults: list[str] = []
     checked = [name for name in (_checked(text, faults) for text in names) if name]
     if not names:
         faults.append("no name is given; allowed: one or more node names")
     faults += [f"'{name}' is given twice; allowed: each name once" for name in _doubled(checked)]
-    config = NodeConfig()
-    try:
-        config = settings.apply_settings(config, settings.parse_settings(texts))
-    except InvalidRequest as refused:
-        faults += refused.args
+    requested = request.parse(texts)
+    config, unfit = request.fitted(NodeConfig(), requested)
+    faults += [*requested.faults, *unfit, *request.host_faults(requested, [host], limits)]
     if faults:
         raise InvalidRequest(*faults)
     return checked, config
@@ -42,18 +42,23 @@ def check_request(names: Sequence[str], texts: Sequence[str]) -> tuple[list[str]
 def new_nodes(
     names: Sequence[str], config: NodeConfig, image: str, existing: Sequence[Node], place: Place, asked: Asked
 ) -> list[Node]:
-    owners = {node.name: node.owner for node in existing if node.is_present}
-    taken = [f"the name '{name}' is taken {_by(owners[name])}" for name in names if name in owners]
-    if taken:
-        raise Conflict(*taken)
+    check_names_free(names, existing)
     status = Status(DELAYING, asked.now, f"creation asked by {asked.user}")
     addresses = {node.ip for node in existing}
     new = []
     for name in names:
         ip = allocation.lowest_free_ip(place.subnet, addresses)
         addresses.add(ip)
-        new.append(Node(name, place.host, asked.user, image, ip, config, status))
+        fresh = disks.new_disks(config.disks)
+        new.append(Node(name, place.host, asked.user, image, ip, config, status, disks=fresh))
     return new
+
+
+def check_names_free(names: Sequence[str], existing: Sequence[Node]) -> None:
+    owners = {node.name: node.owner for node in existing if node.is_present}
+    taken = [f"the name '{name}' is taken {_by(owners[name])}" for name in names if name in owners]
+    if taken:
+        raise Conflict(*taken)
 
 
 def _checked(text: str, faults: list[str]) -> str:

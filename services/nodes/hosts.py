@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterable
 
@@ -11,11 +12,11 @@ import eventlet
 from kombu import Connection
 
 from services.contracts import bootserver, console, netemu, vmrunner, wire
-from services.contracts.bootserver import DEFAULT_IMAGE
+from services.contracts.bootserver import DEFAULT_IMAGE, ImageView
 from services.contracts.errors import Unreachable, WaltError
 from services.contracts.health import FAIL, OK, Check
 from services.contracts.netemu import PortReport
-from services.contracts.vmrunner import VmReport
+from services.contracts.vmrunner import Capacity, VmReport
 from services.kit import peers
 from services.kit.environment import environment
 
@@ -24,14 +25,40 @@ log = logging.getLogger(__name__)
 ANSWER_S = 5.0
 
 
-def check_image(image: str) -> str:
-    """The image, or NotFound by bootserver. The platform's own image needs no bootserver to be named."""
+CAPACITY_KEPT_S = 60.0
+CAPACITY_RETRY_S = 10.0
+
+_capacities: dict[str, tuple[float, Capacity | None]] = {}  # host: (when it was asked last, what it said last)
+
+
+def check_image(image: str, user: str) -> str:
+    """The full name of what this user means, or NotFound by bootserver. The platform's default image needs no
+    bootserver to be named."""
     try:
-        peers.call(bootserver.SERVICE, "check_image", timeout_s=ANSWER_S, name=image)
+        view = peers.call(bootserver.SERVICE, "check_image", timeout_s=ANSWER_S, name=image, user=user)
     except Unreachable:
         if image != DEFAULT_IMAGE:
             raise
-    return image
+        return image
+    return wire.load(ImageView, view).name
+
+
+def capacities(hosts: Iterable[str]) -> dict[str, Capacity]:
+    """What each host has, as it said last; without those that have never said."""
+    told = {host: _capacity(host) for host in hosts}
+    return {host: capacity for host, capacity in told.items() if capacity is not None}
+
+
+def _capacity(host: str) -> Capacity | None:
+    asked, last = _capacities.get(host, (-math.inf, None))
+    if time.monotonic() < asked + (CAPACITY_RETRY_S if last is None else CAPACITY_KEPT_S):
+        return last
+    try:
+        last = wire.load(Capacity, peers.call(vmrunner.service_on(host), "capacity", timeout_s=ANSWER_S))
+    except WaltError as error:
+        log.info("host %s does not say what it has: %s", host, error)
+    _capacities[host] = (time.monotonic(), last)
+    return last
 
 
 def list_vms(host: str) -> list[VmReport] | None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from services.contracts import nodes, settings, vmrunner
 from services.contracts.bootserver import DEFAULT_IMAGE
-from services.contracts.errors import InvalidRequest
-from services.contracts.nodes import Interface, NodeTarget, NodeView, NodeWanted
+from services.contracts.nodes import Disk, Interface, NodeTarget, NodeView, NodeWanted
 from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import VmReport
+from services.nodes import disks
+
+if TYPE_CHECKING:
+    from services.nodes.holdings import Holding
 
 VIRTUAL = "virtual"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """By whom and when (seconds of the epoch)."""
+    """By whom and when (seconds of the epoch). force: what is in the way may go, be it data or an owner; empty: where
+    it is known that there is no data."""
 
     user: str
     now: float
+    force: bool = False
+    empty: Collection[Holding] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,8 @@ class Status:
 
 @dataclass(frozen=True)
 class Node:
-    """id 0: not stored yet. interfaces: made by the store from `owner` and `config.networks`."""
+    """id 0: not stored yet. interfaces: made by the store from `owner` and `config.networks`; disks: those of
+    `config.disks`, numbered by the store. hard: the guest is not to be asked before this boot, or this end."""
 
     name: str
     host: str
@@ -51,6 +58,8 @@ class Node:
     boot: int = 1
     version: int = 1
     interfaces: tuple[Interface, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    hard: bool = False
 
     @property
     def is_free(self) -> bool:
@@ -67,14 +76,34 @@ def changed(node: Node, **fields: Any) -> Node:
     return node if new == node else replace(new, version=node.version + 1)
 
 
-def booted_anew(node: Node, reason: str, now: float, **fields: Any) -> Node:
+def booted_anew(node: Node, reason: str, now: float, hard: bool = False, **fields: Any) -> Node:
     """One more boot is wanted. The state says so in the same step, so that a wait that follows waits for it."""
     status = replace(node.status, state=vmrunner.DELAYING, since=now, reason=reason)
-    return changed(node, boot=node.boot + 1, power=nodes.POWER_ON, status=status, **fields)
+    return changed(node, boot=node.boot + 1, power=nodes.POWER_ON, status=status, hard=hard, **fields)
 
 
-def rebooted(node: Node, asked: Asked) -> Node:
-    return booted_anew(node, f"reboot asked by {asked.user}", asked.now)
+def rebooted(node: Node, asked: Asked, hard: bool) -> Node:
+    return booted_anew(node, f"reboot asked by {asked.user}", asked.now, hard)
+
+
+def stopped(node: Node, asked: Asked, hard: bool) -> Node:
+    """The same when it is off already, or ends no harder than this. The state stays what it is until the host says
+    that it is another; `boot` grows, so that no report from before the wish is taken for that."""
+    if node.power == nodes.POWER_OFF and (node.status.state == vmrunner.STOPPED or node.hard >= hard):
+        return node
+    status = replace(node.status, reason=f"stop asked by {asked.user}")
+    return changed(node, boot=node.boot + 1, power=nodes.POWER_OFF, status=status, hard=hard)
+
+
+def started(node: Node, asked: Asked) -> Node:
+    """The same when it is on already. A guest that powered itself off has stopped, though nobody asked for it."""
+    if node.power == nodes.POWER_ON and node.status.state != vmrunner.STOPPED:
+        return node
+    return booted_anew(node, f"start asked by {asked.user}", asked.now)
+
+
+def renamed(node: Node, name: str) -> Node:
+    return changed(node, name=name)
 
 
 def given_image(node: Node, image: str, asked: Asked) -> Node:
@@ -82,29 +111,24 @@ def given_image(node: Node, image: str, asked: Asked) -> Node:
 
 
 def acquired(node: Node, asked: Asked) -> Node:
-    """It boots anew: nothing that a former owner left in its memory may meet the new one."""
-    return booted_anew(node, f"acquired by {asked.user}", asked.now, owner=asked.user)
+    """It boots anew, with new disks: nothing that a former owner left in it may meet the new one."""
+    fresh = disks.emptied(node.disks)
+    return booted_anew(node, f"acquired by {asked.user}", asked.now, owner=asked.user, disks=fresh)
 
 
 def released(node: Node, asked: Asked) -> Node:
-    return booted_anew(node, f"released by {asked.user}", asked.now, owner="", image=DEFAULT_IMAGE)
+    """The default image, empty disks, and no network but walt-net: free nodes of former owners do not meet."""
+    reason, fresh = f"released by {asked.user}", disks.emptied(node.disks)
+    config = replace(node.config, networks=NodeConfig().networks)
+    return booted_anew(node, reason, asked.now, owner="", image=DEFAULT_IMAGE, config=config, disks=fresh)
 
 
 def removed(node: Node) -> Node:
     return changed(node, power=nodes.ABSENT)
 
 
-def configured(nodes: Iterable[Node], values: dict[str, Any]) -> list[Node]:
-    """All of them with these settings, or InvalidRequest with the faults of each."""
-    new, faults = [], []
-    for node in nodes:
-        try:
-            new.append(changed(node, config=settings.apply_settings(node.config, values)))
-        except InvalidRequest as refused:
-            faults += [f"{node.name}: {sentence}" for sentence in refused.args]
-    if faults:
-        raise InvalidRequest(*faults)
-    return new
+def configured(node: Node, config: NodeConfig) -> Node:
+    return changed(node, config=config, disks=disks.fit(node.disks, config.disks))
 
 
 def reported(node: Node, report: VmReport) -> Node:
@@ -114,23 +138,6 @@ def reported(node: Node, report: VmReport) -> Node:
     if late or report.host != node.host or not node.is_present:
         return node
     return replace(node, status=Status(report.state, report.since, report.reason, report.boot, report.sequence))
-
-
-def effect_notes(before: Node, after: Node) -> list[str]:
-    """What a changed configuration does not change at once."""
-    waiting = [name for name in sorted(settings.SETTINGS) if _waits_for_boot(name, before.config, after.config)]
-    if not waiting:
-        return []
-    verb = "takes" if len(waiting) == 1 else "take"
-    return [f"{after.name}: {', '.join(waiting)} {verb} effect at the next boot (walt node reboot {after.name})"]
-
-
-def _waits_for_boot(name: str, before: NodeConfig, after: NodeConfig) -> bool:
-    setting = settings.SETTINGS[name]
-    old, new = getattr(before, setting.field), getattr(after, setting.field)
-    if setting.takes_effect == settings.LINKS_LIVE:
-        return [use.name for use in old] != [use.name for use in new]
-    return setting.takes_effect == settings.NEXT_BOOT and bool(old != new)
 
 
 def wanted(node: Node) -> NodeWanted:
@@ -150,6 +157,9 @@ def wanted(node: Node) -> NodeWanted:
         boot_timeout_s=node.config.boot_timeout_s,
         boot_retries=node.config.boot_retries,
         interfaces=node.interfaces,
+        disks=node.disks,
+        netsetup=node.config.netsetup,
+        hard=node.hard,
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from services.contracts.errors import Conflict, InvalidRequest, NotOwner
-from services.contracts.nodes import ACTIONS, WATCH_CONSOLE
+from services.contracts.nodes import ACTIONS, PING, WATCH_CONSOLE
 from services.nodes.model import Node
 
 
 def check_owned(nodes: Iterable[Node], user: str) -> None:
-    """The rule of config, reboot, boot, remove and release."""
+    """The rule of every command but create, acquire and those that only look."""
     refused = [_not_yours(node) for node in nodes if node.owner != user]
     if refused:
         raise NotOwner(*refused)
@@ -33,10 +33,10 @@ def check_releasable(nodes: Sequence[Node], user: str) -> None:
 
 
 def check_action(node: Node, user: str, action: str) -> None:
-    """A free node's console may be watched by all; the rest is its owner's."""
+    """All may ping any node and watch the console of a free one; the rest is its owner's."""
     if action not in ACTIONS:
         raise InvalidRequest(f"'{action}' is not an action on a node; allowed: {', '.join(ACTIONS)}")
-    if not (action == WATCH_CONSOLE and node.is_free):
+    if action != PING and not (action == WATCH_CONSOLE and node.is_free):
         check_owned([node], user)
 
 

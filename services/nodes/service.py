@@ -2,8 +2,10 @@
 
 Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; the
             log of what happened to nodes (each command that changed them, each transition of their machines).
-Serves:     create_nodes, get_nodes, configure_nodes, reboot_nodes, boot_nodes, remove_nodes, acquire_nodes,
-            release_nodes, link_nodes, get_ports, get_events, get_notices, diagnose (users); wanted_on_host, wanted_everywhere, authorize (services).
+Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
+            boot_nodes, remove_nodes, acquire_nodes, release_nodes, get_ports, get_events, get_notices, diagnose
+            (users); wanted_on_host, wanted_everywhere, authorize (services).
+Asks:       vmrunner list_data, capacity; bootserver check_image, persist_bytes; netemu list_ports.
 Announces:  NODE_WANTED, NODE_REMOVED.
 Hears:      vmrunner VM_CHANGED, VM_REMOVED of every host; asks every host now and then, for what was lost.
 
@@ -23,14 +25,25 @@ from nameko.timer import timer
 
 from services.contracts import nodes, vmrunner, wire
 from services.contracts.bootserver import DEFAULT_IMAGE
+from services.contracts.names import check_node_name
 from services.contracts.nodes import Changed
-from services.contracts.settings import parse_settings
 from services.contracts.vmrunner import VmRemoved, VmReport
 from services.kit.entrypoints import Caller, internal, public
 from services.kit.environment import environment
 from services.kit.metrics import Metrics
 from services.kit.peers import Announcer
-from services.nodes import arguments, catchup, commands, creation, hosts, journal, model, portviews
+from services.nodes import (
+    arguments,
+    catchup,
+    commands,
+    creation,
+    execution,
+    hosts,
+    journal,
+    model,
+    portviews,
+    request,
+)
 from services.nodes.extensions import StoreProvider, at_start
 from services.nodes.model import Asked
 
@@ -48,10 +61,11 @@ class NodesService:
 
     @public
     def create_nodes(self, names: Any, settings: Any = (), image: Any = None) -> dict[str, Any]:
-        request = creation.check_request(arguments.texts("names", names), arguments.texts("settings", settings))
-        image = hosts.check_image(DEFAULT_IMAGE if image is None else arguments.text("image", image))
         env = environment()
-        return self._carry_out(commands.create, *request, image, creation.Place(env.host, env.subnet))
+        words, limits = arguments.texts("settings", settings), hosts.capacities([env.host])
+        asked = creation.check_request(arguments.texts("names", names), words, env.host, limits)
+        image = self._image(DEFAULT_IMAGE if image is None else image)
+        return self._carry_out(commands.create, *asked, image, creation.Place(env.host, env.subnet), limits)
 
     @public
     def get_nodes(self, selection: Any) -> list[dict[str, Any]]:
@@ -59,9 +73,12 @@ class NodesService:
             return wire.dump_all(commands.views(registry, self.caller, arguments.text("selection", selection)))
 
     @public
-    def configure_nodes(self, selection: Any, settings: Any) -> dict[str, Any]:
-        values = parse_settings(arguments.texts("settings", settings))
-        return self._carry_out(commands.configure, arguments.text("selection", selection), values)
+    def configure_nodes(self, selection: Any, settings: Any, force: Any = False) -> dict[str, Any]:
+        requested = request.parse(arguments.texts("settings", settings))
+        limits = hosts.capacities([environment().host]) if requested.concerns_host else {}
+        return self._carry_out(
+            commands.configure, arguments.text("selection", selection), requested, limits, force=force
+        )
 
     @public
     def link_nodes(self, selection: Any, network: Any, options: Any, replace: Any = False) -> dict[str, Any]:
@@ -70,25 +87,37 @@ class NodesService:
         return self._carry_out(commands.link, *where, words, arguments.flag("replace", replace))
 
     @public
-    def reboot_nodes(self, selection: Any) -> dict[str, Any]:
-        return self._carry_out(commands.reboot, arguments.text("selection", selection))
+    def reboot_nodes(self, selection: Any, hard: Any = False) -> dict[str, Any]:
+        return self._carry_out(commands.reboot, arguments.text("selection", selection), arguments.flag("hard", hard))
+
+    @public
+    def stop_nodes(self, selection: Any, hard: Any = False) -> dict[str, Any]:
+        return self._carry_out(commands.stop, arguments.text("selection", selection), arguments.flag("hard", hard))
+
+    @public
+    def start_nodes(self, selection: Any) -> dict[str, Any]:
+        return self._carry_out(commands.start, arguments.text("selection", selection))
+
+    @public
+    def rename_node(self, name: Any, new_name: Any) -> dict[str, Any]:
+        new = check_node_name(arguments.text("new_name", new_name))
+        return self._carry_out(commands.rename, arguments.text("name", name), new)
 
     @public
     def boot_nodes(self, selection: Any, image: Any) -> dict[str, Any]:
-        image = hosts.check_image(arguments.text("image", image))
-        return self._carry_out(commands.boot, arguments.text("selection", selection), image)
+        return self._carry_out(commands.boot, arguments.text("selection", selection), self._image(image))
 
     @public
-    def remove_nodes(self, selection: Any) -> dict[str, Any]:
-        return self._carry_out(commands.remove, arguments.text("selection", selection))
+    def remove_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
+        return self._carry_out(commands.remove, arguments.text("selection", selection), force=force)
 
     @public
     def acquire_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.acquire, arguments.text("selection", selection), arguments.flag("force", force))
+        return self._carry_out(commands.acquire, arguments.text("selection", selection), force=force)
 
     @public
-    def release_nodes(self, selection: Any) -> dict[str, Any]:
-        return self._carry_out(commands.release, arguments.text("selection", selection))
+    def release_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
+        return self._carry_out(commands.release, arguments.text("selection", selection), force=force)
 
     @public
     def get_ports(self, selection: Any) -> list[dict[str, Any]]:
@@ -147,9 +176,12 @@ class NodesService:
     def prune_events(self) -> None:
         self.store.prune_events()
 
-    def _carry_out(self, command: commands.Command, *arguments: Any) -> dict[str, Any]:
-        with self.store.transaction() as registry:
-            outcome = command(registry, Asked(self.caller, time.time()), *arguments)
+    def _image(self, name: Any) -> str:
+        return hosts.check_image(arguments.text("image", name), self.caller)
+
+    def _carry_out(self, command: commands.Command, *details: Any, force: Any = False) -> dict[str, Any]:
+        asked = Asked(self.caller, time.time(), arguments.flag("force", force))
+        outcome = execution.carry_out(self.store, command, asked, *details)
         for node in outcome.changed:
             self.announce(nodes.NODE_WANTED, model.wanted(node))
         return wire.dump(Changed(tuple(map(model.view, outcome.named)), tuple(outcome.notes)))

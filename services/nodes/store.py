@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.contracts import names, settings
-from services.contracts.nodes import WALT_NET_ID, Network
+from services.contracts.nodes import WALT_NET_ID, Disk, Network
 from services.contracts.settings import NetworkUse, NodeConfig
 from services.nodes import allocation, tables
 from services.nodes.database import Database
@@ -51,15 +51,20 @@ class Registry:
         """All of them, by id, also those wanted absent."""
         rows = self._connection.execute(sa.select(tables.nodes).order_by(tables.nodes.c.id)).mappings()
         ports = self._ports(sa.true())
-        return [_node(row, ports.get(row["id"], {})) for row in rows]
+        disks = self._disks(sa.true())
+        return [_node(row, ports.get(row["id"], {}), disks.get(row["id"], ())) for row in rows]
 
     def get(self, node_id: int) -> Node | None:
         query = sa.select(tables.nodes).where(tables.nodes.c.id == node_id)
         row = self._connection.execute(query).mappings().one_or_none()
-        return _node(row, self._ports(tables.ports.c.node_id == node_id).get(node_id, {})) if row else None
+        if row is None:
+            return None
+        ports = self._ports(tables.ports.c.node_id == node_id)
+        disks = self._disks(tables.disks.c.node_id == node_id)
+        return _node(row, ports.get(node_id, {}), disks.get(node_id, ()))
 
     def save(self, node: Node) -> Node:
-        """The node as stored: with its id when it is new, and with its interfaces."""
+        """The node as stored: with its id when it is new, and with its interfaces and disks."""
         values = _values(node)
         if node.id:
             self._connection.execute(sa.update(tables.nodes).where(tables.nodes.c.id == node.id).values(values))
@@ -67,6 +72,7 @@ class Registry:
         else:
             node_id = self._insert(tables.nodes, values)
         self._plug(node_id, node.owner, node.config.networks)
+        self._equip(node_id, node.disks)
         saved = self.get(node_id)
         assert saved is not None
         return saved
@@ -93,6 +99,21 @@ class Registry:
                 port = {"node_id": node_id, "network": use.name, "mac": self._new_mac(), "network_id": network_id}
                 self._connection.execute(sa.insert(tables.ports).values(port))
         self._drop_unused_networks()
+
+    def _equip(self, node_id: int, disks: tuple[Disk, ...]) -> None:
+        """These disks in this order: those without a number get one, those not among them go."""
+        table = tables.disks
+        kept = [disk.id for disk in disks if disk.id]
+        of_node = table.c.node_id == node_id
+        self._connection.execute(sa.delete(table).where(of_node, table.c.id.not_in(kept)))
+        # Out of the way first: each position is taken once, at any moment.
+        self._connection.execute(sa.update(table).where(of_node).values(position=-1 - table.c.position))
+        for position, disk in enumerate(disks):
+            values = {"position": position, "size_bytes": disk.size_bytes, "template": disk.template}
+            if disk.id:
+                self._connection.execute(sa.update(table).where(of_node, table.c.id == disk.id).values(values))
+            else:
+                self._connection.execute(sa.insert(table).values(node_id=node_id, **values))
 
     def _network_id(self, owner: str, name: str) -> int:
         networks = tables.networks
@@ -124,18 +145,27 @@ class Registry:
             found.setdefault(row.node_id, {})[row.network] = (row.mac, network)
         return found
 
+    def _disks(self, which: sa.ColumnElement[bool]) -> dict[int, tuple[Disk, ...]]:
+        """{node id: its disks in order}."""
+        query = sa.select(tables.disks).where(which).order_by(tables.disks.c.position)
+        found: dict[int, tuple[Disk, ...]] = {}
+        for row in self._connection.execute(query):
+            found[row.node_id] = (*found.get(row.node_id, ()), Disk(row.id, row.size_bytes, row.template))
+        return found
 
-def _node(row: Mapping[Any, Any], ports: Mapping[str, tuple[str, Network]]) -> Node:
+
+def _node(row: Mapping[Any, Any], ports: Mapping[str, tuple[str, Network]], disks: tuple[Disk, ...]) -> Node:
     texts = [f"{name}={text}" for name, text in row["config"].items()]
     config = settings.apply_settings(NodeConfig(), settings.parse_settings(texts))
     macs = {name: mac for name, (mac, _) in ports.items()}
     networks = {name: network for name, (_, network) in ports.items()}
-    plain = ("id", "name", "host", "owner", "power", "boot", "version", "image", "ip")
+    plain = ("id", "name", "host", "owner", "power", "boot", "version", "image", "ip", "hard")
     return Node(
         **{column: row[column] for column in plain},
         config=config,
         status=Status(row["state"], row["since"], row["reason"], row["reported_boot"], row["reported_sequence"]),
         interfaces=allocation.interfaces(config.networks, networks, macs),
+        disks=disks,
     )
 
 
@@ -149,6 +179,7 @@ def _values(node: Node) -> dict[str, Any]:
         "version": node.version,
         "image": node.image,
         "ip": node.ip,
+        "hard": node.hard,
         "config": settings.show_settings(node.config),
         **_status_values(node.status),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from services.contracts.nodes import ABSENT
@@ -40,6 +42,7 @@ nodes = Table(
     Column("reason", Text, nullable=False),
     Column("reported_boot", Integer, nullable=False),
     Column("reported_sequence", Integer, nullable=False),
+    Column("hard", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 

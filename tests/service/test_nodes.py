@@ -15,13 +15,25 @@ from nameko.timer import Timer
 
 from services.contracts import nodes as contract
 from services.contracts import wire
+from services.contracts.bootserver import ImageView
 from services.contracts.errors import NotFound, WaltError, from_wire
 from services.contracts.health import Check
 from services.contracts.nodes import NodeWanted
-from services.contracts.vmrunner import BOOTED, BOOTING, DELAYING, VM_CHANGED, VM_REMOVED, VmRemoved, VmReport
+from services.contracts.vmrunner import (
+    BOOTED,
+    BOOTING,
+    DELAYING,
+    STOPPED,
+    VM_CHANGED,
+    VM_REMOVED,
+    Capacity,
+    DiskData,
+    VmRemoved,
+    VmReport,
+)
 from services.kit import peers
 from services.kit.entrypoints import internal, public_methods
-from services.nodes import catchup, hosts
+from services.nodes import catchup, hosts, inspection
 from services.nodes.service import NodesService, service_for
 from tests.unit.vmrunner.sample import wanted
 
@@ -31,16 +43,29 @@ FREE = ""
 
 
 class FakeRunner:
-    """vmrunner@HOST at the edge: it reports `vms`, and keeps what it heard."""
+    """vmrunner@HOST at the edge: it reports `vms`, and keeps what it heard and was asked."""
 
     name = RUNNER
     vms: list[VmReport] = []
+    written: dict[int, int] = {}  # disk id: bytes; every other disk was made, and is as it was made
+    looked_into: list[str] = []
     wanted: list[NodeWanted] = []
     removed: list[str] = []
 
     @internal
     def list_vms(self):
         return wire.dump_all(self.vms)
+
+    @internal
+    def list_data(self, node_id):
+        (wish,) = [one for one in peers.call("nodes", "wanted_everywhere") if one["id"] == node_id]
+        self.looked_into.append(wish["name"])
+        disks = [one["id"] for one in wish["disks"]]
+        return wire.dump_all(DiskData(one, self.written.get(one, 4096), one in self.written) for one in disks)
+
+    @internal
+    def capacity(self):
+        return wire.dump(Capacity(cpu_cores=8, ram_bytes=16 * 2**30, memory_factor=1.5))
 
     @internal
     def diagnose(self):
@@ -57,11 +82,19 @@ class FakeRunner:
 
 class FakeBootserver:
     name = "bootserver"
+    persisted: dict[tuple[int, str], int] = {}
 
     @internal
-    def check_image(self, name):
+    def check_image(self, name, user):
+        if name == "mine":
+            return wire.dump(ImageView(f"{user}/mine", user, 0.0, 1, "linux"))
         if name not in ("default", "debian"):
             raise NotFound(f"no image '{name}'")
+        return wire.dump(ImageView(name, "", 0.0, 1, "linux"))
+
+    @internal
+    def persist_bytes(self, node_id, owner):
+        return self.persisted.get((node_id, owner), 0)
 
     @internal
     def diagnose(self):
@@ -96,8 +129,10 @@ class Platform:
         tell("nodes", contract.NODE_WANTED, wire.dump(wanted(name="last")))
         tell("nodes", contract.NODE_REMOVED, wire.dump(contract.NodeRemoved(0, "last", HOST)))
         until(lambda: "last" in FakeRunner.removed and any(one.name == "last" for one in FakeRunner.wanted))
-        for memory in (FakeRunner.vms, FakeRunner.wanted, FakeRunner.removed):
+        for memory in (FakeRunner.vms, FakeRunner.wanted, FakeRunner.removed, FakeRunner.looked_into):
             memory.clear()
+        for data in (FakeRunner.written, FakeBootserver.persisted):
+            data.clear()
 
     @property
     def store(self):
@@ -202,6 +237,8 @@ def test_create_answers_with_the_nodes_and_announces_them(platform):
         "boot.retries": "9",
         "boot.timeout": "180",
         "cpu.cores": "4",
+        "disks": "none",
+        "netsetup": "LAN",
         "networks": "walt-net",
         "ram": "1G",
     }
@@ -254,6 +291,9 @@ def test_two_creations_of_one_name_at_the_same_time_give_one_conflict(platform):
 COMMANDS = {
     "configure_nodes": ["ram=1G"],
     "reboot_nodes": None,
+    "stop_nodes": None,
+    "start_nodes": None,
+    "rename_node": "other",
     "boot_nodes": "debian",
     "remove_nodes": None,
     "release_nodes": None,
@@ -271,7 +311,8 @@ def test_command_is_its_owners(platform, command):
     said = refusal(platform, "bob", command, "vnode1", *arguments(command))
     assert said == "NotOwner: node 'vnode1' belongs to alice"
     assert platform.node("vnode1") == before
-    assert platform.ask("alice", command, "vnode1", *arguments(command))["nodes"][0]["name"] == "vnode1"
+    (node,) = platform.ask("alice", command, "vnode1", *arguments(command))["nodes"]
+    assert node["name"] == ("other" if command == "rename_node" else "vnode1")
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"release_nodes"}))
@@ -484,14 +525,21 @@ def test_state_is_kept_while_the_host_is_away(platform):
 
 
 AUTHORIZED = [
-    (contract.WATCH_CONSOLE, "alice", "bob", True),
-    (contract.USE_CONSOLE, "alice", "", False),
-    (contract.LOG_IN, "alice", "", False),
+    (contract.PING, True, True),
+    (contract.WATCH_CONSOLE, False, True),
+    (contract.USE_CONSOLE, False, False),
+    (contract.LOG_IN, False, False),
+    (contract.CONNECT, False, False),
+    (contract.SAVE, False, False),
 ]
 
 
-@pytest.mark.parametrize(("action", "owner", "other", "free_too"), AUTHORIZED)
-def test_authorize(platform, action, owner, other, free_too):
+def test_authorized_is_every_action():
+    assert {action for action, _, _ in AUTHORIZED} == set(contract.ACTIONS)
+
+
+@pytest.mark.parametrize(("action", "of_others", "of_nobody"), AUTHORIZED)
+def test_authorize(platform, action, of_others, of_nobody):
     def allowed(user):
         try:
             return peers.call("nodes", "authorize", user=user, name="VNODE1", action=action)
@@ -501,9 +549,9 @@ def test_authorize(platform, action, owner, other, free_too):
     platform.ask("alice", "create_nodes", ["vnode1"])
     target = allowed("alice")
     assert (target["name"], target["owner"], target["host"], target["ip"]) == ("vnode1", "alice", HOST, "10.77.0.2")
-    assert allowed("bob") == "NotOwner"
+    assert (allowed("bob") != "NotOwner") is of_others
     platform.ask("alice", "release_nodes", "vnode1")
-    assert (allowed("bob") != "NotOwner") is free_too
+    assert (allowed("bob") != "NotOwner") is of_nobody
 
 
 def test_authorize_refuses_what_it_does_not_know(platform):
@@ -527,7 +575,23 @@ def test_authorize_refuses_what_it_does_not_know(platform):
         ("get_nodes", [""]),
         ("get_nodes", ["a,,b"]),
         ("configure_nodes", ["a", {}]),
+        ("configure_nodes", ["a", [], 1]),
         ("acquire_nodes", ["a", "false"]),
+        ("reboot_nodes", ["a", "hard"]),
+        ("reboot_nodes", [["a"]]),
+        ("stop_nodes", ["a", None]),
+        ("stop_nodes", [{"a": 1}]),
+        ("start_nodes", [None]),
+        ("start_nodes", [7.5]),
+        ("boot_nodes", ["a", ["default"]]),
+        ("remove_nodes", ["a", 0]),
+        ("release_nodes", ["a", "yes"]),
+        ("rename_node", [None, "b"]),
+        ("rename_node", ["a", 5]),
+        ("rename_node", ["a", ""]),
+        ("rename_node", ["a", "b\x00"]),
+        ("rename_node", ["a", "b" * 64]),
+        ("rename_node", ["a", "all-nodes"]),
     ],
 )
 def test_arguments_of_any_kind_are_refused_with_a_sentence(platform, method, args):
@@ -552,3 +616,274 @@ def test_metrics_count_the_nodes(platform):
     assert REGISTRY.get_sample_value("walt_nodes", {"state": DELAYING}) == 2
     assert REGISTRY.get_sample_value("walt_nodes", {"state": BOOTED}) == 0
     assert REGISTRY.get_sample_value("walt_nodes_free") == REGISTRY.get_sample_value("walt_nodes_owned") == 1
+
+
+def stopped(platform, name, sequence=50):
+    platform.say(VM_CHANGED, platform.report(name, STOPPED, sequence))
+    until(lambda: platform.node(name)["state"] == STOPPED)
+
+
+def test_fault_02_stop_and_start(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    former = platform.report("vnode1", BOOTED, 1)
+    platform.say(VM_CHANGED, former)
+    until(lambda: platform.node("vnode1")["state"] == BOOTED)
+    (node,) = platform.ask("alice", "stop_nodes", "vnode1")["nodes"]
+    wish = platform.wish("vnode1")
+    assert (node["state"], node["reason"]) == (BOOTED, "stop asked by alice")  # it runs until it is off
+    assert (wish.power, wish.hard, wish.boot) == (contract.POWER_OFF, False, former.boot + 1)
+    until(lambda: wish in FakeRunner.wanted)
+    stopped(platform, "vnode1")
+    (node,) = platform.ask("alice", "start_nodes", "vnode1")["nodes"]
+    assert (node["state"], node["reason"]) == (DELAYING, "start asked by alice")
+    for late in (former, VmReport(**{**vars(former), "boot": wish.boot, "sequence": 51, "state": STOPPED})):
+        platform.say(VM_CHANGED, late)
+    platform.say(VM_CHANGED, platform.report("vnode1", BOOTING, 60))
+    seen = set()
+    until(lambda: seen.add(platform.node("vnode1")["state"]) or BOOTING in seen)
+    assert seen <= {DELAYING, BOOTING} and platform.wish("vnode1").power == contract.POWER_ON
+
+
+def test_stop_and_start_of_what_is_so_already_change_nothing(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    before = platform.wish("vnode1")
+    answer = platform.ask("alice", "start_nodes", "vnode1")
+    assert answer["notes"] == ["vnode1: it is on already (delaying); nothing is changed"]
+    assert platform.wish("vnode1") == before
+    platform.ask("alice", "stop_nodes", "vnode1")
+    before = platform.wish("vnode1")
+    answer = platform.ask("alice", "stop_nodes", "vnode1")
+    assert answer["notes"] == ["vnode1: its stop was asked already (state: delaying); nothing is changed"]
+    assert platform.wish("vnode1") == before
+    platform.ask("alice", "stop_nodes", "vnode1", hard=True)  # the guest takes too long
+    assert platform.wish("vnode1").hard and platform.wish("vnode1").version > before.version
+    stopped(platform, "vnode1")
+    assert platform.ask("alice", "stop_nodes", "vnode1", hard=True)["notes"]
+
+
+def test_guest_that_powered_itself_off_is_started(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    boot = platform.wish("vnode1").boot
+    stopped(platform, "vnode1")
+    (node,) = platform.ask("alice", "start_nodes", "vnode1")["nodes"]
+    assert (node["state"], platform.wish("vnode1").boot) == (DELAYING, boot + 1)
+
+
+def test_hard_is_of_one_boot_and_survives_a_restart(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    platform.ask("alice", "reboot_nodes", "vnode1", hard=True)
+    platform.restart()
+    assert platform.wish("vnode1").hard
+    platform.ask("alice", "reboot_nodes", "vnode1")
+    assert not platform.wish("vnode1").hard
+
+
+@pytest.mark.parametrize("command", ["reboot_nodes", "boot_nodes", "release_nodes"])
+def test_command_that_boots_starts_a_stopped_node(platform, command):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    platform.ask("alice", "stop_nodes", "vnode1")
+    stopped(platform, "vnode1")
+    platform.ask("alice", command, "vnode1", *arguments(command))
+    assert (platform.wish("vnode1").power, platform.node("vnode1")["state"]) == (contract.POWER_ON, DELAYING)
+
+
+def test_lost_wish_to_stop_is_said_again(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    FakeRunner.vms.append(platform.report("vnode1"))
+    platform.ask("alice", "stop_nodes", "vnode1")
+    said = []
+    catchup.catch_up(platform.store, lambda event, value: said.append((event, value.power)), HOST)
+    assert said == [(contract.NODE_WANTED, contract.POWER_OFF)]
+
+
+def test_rename(platform):
+    platform.ask("alice", "create_nodes", ["vnode1", "vnode2"])
+    platform.ask("bob", "create_nodes", ["b1"])
+    before = platform.wish("vnode1")
+    answer = platform.ask("alice", "rename_node", "VNODE1", "Web-1")
+    assert answer["notes"] == ["web-1: its own host name changes at the next boot (walt node reboot web-1)"]
+    after = platform.wish("web-1")
+    assert (after.id, after.boot, after.version, after.ip) == (before.id, before.boot, before.version + 1, before.ip)
+    until(lambda: after in FakeRunner.wanted)
+    assert "no node 'vnode1'" in refusal(platform, "alice", "get_nodes", "vnode1")
+    for name, said in (
+        ("web-1", "Conflict: node 'web-1' has this name already"),
+        ("vnode2", "Conflict: the name 'vnode2' is taken by a node of alice"),
+        ("B1", "Conflict: the name 'b1' is taken by a node of bob"),
+    ):
+        assert refusal(platform, "alice", "rename_node", "web-1", name) == said
+    assert refusal(platform, "alice", "rename_node", "nobody", "x").startswith("NotFound")
+    assert refusal(platform, "alice", "rename_node", "my-nodes", "x").startswith("NotFound")
+    assert platform.ask("bob", "create_nodes", ["vnode1"])["nodes"][0]["name"] == "vnode1"
+
+
+def disks(platform, name):
+    return [(disk.id, disk.size_bytes, disk.template) for disk in platform.wish(name).disks]
+
+
+def test_disks_keep_their_identity(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"], settings=["disks=256M,1T"])
+    first, second = disks(platform, "vnode1")
+    assert (first[1:], second[1:]) == ((256 * 10**6, "none"), (10**12, "none"))
+    answer = platform.ask("alice", "configure_nodes", "vnode1", ["disks=32G[template=ext4],256M,2T"])
+    assert answer["notes"] == ["vnode1: disks takes effect at the next boot (walt node reboot vnode1)"]
+    new, *kept = disks(platform, "vnode1")
+    assert kept == [first, (second[0], 2 * 10**12, "none")] and new[0] not in (first[0], second[0])
+    assert platform.node("vnode1")["config"]["disks"] == "32G[template=ext4],256M,2T"
+    assert FakeRunner.looked_into == []  # nothing went
+    platform.restart()
+    assert disks(platform, "vnode1") == [new, *kept]
+
+
+def test_fault_10_disk_with_data_is_not_dropped_silently(platform):
+    platform.ask("alice", "create_nodes", ["vnode1", "vnode2", "vnode3"], settings=["disks=1G,32G[template=ext4]"])
+    platform.ask("alice", "configure_nodes", "vnode3", ["disks=none"])
+    before = {name: platform.wish(name) for name in ("vnode1", "vnode2", "vnode3")}
+    FakeRunner.looked_into.clear()
+    FakeRunner.written[before["vnode2"].disks[1].id] = 1_200_000_000
+    for command, args in (
+        ("configure_nodes", [["disks=1G,31G[template=ext4]"]]),
+        ("release_nodes", []),
+        ("remove_nodes", []),
+    ):
+        assert refusal(platform, "alice", command, "vnode1,vnode2,vnode3", *args) == (
+            "Conflict: node 'vnode2': vdb (32G[template=ext4]) holds data (1.2 GB); --force destroys it"
+        )
+        assert set(FakeRunner.looked_into) == {"vnode1", "vnode2"}
+        assert {name: platform.wish(name) for name in before} == before
+    platform.ask("alice", "configure_nodes", "vnode2", ["disks=32G[template=ext4]"])  # only the empty one goes
+    assert platform.wish("vnode2").disks == (before["vnode2"].disks[1],)
+    FakeRunner.looked_into.clear()
+    platform.ask("alice", "configure_nodes", "vnode2", ["disks=none"], force=True)
+    assert platform.wish("vnode2").disks == () and FakeRunner.looked_into == []
+
+
+def test_data_that_cannot_be_asked_for_is_not_destroyed(platform, monkeypatch):
+    platform.ask("alice", "create_nodes", ["vnode1", "plain"])
+    platform.ask("alice", "configure_nodes", "vnode1", ["disks=1G"])
+    platform.stop(RUNNER)
+    monkeypatch.setattr(inspection, "ANSWER_S", 1.0)
+    said = refusal(platform, "alice", "configure_nodes", "vnode1", ["disks=none"])
+    assert said.startswith("Conflict: node 'vnode1': whether vda (1G) holds data could not be asked (vmrunner@")
+    assert said.endswith("--force goes ahead, and destroys it")
+    platform.ask("alice", "release_nodes", "plain")
+    platform.ask("alice", "remove_nodes", "vnode1", force=True)
+    assert "no node" in refusal(platform, "alice", "get_nodes", "vnode1")
+
+
+def test_fault_09_remove_asks_for_persist_too(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    FakeBootserver.persisted[platform.wish("vnode1").id, "alice"] = 12_345_678
+    said = refusal(platform, "alice", "remove_nodes", "vnode1")
+    assert said == "Conflict: node 'vnode1': /persist holds data (12.3 MB); --force destroys it"
+    platform.ask("alice", "release_nodes", "vnode1")  # it stays, for its owner
+    platform.ask("bob", "acquire_nodes", "vnode1")
+    platform.ask("bob", "remove_nodes", "vnode1")
+
+
+def test_disk_made_while_it_was_asked_is_looked_into_too(platform, monkeypatch):
+    platform.ask("alice", "create_nodes", ["vnode1"], settings=["disks=1G"])
+    look = inspection.check_empty
+
+    def interfere(holdings):
+        look(holdings)
+        if len(FakeRunner.looked_into) == 1:
+            platform.ask("alice", "configure_nodes", "vnode1", ["disks=1G,2G"])
+            FakeRunner.written[platform.wish("vnode1").disks[1].id] = 5_000
+
+    monkeypatch.setattr(inspection, "check_empty", interfere)
+    said = refusal(platform, "alice", "remove_nodes", "vnode1")
+    assert said == "Conflict: node 'vnode1': vdb (2G) holds data (5 kB); --force destroys it"
+
+
+def test_fault_11_next_owner_gets_other_disks(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"], settings=["disks=1G,2G[template=ext4]"])
+    owned = [disks(platform, "vnode1")]
+    FakeRunner.written[owned[0][0][0]] = 1
+    answer = platform.ask("bob", "acquire_nodes", "vnode1", force=True)
+    assert answer["notes"] == ["vnode1: its disks were emptied"]
+    owned.append(disks(platform, "vnode1"))
+    assert platform.ask("bob", "release_nodes", "vnode1")["notes"] == ["vnode1: its disks were emptied"]
+    owned.append(disks(platform, "vnode1"))
+    assert platform.ask("alice", "acquire_nodes", "vnode1")["notes"] == []
+    owned.append(disks(platform, "vnode1"))
+    assert len({one[0] for generation in owned for one in generation}) == 8
+    assert len({tuple(one[1:] for one in generation) for generation in owned}) == 1
+
+
+def test_freed_nodes_meet_in_no_network(platform):
+    platform.ask("alice", "create_nodes", ["a1"], settings=["networks=walt-net[lat=1ms],home-net"])
+    answer = platform.ask("alice", "release_nodes", "a1")
+    assert answer["notes"] == ["a1: networks=walt-net now (was: walt-net[lat=1ms],home-net)"]
+    (interface,) = platform.wish("a1").interfaces
+    assert interface.network.id == contract.WALT_NET_ID and not interface.link.shapes
+
+
+def test_fault_12_configuration_is_all_or_nothing(platform):
+    platform.ask("alice", "create_nodes", ["a", "b"])
+    platform.ask("alice", "configure_nodes", "b", ["boot.timeout=200", "boot.delay=190"])
+    before = [platform.wish(name) for name in ("a", "b")]
+    said = refusal(platform, "alice", "configure_nodes", "a,b", ["ram=99999G", "cpu.cores=0", "boot.delay=250"])
+    assert said.startswith("InvalidRequest") and len(said.splitlines()) == 4
+    assert all(word in said for word in ("'0' is not a value for cpu.cores", "a: boot.timeout", "b: boot.timeout"))
+    assert f"ram=99999G is more than host {HOST} could ever hold; allowed: at most 16G" in said
+    assert [platform.wish(name) for name in ("a", "b")] == before
+    platform.ask("alice", "remove_nodes", "a")
+    platform.ask("alice", "configure_nodes", "b", ["boot.timeout=300"])  # not lost after a removal
+    assert platform.wish("b").boot_timeout_s == 300
+
+
+def test_fault_13_values_are_checked_against_the_host(platform):
+    settings = ["ram=9999G", "disks=0G", "cpu.cores=0"]
+    said = refusal(platform, "alice", "create_nodes", ["ok", "1bad"], settings=settings)
+    assert said.startswith("InvalidRequest") and len(said.splitlines()) == 4
+    assert f"ram=9999G is more than host {HOST} could ever hold; allowed: at most 16G" in said
+    assert platform.ask("alice", "get_nodes", "all-nodes") == []
+    assert platform.ask("alice", "create_nodes", ["ok"], settings=["ram=16G", "cpu.cores=8"])["notes"] == []
+    many = "cpu.cores=9 is more than host testhost has (8); the cores of the node share these"
+    answer = platform.ask("alice", "create_nodes", ["a", "b"], settings=["cpu.cores=9"])
+    assert answer["notes"] == [f"a, b: {many}"]
+    assert f"ok: {many}" in platform.ask("alice", "configure_nodes", "ok,a", ["cpu.cores=9"])["notes"]
+
+
+def test_fault_14_delay_is_compared_with_timeout(platform):
+    said = refusal(platform, "alice", "create_nodes", ["a"], settings=["boot.delay=100", "boot.timeout=100"])
+    assert "boot.timeout=100 does not exceed boot.delay=100" in said
+
+
+def test_capacity_is_remembered_while_the_host_is_away(platform, monkeypatch):
+    monkeypatch.setattr(hosts, "ANSWER_S", 1.0)
+    monkeypatch.setattr(hosts, "CAPACITY_KEPT_S", 0.0)
+    platform.ask("alice", "create_nodes", ["a"])
+    platform.stop(RUNNER)
+    assert "at most 16G" in refusal(platform, "alice", "create_nodes", ["b"], settings=["ram=17G"])
+    monkeypatch.setattr(hosts, "_capacities", {})
+    platform.ask("alice", "create_nodes", ["b"], settings=["ram=17G"])  # never known: vmrunner looks at boot
+    platform.start(FakeRunner)
+    monkeypatch.setattr(hosts, "CAPACITY_RETRY_S", 0.0)
+    assert "at most 16G" in refusal(platform, "alice", "create_nodes", ["c"], settings=["ram=17G"])
+
+
+def test_image_is_stored_by_its_full_name(platform):
+    platform.ask("alice", "create_nodes", ["a", "b"], image="mine")
+    assert platform.node("a")["image"] == "alice/mine"
+    assert platform.ask("alice", "boot_nodes", "a", "default")["nodes"][0]["image"] == "default"
+    assert platform.ask("alice", "boot_nodes", "a", "mine")["nodes"][0]["image"] == "alice/mine"
+    platform.ask("alice", "release_nodes", "a")
+    platform.ask("bob", "acquire_nodes", "a")
+    assert platform.ask("bob", "boot_nodes", "a", "mine")["nodes"][0]["image"] == "bob/mine"
+
+
+@pytest.mark.parametrize("name", ["my-nodes", "server", "default", "x" * 64, "a_b", "1a"])
+def test_fault_32_reserved_and_odd_names_are_refused(platform, name):
+    assert refusal(platform, "alice", "create_nodes", [name]).startswith("InvalidRequest")
+    platform.ask("alice", "create_nodes", ["ok"])
+    assert refusal(platform, "alice", "rename_node", "ok", name).startswith("InvalidRequest")
+
+
+def test_fault_38_taken_name_says_by_whom(platform):
+    platform.ask("alice", "create_nodes", ["vnode1"])
+    said = refusal(platform, "bob", "create_nodes", ["vnode1"])
+    assert said == "Conflict: the name 'vnode1' is taken by a node of alice"
+    platform.ask("alice", "release_nodes", "vnode1")
+    assert refusal(platform, "bob", "create_nodes", ["vnode1"]).endswith("is taken by a free node")

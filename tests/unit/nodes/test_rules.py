@@ -48,7 +48,7 @@ def test_report_of_a_node_wanted_absent_changes_nothing():
 
 
 def test_reboot_counts_a_boot_and_says_so_in_one_step():
-    new = model.rebooted(NODE, ALICE)
+    new = model.rebooted(NODE, ALICE, hard=False)
     assert (new.boot, new.version, new.status.state) == (NODE.boot + 1, NODE.version + 1, DELAYING)
     assert new.status.reason == "reboot asked by alice"
     assert model.reported(new, report(boot=NODE.boot, sequence=99)) is new
@@ -68,7 +68,7 @@ def test_mac_that_is_taken_is_drawn_again():
 
 def test_creation_tells_all_faults():
     with pytest.raises(InvalidRequest) as refused:
-        check_request(["A", "a", "-"], ["ram=x", "y=1"])
+        check_request(["A", "a", "-"], ["ram=x", "y=1"], "h", {})
     assert len(refused.value.args) == 4
 
 

@@ -1,4 +1,4 @@
-"""Disks of nodes, and the log of what happened to them."""
+"""Disks of nodes, boots and ends without asking the guest, and the log of what happened to nodes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    op.add_column("nodes", sa.Column("hard", sa.Boolean, nullable=False, server_default=sa.false()))
     op.create_table(
         "disks",
         sa.Column("id", sa.Integer, primary_key=True),

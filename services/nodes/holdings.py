@@ -1,0 +1,61 @@
+"""Pure: where a node keeps data, and what of it a command would destroy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from services.nodes import disks
+from services.nodes.model import Asked, Node
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A place of data. what: 'vda (32G)' or '/persist'; disk_id: 0 for /persist."""
+
+    node_id: int
+    node: str
+    host: str
+    owner: str
+    what: str
+    disk_id: int = 0
+
+
+class Unasked(Exception):
+    """The command would destroy what is in these, and nobody has looked into them yet."""
+
+    def __init__(self, holdings: Sequence[Holding]) -> None:
+        super().__init__(*(f"{one.node}: {one.what}" for one in holdings))
+        self.holdings = holdings
+
+
+def check(asked: Asked, before: Iterable[Node], after: Iterable[Node]) -> None:
+    """Unasked when data may go with this change that was not known to be none, nor given up by force."""
+    lost = [one for old, new in zip(before, after, strict=True) for one in _lost(old, new)]
+    unasked = [one for one in lost if one not in asked.empty]
+    if unasked and not asked.force:
+        raise Unasked(unasked)
+
+
+def _lost(old: Node, new: Node) -> list[Holding]:
+    if old.is_free:
+        return []  # it was emptied when it became free: nobody's data is on it
+    kept = {disk.id for disk in new.disks} if new.is_present else set()
+    lost = [
+        Holding(old.id, old.name, old.host, old.owner, disks.label(place, disk), disk.id)
+        for place, disk in enumerate(old.disks)
+        if disk.id not in kept
+    ]
+    if not new.is_present:
+        lost.append(Holding(old.id, old.name, old.host, old.owner, "/persist"))
+    return lost
+
+
+def amount(count: int) -> str:
+    """'1.2 GB', in decimal units, as disks are."""
+    value, unit = float(count), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {_UNITS[unit]}"
