@@ -1,10 +1,13 @@
 """netemu@HOST: bridges, ports and link emulation of one host.
 
-Owns:      the bridges and taps of its network namespace, their shaping, the cable process, the firewall of walt-net.
+Owns:      the bridges and taps of its network namespace, their shaping, the cable process, the firewall of walt-net,
+           and which nodes reach further (netsetup=NAT).
 Serves:    attach_ports, detach_ports, list_ports, diagnose (for services only).
 Announces: PORT_ATTACHED, PORT_SHAPED, PORT_DETACHED.
-Hears:     nodes NODE_WANTED (link values, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's share);
+Hears:     nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's share);
            asks nodes at start and now and then, for what was lost.
+
+Environment: WALT_NAT_EXCEPT ("198.18.0.0/15,…": networks that no node reaches, NAT or not), and the common ones.
 """
 
 from __future__ import annotations
@@ -57,6 +60,7 @@ class NetemuService:
     def on_node_wanted(self, payload: dict[str, Any]) -> None:
         node = wire.load(NodeWanted, payload)
         if node.host == self.here.host:
+            self.here.nat.put(node)
             self._announce(self.here.emulation.relink(node.id, node.name, node.owner, node.interfaces))
 
     @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
