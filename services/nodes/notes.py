@@ -26,7 +26,11 @@ def of_configuration(before: Sequence[Node], after: Sequence[Node], limits: Limi
 
 def of_start(before: Sequence[Node], after: Sequence[Node]) -> list[str]:
     idle = [old for old, new in zip(before, after, strict=True) if new is old]
-    return [f"{node.name}: it is on already ({node.status.state}); nothing is changed" for node in idle]
+    return [
+        f"{node.name}: it is on already ({node.status.state}); nothing is changed (walt node reboot {node.name} "
+        "boots it anew)"
+        for node in idle
+    ]
 
 
 def of_stop(before: Sequence[Node], after: Sequence[Node]) -> list[str]:

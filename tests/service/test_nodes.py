@@ -648,7 +648,8 @@ def test_stop_and_start_of_what_is_so_already_change_nothing(platform):
     platform.ask("alice", "create_nodes", ["vnode1"])
     before = platform.wish("vnode1")
     answer = platform.ask("alice", "start_nodes", "vnode1")
-    assert answer["notes"] == ["vnode1: it is on already (delaying); nothing is changed"]
+    said = "it is on already (delaying); nothing is changed (walt node reboot vnode1 boots it anew)"
+    assert answer["notes"] == [f"vnode1: {said}"]
     assert platform.wish("vnode1") == before
     platform.ask("alice", "stop_nodes", "vnode1")
     before = platform.wish("vnode1")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from services.contracts.errors import Conflict, InvalidRequest
@@ -12,7 +14,7 @@ from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import BOOTED, DELAYING, VmReport
 from services.nodes import allocation, model, reconcile
 from services.nodes.creation import Place, check_request, new_nodes
-from services.nodes.database import Database, sqlite_url
+from services.nodes.database import MIGRATIONS, Database, sqlite_url
 from services.nodes.model import Asked, Node, Status
 from services.nodes.store import Store
 from services.nodes.tables import metadata
@@ -123,3 +125,25 @@ def test_database_keeps_foreign_keys_and_wal(tmp_path):
         assert connection.scalar(sa.text("PRAGMA foreign_keys")) == 1
         assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
     database.close()
+
+
+def test_migration_keeps_the_nodes_of_before(tmp_path):
+    url = sqlite_url(tmp_path)
+    engine = sa.create_engine(url)
+    values = {"name": "n", "host": "h", "owner": "alice", "power": "on", "boot": 3, "version": 4, "image": "default"}
+    values |= {"ip": "10.0.0.2", "config": '{"ram": "1G", "networks": "walt-net"}', "state": "booted", "since": 1.0}
+    values |= {"reason": "", "reported_boot": 3, "reported_sequence": 9}
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        columns, places = ", ".join(values), ", ".join(f":{name}" for name in values)
+        connection.execute(sa.text(f"INSERT INTO nodes ({columns}) VALUES ({places})"), values)
+        connection.execute(sa.text("INSERT INTO ports VALUES (1, 'walt-net', '52:54:00:00:00:01', NULL)"))
+    engine.dispose()
+    store = Store(url)
+    with store.transaction() as registry:
+        (node,) = registry.nodes()
+    store.close()
+    assert (node.name, node.boot, node.config.ram_bytes, node.disks, node.hard) == ("n", 3, 2**30, (), False)
