@@ -19,7 +19,8 @@ from statistics import mean, quantiles
 from services.contracts.links import Direction, LinkModel
 from services.contracts.netemu import CABLE, KERNEL
 from services.netemu.kernel import Kernel
-from tests.links_suite import CLONE_NEWNET, Guest, World, be_punctual, lat
+from tests.links_rig import CLONE_NEWNET, Guest, World, lat
+from tests.links_suite import be_punctual
 
 DELAYS_MS = (0.2, 1.0, 5.0, 10.0, 50.0)
 RATES_BPS = (1_000_000, 10_000_000, 100_000_000)

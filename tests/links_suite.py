@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import select
 import signal
 import struct
 import subprocess
@@ -21,128 +20,29 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
 from services.contracts.errors import Failed
 from services.contracts.links import Direction, LinkModel
 from services.contracts.netemu import CABLE, DIRECT
-from services.contracts.nodes import Interface, Network
-from services.netemu.emulation import Emulation
-from services.netemu.taps import VNET_HEADER_BYTES, open_tap
-
-CLONE_NEWNET = 0x40000000
-HOME = Network(5, "home-net", "alice")
-OTHERS = Network(6, "home-net", "bob")
-WALT_NET = Network(0, "walt-net", "")
-SERVER = "192.168.172.1/22"
-MEASURE = Network(7, "measure", "")
-ETHERTYPE = 0x88B5  # for local experiments
-BROADCAST = b"\xff" * 6
-PLAIN = LinkModel()
-MS = 1000
-
-
-def lat(milliseconds: float) -> LinkModel:
-    return LinkModel(up=Direction(latency_us=round(milliseconds * MS)))
-
-
-class Guest:
-    """One interface of one node, as its qemu has it."""
-
-    def __init__(self, tap: str, number: int) -> None:
-        self.descriptor = open_tap(tap)
-        self.mac = bytes((2, 0, 0, 0, 0, number))
-
-    def send(self, number: int, size: int = 100, to: bytes = BROADCAST, tag: bytes = b"") -> None:
-        payload = struct.pack("!IQ", number, time.monotonic_ns())
-        frame = to + self.mac + tag + struct.pack("!H", ETHERTYPE) + payload
-        os.write(self.descriptor, bytes(VNET_HEADER_BYTES) + frame.ljust(size, b"\0"))
-
-    def send_raw(self, frame: bytes, header: bytes = bytes(VNET_HEADER_BYTES)) -> None:
-        os.write(self.descriptor, header + frame)
-
-    def frames(self, seconds: float) -> Iterator[bytes]:
-        """Every frame that comes until it has been quiet for so long."""
-        while select.select([self.descriptor], [], [], seconds)[0]:
-            yield os.read(self.descriptor, 70000)[VNET_HEADER_BYTES:]
-
-    def numbers(self, seconds: float, stop_after: int = 0) -> list[tuple[int, float, int]]:
-        """(number, one-way milliseconds, arrival in ns) of the suite's own frames."""
-        found = []
-        for frame in self.frames(seconds):
-            if frame[12:14] == struct.pack("!H", ETHERTYPE):
-                now = time.monotonic_ns()
-                number, sent = struct.unpack_from("!IQ", frame, 14)
-                found.append((number, (now - sent) / 1e6, now))
-                if len(found) == stop_after:
-                    break
-        return found
-
-    def close(self) -> None:
-        os.close(self.descriptor)
-
-
-class World:
-    """Nodes on networks of an Emulation of their own."""
-
-    def __init__(self, backend: str, folder: Path) -> None:
-        self.backend = backend
-        self.folder = folder
-        self.emulation = self.new_emulation()
-        self._nodes: dict[int, list[Interface]] = {}
-        self._guests: list[Guest] = []
-        self.slack_ms = 1.0
-
-    def find_slack(self) -> None:
-        """What this machine needs for a frame by itself: a slow guest is no fault of the link."""
-        a, b = self.node(101, MEASURE), self.node(102, MEASURE)
-        self.slack_ms = 1.0 + 3 * max(one_delay(a, b) for _ in range(10))
-        for node_id in (101, 102):
-            self.emulation.detach(node_id)
-
-    def new_emulation(self) -> Emulation:
-        emulation = Emulation(self.folder, 64901, SERVER)
-        emulation.prepare()
-        assert emulation.shaper == self.backend, f"back-end is {emulation.shaper}: {emulation.no_netem}"
-        return emulation
-
-    def node(self, node_id: int, network: Network = HOME, link: LinkModel = PLAIN) -> Guest:
-        interface = Interface(2, "", network, link)
-        self._nodes[node_id] = [interface]
-        self.emulation.attach(node_id, f"node{node_id}", "alice", [interface])
-        guest = Guest(f"vn{node_id}e2", node_id)
-        self._guests.append(guest)
-        settle(guest)
-        return guest
-
-    def relink(self, node_id: int, link: LinkModel) -> None:
-        interface = Interface(2, "", self._nodes[node_id][0].network, link)
-        self.emulation.relink(node_id, f"node{node_id}", "alice", [interface])
-
-    def attach_again(self, node_id: int) -> list[object]:
-        return list(self.emulation.attach(node_id, f"node{node_id}", "alice", self._nodes[node_id]))
-
-    def close(self) -> None:
-        for guest in self._guests:
-            guest.close()
-        self.emulation.cable.stop()
-
-
-def settle(guest: Guest) -> None:
-    """A tap has its carrier once opened; the bridge takes a moment to notice."""
-    time.sleep(0.1)
-    for _ in guest.frames(0):
-        pass
-
-
-def one_delay(a: Guest, b: Guest) -> float:
-    """How many milliseconds one frame takes from a to b."""
-    a.send(1)
-    found = b.numbers(0.5, stop_after=1)
-    assert found, "the frame did not arrive"
-    return found[0][1]
+from tests import links_chance
+from tests.links_rig import (
+    BROADCAST,
+    CLONE_NEWNET,
+    MS,
+    OTHERS,
+    WALT_NET,
+    Guest,
+    World,
+    arp_request,
+    assert_delay,
+    interface_names,
+    lat,
+    one_delay,
+    stream,
+)
 
 
 def check_delay(world: World) -> None:
@@ -210,27 +110,6 @@ def check_delay_loses_no_burst(world: World) -> None:
     assert [number for number, _, _ in found] == list(range(3000)), f"{len(found)} of 3000 frames arrived in order"
 
 
-def _stream(a: Guest, b: Guest, during: Callable[[], None]) -> None:
-    """A numbered frame every millisecond while something is done; all arrive, in order."""
-    done = threading.Event()
-    found: list[tuple[int, float, int]] = []
-    reader = threading.Thread(target=lambda: found.extend(b.numbers(1.0)))
-    worker = threading.Thread(target=lambda: (during(), time.sleep(0.2), done.set()))
-    a.send(0)
-    sent = 1
-    reader.start()
-    worker.start()
-    while not done.is_set():
-        a.send(sent)
-        sent += 1
-        time.sleep(0.001)
-    worker.join()
-    reader.join()
-    numbers = [number for number, _, _ in found]
-    assert len(set(numbers)) == sent, f"{sent - len(set(numbers))} of {sent} frames were lost"
-    assert numbers == sorted(numbers), "frames were reordered"
-
-
 def check_live_change(world: World) -> None:
     a, b = world.node(1, link=lat(20)), world.node(2)
 
@@ -239,13 +118,13 @@ def check_live_change(world: World) -> None:
             time.sleep(0.15)
             world.relink(1, link)
 
-    _stream(a, b, change)
+    stream(a, b, change)
     b.numbers(0.1)
     assert_delay(world, a, b, 60.5)
 
 
 def check_live_decrease(world: World) -> None:
-    """netem lets later frames overtake when its delay is made smaller; the cable does not."""
+    """A frame sent after the delay was made smaller waits for those under way."""
     a, b = world.node(1, link=lat(60)), world.node(2)
 
     def change() -> None:
@@ -253,10 +132,7 @@ def check_live_decrease(world: World) -> None:
             time.sleep(0.15)
             world.relink(1, lat(milliseconds))
 
-    if world.backend == CABLE:
-        _stream(a, b, change)
-    else:
-        change()
+    stream(a, b, change)
     b.numbers(0.2)
     assert_delay(world, a, b, 1)
 
@@ -264,7 +140,7 @@ def check_live_decrease(world: World) -> None:
 def check_shaping_a_plain_port_live(world: World) -> None:
     a, b = world.node(1), world.node(2)
     assert {state.backend for state in world.emulation.world().ports.values()} == {DIRECT}
-    _stream(a, b, lambda: (time.sleep(0.1), world.relink(1, lat(15)))[0])
+    stream(a, b, lambda: (time.sleep(0.1), world.relink(1, lat(15)))[0])
     assert world.emulation.world().ports["vn1e2"].backend == world.backend
     assert_delay(world, a, b, 15)
 
@@ -279,7 +155,7 @@ def check_restart_loses_nothing(world: World) -> None:
         world.emulation.sweep()
         world.emulation.mend()
 
-    _stream(a, b, restart)
+    stream(a, b, restart)
 
 
 def check_attach_is_idempotent(world: World) -> None:
@@ -298,11 +174,6 @@ def check_compensation(world: World) -> None:
     assert_delay(world, a, b, 0)  # never below
 
 
-def assert_delay(world: World, a: Guest, b: Guest, wanted: float) -> None:
-    delay = min(one_delay(a, b) for _ in range(3))
-    assert wanted - 0.3 <= delay <= wanted + world.slack_ms, f"asked {wanted} ms, took {delay:.2f} ms"
-
-
 def check_isolation(world: World) -> None:
     a, b, c = world.node(1, link=lat(1)), world.node(2), world.node(3, OTHERS)
     d = world.node(4, OTHERS, lat(1))
@@ -318,12 +189,6 @@ def check_isolation(world: World) -> None:
     assert not replies, "the server answers on a network that is not its own"
     server.send_raw(arp_request(server.mac))
     assert any(f[20:22] == b"\0\2" for f in server.frames(0.3)), "the server does not answer on walt-net"
-
-
-def arp_request(mac: bytes) -> bytes:
-    asked = bytes((192, 168, 172, 1))
-    body = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, bytes((192, 168, 172, 9)), bytes(6), asked)
-    return BROADCAST + mac + b"\x08\x06" + body
 
 
 def check_vlan_tag_survives(world: World) -> None:
@@ -350,26 +215,26 @@ def check_large_frame_stays_whole_or_is_cut_well(world: World) -> None:
 
 def check_foreign_name_is_refused(world: World) -> None:
     subprocess.run(["ip", "link", "add", "net5", "type", "bridge"], check=True)
-    before = names()
+    before = interface_names()
     try:
         world.node(1)
     except Failed as error:
         assert "net5" in str(error)
     else:
         raise AssertionError("a foreign net5 was taken over")
-    assert names() == before
+    assert interface_names() == before
     subprocess.run(["ip", "link", "del", "net5"], check=True)
     world.node(1)
 
 
 def check_cleanup(world: World) -> None:
-    before = names()
+    before = interface_names()
     world.node(1, link=lat(10))
     world.node(2, OTHERS, LinkModel(down=Direction(rate_bps=1_000_000)))
     world.node(3)
     for node_id in (1, 2, 3, 3, 99):
         world.emulation.detach(node_id)
-    assert names() == before, f"left behind: {names() - before}"
+    assert interface_names() == before, f"left behind: {interface_names() - before}"
 
 
 def check_no_cable_is_no_link(world: World) -> None:
@@ -391,13 +256,10 @@ def check_no_cable_is_no_link(world: World) -> None:
     assert arrived[0] == 3 and 4.5 < arrived[1] < 7
 
 
-def names() -> set[str]:
-    out = subprocess.run(["ip", "-o", "link"], check=True, capture_output=True, text=True).stdout
-    return {line.split(": ")[1].split("@")[0] for line in out.splitlines()}
-
-
 CHECKS: dict[str, Callable[[World], None]] = {
-    name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")
+    name.removeprefix("check_"): check
+    for name, check in [*globals().items(), *vars(links_chance).items()]
+    if name.startswith("check_")
 }
 
 

@@ -1,0 +1,262 @@
+"""What a link must leave to chance, how much of it, and what it must not: the other half of the suite of links.
+
+Shares are checked against the bounds of their binomial distribution, delays against the band of Dvoretzky, Kiefer
+and Wolfowitz around theirs, each left by chance once in a million runs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import time
+from collections import Counter
+from dataclasses import replace
+
+from services.contracts.links import Direction, LinkModel
+from services.contracts.netemu import CABLE, KERNEL
+from services.netemu.taps import VNET_HEADER_BYTES
+from tests.links_rig import BROADCAST, MS, Arrival, Guest, World, exchange, lat, one_delay
+
+PPM = 1_000_000
+RARE = 1e-6
+DEVIATIONS = 4.9  # a normal distribution is as far from its mean once in a million
+FRAMES = 800
+NEEDS_CSUM = 1
+UDP_HEADER = struct.pack("<BBHHHH", NEEDS_CSUM, 0, 0, 0, 34, 6)
+
+
+def shares(**shares_ppm: int) -> LinkModel:
+    return LinkModel(up=Direction(**shares_ppm))
+
+
+def assert_share(found: int, count: int, share: float, what: str) -> None:
+    spread = DEVIATIONS * math.sqrt(count * share * (1 - share)) + 1
+    assert abs(found - count * share) <= spread, f"{found} of {count} {what}; {share:.0%} was asked"
+
+
+def numbers_of(arrivals: list[Arrival]) -> list[int]:
+    return [number for number, _, _ in arrivals]
+
+
+def check_loss(world: World) -> None:
+    a, b = world.node(1, link=shares(loss_ppm=PPM // 10)), world.node(2)
+    arrived = numbers_of(exchange(a, b, FRAMES))
+    assert arrived == sorted(set(arrived)), "frames were reordered or duplicated"
+    assert_share(FRAMES - len(arrived), FRAMES, 0.1, "were lost")
+    port = world.port(1)
+    assert (port.up.frames, port.up.dropped) == (len(arrived), FRAMES - len(arrived)), port.up
+    assert numbers_of(exchange(b, a, 100)) == list(range(100)), "what the node receives is lost too"
+    world.relink(1, shares(loss_ppm=PPM))
+    assert exchange(a, b, 50) == []
+    world.relink(1, lat(1))
+    assert len(exchange(a, b, 50)) == 50
+
+
+def check_loss_down(world: World) -> None:
+    a, b = world.node(1), world.node(2, link=LinkModel(down=Direction(loss_ppm=PPM // 2)))
+    assert_share(len(exchange(a, b, FRAMES // 2)), FRAMES // 2, 0.5, "arrived")
+
+
+def check_duplicate(world: World) -> None:
+    a, b = world.node(1, link=LinkModel(up=Direction(5 * MS, duplicate_ppm=PPM // 5))), world.node(2)
+    arrived = numbers_of(exchange(a, b, FRAMES))
+    assert arrived == sorted(arrived), "frames were reordered"
+    times = Counter(Counter(arrived).values())
+    assert set(times) == {1, 2} and sum(times.values()) == FRAMES, f"{times} frames arrived so many times"
+    assert_share(times[2], FRAMES, 0.2, "arrived twice")
+
+
+def check_reorder(world: World) -> None:
+    delay_ms = 20 + 2 * world.slack_ms
+    a, b = world.node(1, link=LinkModel(up=Direction(round(delay_ms * MS), reorder_ppm=PPM // 5))), world.node(2)
+    arrived = exchange(a, b, FRAMES, pause_s=0.001)
+    delayed = [number for number, after_ms, _ in arrived if after_ms > delay_ms - 0.3]
+    assert sorted(numbers_of(arrived)) == list(range(FRAMES)), f"{len(arrived)} of {FRAMES} frames arrived"
+    assert delayed == sorted(delayed), "frames that were not to overtake did"
+    assert_share(FRAMES - len(delayed), FRAMES, 0.2, "skipped the delay")
+    assert numbers_of(arrived) != sorted(numbers_of(arrived))
+
+
+def check_reorder_with_rate(world: World) -> None:
+    """More than netem can: such a port goes through the cable."""
+    link = LinkModel(up=Direction(30 * MS, 8_000_000, reorder_ppm=PPM // 2))
+    a, b = world.node(1, link=link), world.node(2)
+    assert world.port(1).backend == CABLE
+    arrived = exchange(a, b, 60, pause_s=0, size=1000)
+    assert len(arrived) == 60
+    taken_ms = (max(at for _, _, at in arrived) - min(at for _, _, at in arrived)) / 1e6
+    assert taken_ms >= 60 * 0.98, f"60 frames of 1 ms passed within {taken_ms:.1f} ms"
+
+
+def check_jitter(world: World) -> None:
+    a, b = world.node(1, link=LinkModel(up=Direction(20 * MS, jitter_us=5 * MS))), world.node(2)
+    count = 150
+    arrived = exchange(a, b, count, pause_s=0.0105)  # too far apart to wait for each other
+    assert numbers_of(arrived) == list(range(count))
+    band = math.sqrt(math.log(2 / RARE) / (2 * count))
+    delays = sorted(after_ms for _, after_ms, _ in arrived)
+    assert delays[0] >= 15 - 0.3, f"{delays[0]:.2f} ms"
+    for rank, after_ms in enumerate(delays, 1):
+        early, late = ((edge - 15) / 10 for edge in (after_ms - world.slack_ms, after_ms + 0.3))
+        assert early - band <= rank / count <= late + band + 1 / count, f"{rank}. of {count} took {after_ms:.2f} ms"
+
+
+def check_jitter_keeps_the_order(world: World) -> None:
+    a, b = world.node(1, link=LinkModel(up=Direction(20 * MS, jitter_us=20 * MS))), world.node(2)
+    arrived = exchange(a, b, FRAMES)
+    assert numbers_of(arrived) == list(range(FRAMES)), "frames were lost or reordered"
+    spread_ms = max(after for _, after, _ in arrived) - min(after for _, after, _ in arrived)
+    assert spread_ms > 5, f"the delays lie within {spread_ms:.1f} ms"
+
+
+def check_limit(world: World) -> None:
+    a, b = world.node(1, link=LinkModel(up=Direction(300 * MS, limit_frames=20))), world.node(2)
+    assert numbers_of(exchange(a, b, 100, pause_s=0)) == list(range(20))
+    assert world.port(1).up.dropped == 80
+    world.relink(1, lat(300))
+    assert len(exchange(a, b, 100, pause_s=0)) == 100
+
+
+def check_seed(world: World) -> None:
+    """The same fates again: for another port, after the port was made anew, after the change of another value; whatever
+    the host's back-end, since netem would begin anew with each change."""
+    link = LinkModel(up=Direction(loss_ppm=PPM // 3, duplicate_ppm=PPM // 10, seed=7))
+    a, b = world.node(1, link=link), world.node(2)
+    assert world.port(1).backend == CABLE
+    first = numbers_of(exchange(a, b, 300))
+    assert numbers_of(exchange(a, b, 300)) != first, "each round of the same port has the same fates"
+    world.emulation.detach(1)
+    a.close()
+    a = world.node(1, link=link)
+    half = numbers_of(exchange(a, b, 150))
+    world.relink(1, replace(link, up=replace(link.up, latency_us=3000)))
+    again = half + [150 + number for number in numbers_of(exchange(a, b, 150))]
+    assert again == first, "the same seed lost other frames"
+    other = world.node(3, link=replace(link, up=replace(link.up, seed=8)))
+    assert numbers_of(exchange(other, b, 300)) != first, "another seed lost the same frames"
+
+
+def check_seed_live(world: World) -> None:
+    """On the way from netem to the cable the frames under way may be lost; the link is there at once, and whole."""
+    a, b = world.node(1, link=lat(5)), world.node(2)
+    world.relink(1, LinkModel(up=Direction(5 * MS, seed=1)))
+    assert world.port(1).backend == CABLE
+    assert 4.7 <= one_delay(a, b) <= 5 + world.slack_ms
+    world.relink(1, lat(6))
+    assert world.port(1).backend == CABLE, "a talking port changed its back-end without need"
+    assert world.attach_again(1) != [] or world.backend == CABLE
+    assert one_delay(a, b) >= 4.7
+    assert world.port(1).backend == world.backend
+
+
+def numbered_frame(guest: Guest, number: int) -> bytes:
+    return BROADCAST + guest.mac + b"\x88\xb5" + struct.pack("!I", number) * 100
+
+
+def number_of(frame: bytes) -> int:
+    """What most of the copies say."""
+    copies = Counter(struct.unpack("!100I", frame[14:414]))
+    return int(copies.most_common(1)[0][0])
+
+
+def inverted_bits(one: bytes, other: bytes) -> int:
+    assert len(one) == len(other), f"{len(one)} bytes became {len(other)}"
+    return (int.from_bytes(one) ^ int.from_bytes(other)).bit_count()
+
+
+def check_corrupt(world: World) -> None:
+    a, b = world.node(1, link=LinkModel(up=Direction(30 * MS, corrupt_ppm=PPM // 5))), world.node(2)
+    count, bits = FRAMES // 2, Counter[int]()
+    for first in range(0, count, 50):
+        for number in range(first, first + 50):
+            a.send_raw(numbered_frame(a, number))
+        found = {number_of(frame): frame for frame in b.frames(0.1) if len(frame) == 414}
+        bits += Counter(inverted_bits(frame, numbered_frame(a, number)) for number, frame in found.items())
+    assert set(bits) == {0, 1}, f"frames by inverted bits: {bits}"
+    assert bits.total() >= count - 3, f"{bits.total()} of {count} arrived"  # a bit of an address loses the frame
+    assert_share(bits[1], count, 0.2, "arrived with one bit inverted")
+
+
+def udp_frame(guest: Guest, payload: bytes, *, with_checksum: bool) -> tuple[bytes, bytes]:
+    """As a guest hands it to its network card, which is to complete the checksum; and as it must be then."""
+    addresses = bytes((10, 0, 0, 1, 10, 0, 0, 2))
+    udp = struct.pack("!HHH", 1000, 2000, 8 + len(payload))
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 1, 0, 64, 17, 0) + addresses
+    ip = ip[:10] + struct.pack("!H", 0xFFFF - ones_sum(ip)) + ip[12:]
+    pseudo = ones_sum(addresses + struct.pack("!HH", 17, 8 + len(payload)))
+    whole = 0xFFFF - ones_sum(struct.pack("!H", pseudo) + udp + payload)
+    head = BROADCAST + guest.mac + b"\x08\0" + ip + udp
+    asked, sent = (pseudo, whole) if with_checksum else (0, 0)
+    return head + struct.pack("!H", asked) + payload, head + struct.pack("!H", sent) + payload
+
+
+def ones_sum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total >> 16) + (total & 0xFFFF)
+    return total
+
+
+def check_corrupted_checksums_are_wrong(world: World) -> None:
+    """Nobody on the way makes a corrupted frame good again, and nothing tells the receiver not to look."""
+    a, b = world.node(1, link=LinkModel(up=Direction(corrupt_ppm=PPM))), world.node(2)
+    for with_checksum in (True, False):
+        handed, whole = udp_frame(a, bytes(range(200)), with_checksum=with_checksum)
+        arrived = 0
+        for _ in range(30):
+            a.send_raw(handed, UDP_HEADER if with_checksum else bytes(VNET_HEADER_BYTES))
+            for frame in b.frames_with_header(0.05):
+                assert not frame[0] & NEEDS_CSUM, "the receiver is told to trust the checksum"
+                assert inverted_bits(frame[VNET_HEADER_BYTES:], whole) == 1
+                arrived += 1
+        assert arrived >= 25, f"{arrived} of 30 frames arrived"
+
+
+def check_corrupted_large_frame(world: World) -> None:
+    """Of what segmentation offload left whole, too, no corrupted byte arrives with a checksum that vouches for it."""
+    a, b = world.node(1, link=LinkModel(up=Direction(corrupt_ppm=PPM))), world.node(2)
+    header, frame = large_frame(a, os.urandom(20000))
+    a.send_raw(frame, header)
+    cut = [one for one in b.frames_with_header(0.3) if len(one) > 1000]
+    assert 5 < len(cut) <= 14, f"{len(cut)} frames arrived"
+    assert not any(one[0] & NEEDS_CSUM or one[1] for one in cut), "frames arrived that are still to be cut"
+    wrong = sum(not tcp_is_right(one[VNET_HEADER_BYTES:]) for one in cut)
+    assert wrong >= len(cut) - 2, f"{len(cut) - wrong} of {len(cut)} frames look well"  # but for a bit elsewhere
+
+
+def large_frame(guest: Guest, payload: bytes) -> tuple[bytes, bytes]:
+    """The virtio header, and a TCP frame to be cut at 1460 bytes."""
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0) + b"\x0a\0\0\1\x0a\0\0\2"
+    ip = ip[:10] + struct.pack("!H", 0xFFFF - ones_sum(ip)) + ip[12:]
+    pseudo = ones_sum(ip[12:20] + struct.pack("!HH", 6, 20 + len(payload)))
+    tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 0x50, 0x10, 1000, pseudo, 0)
+    header = struct.pack("<BBHHHH", NEEDS_CSUM, 1, 54, 1460, 34, 16)
+    return header, BROADCAST + guest.mac + b"\x08\0" + ip + tcp + payload
+
+
+def tcp_is_right(frame: bytes) -> bool:
+    tcp = frame[34:]
+    return ones_sum(frame[26:34] + struct.pack("!HH", 6, len(tcp)) + tcp + bytes(len(tcp) % 2)) == 0xFFFF
+
+
+def check_measured(world: World) -> None:
+    a, b = world.node(1, link=lat(10)), world.node(2)
+    assert world.port(1).measured_latency_us is None, "nothing was sent yet"
+    world.emulation.compensate(1, 2 * MS)
+    assert len(exchange(a, b, 50)) == 50
+    port = world.port(1)
+    assert (port.up.frames, port.up.bytes, port.up.dropped) == (50, 5000, 0), port.up
+    assert (world.port(2).down.frames, world.port(2).down.dropped) == (50, 0)
+    if world.backend == KERNEL:
+        assert port.measured_latency_us is None
+    else:
+        assert port.measured_latency_us is not None and 9_500 <= port.measured_latency_us <= 12_000, port
+
+
+def check_a_very_high_rate(world: World) -> None:
+    """Above what 32 bits hold."""
+    a, b = world.node(1, link=LinkModel(up=Direction(2 * MS, 100_000_000_000))), world.node(2)
+    started = time.monotonic()
+    assert len(exchange(a, b, 200, pause_s=0, size=1500)) == 200
+    assert time.monotonic() - started < 5
