@@ -10,9 +10,9 @@ import ipaddress
 import tarfile
 from dataclasses import dataclass
 
+from services.bootserver import exports
 from services.contracts.bootserver import BootPlan, BootRequest
 
-NFS_ROOT = "/images"  # pseudo path of the export that holds all images
 DOMAIN = "walt"  # of the names on walt-net
 PANIC_S = 10
 
@@ -48,6 +48,19 @@ class Files:
     initrd: str
 
 
+@dataclass(frozen=True)
+class Root:
+    """An image as the node sees it: its folder on the NFS server, and the sizes of its files."""
+
+    folder: str
+    size_bytes: int
+
+    @property
+    def copy_kib(self) -> int:
+        """Room for a copy: files fill whole blocks (6 % more for Debian's), and its changes need a little too."""
+        return self.size_bytes * 9 // 8 // 1024
+
+
 def answer(request: BootRequest, at: Site) -> BootPlan:
     return BootPlan(
         script_url=f"http://{_host(at.server, at)}/boot/{request.node_id}/script.ipxe",
@@ -58,13 +71,16 @@ def answer(request: BootRequest, at: Site) -> BootPlan:
     )
 
 
-def script(request: BootRequest, folder: str, files: Files, at: Site) -> str:
+def script(request: BootRequest, root: Root, files: Files, at: Site) -> str:
     """iPXE: what vmrunner interprets, and what a ROM could run."""
     here = f"http://{_host('${next-server}', at)}/boot"
     arguments = (
         f"{KERNEL_OPTIONS} walt.mac=${{mac}} walt.ip=${{ip}} walt.netmask=${{netmask}} walt.gateway=${{gateway}} "
-        f"walt.server=${{next-server}} walt.root={NFS_ROOT}/{folder} walt.seed={here}/{request.node_id}/seed.tar"
+        f"walt.server=${{next-server}} walt.root={exports.IMAGES_ROOT}/{root.folder} "
+        f"walt.size={root.copy_kib} walt.seed={here}/{request.node_id}/seed.tar"
     )
+    if request.owner:
+        arguments += f" walt.persist={exports.pseudo_path(request.node_id, request.owner)}"
     return "\n".join(
         [
             "#!ipxe",

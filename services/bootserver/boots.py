@@ -11,8 +11,9 @@ from pathlib import Path
 
 from services.bootserver import bootplan, health, metrics, plans
 from services.bootserver.access import KeyStore
-from services.bootserver.bootplan import Site
+from services.bootserver.bootplan import Root, Site
 from services.bootserver.images import ImageStore
+from services.bootserver.persist import PersistStore
 from services.bootserver.plans import PlanStore, Published
 from services.bootserver.watch import BootWatches
 from services.contracts.bootserver import BootPlan, BootRequest, ImageView, NodeAccess, NodeBooted
@@ -43,6 +44,7 @@ class Boots:
         self._booted = booted
         self._keys = KeyStore(state / "keys")
         self._plans = PlanStore(state / "plans")
+        self.persist = PersistStore(state)
         self._watches = BootWatches(self._on_greeting, world.greets)
 
     def start(self) -> None:
@@ -58,36 +60,53 @@ class Boots:
         self._watches.stop_all()
 
     def publish(self, request: BootRequest) -> BootPlan:
-        self.images.files(self.images.find(request.image))
+        image = self.images.find(request.image)
+        self.images.files(image)
         fault = self._world.nfs_fault()
         metrics.NFS_UP.set(not fault)
         if fault:
             raise Failed(f"the NFS server does not answer at {self._site.server} ({fault})")
+        self._export_persist(request)
         self._keys.node(request.node_id)
         known = self._plans.find(request.node_id)
-        published = plans.publish(known, request, time.time())
+        published = plans.publish(known, request, image.folder, time.time())
         if published is not known:
             self._plans.put(published)
             metrics.BOOTS.inc()
         self._watches.watch(published)
         return bootplan.answer(request, self._site)
 
+    def _export_persist(self, request: BootRequest) -> None:
+        if request.owner:
+            self.persist.grant(request.node_id, request.owner, request.ip)
+        else:
+            self.persist.revoke(request.node_id)
+
     def withdraw(self, node_id: int) -> None:
         self._watches.stop(node_id)
+        self.persist.revoke(node_id)
         self._plans.remove(node_id)
 
     def forget(self, node_id: int) -> None:
         self.withdraw(node_id)
         self._keys.forget_node(node_id)
+        self.persist.forget(node_id)
 
     def known(self) -> set[int]:
-        """Nodes of which there is a plan or a key."""
-        return self._plans.known() | self._keys.known()
+        """Nodes of which there is a plan, a key or a /persist."""
+        return self._plans.known() | self._keys.known() | self.persist.known()
 
     def forget_all(self, gone: Iterable[int]) -> None:
         for node_id in gone:
-            log.warning("node %d is not known to nodes: its plan and keys are removed", node_id)
+            log.warning("node %d is not known to nodes: its plan, keys and /persist are removed", node_id)
             self.forget(node_id)
+
+    def published(self, node_id: int) -> Published:
+        return self._plans.get(node_id)
+
+    def folders(self) -> set[str]:
+        """Of the images that nodes run."""
+        return {published.folder for published in self._plans.all()}
 
     def access(self, node_id: int) -> NodeAccess:
         request = self._plans.get(node_id).request
@@ -95,9 +114,11 @@ class Boots:
         return NodeAccess(request.ip, ROOT, self._keys.platform().private, host_key)
 
     def script(self, node_id: int) -> str:
-        request = self._plans.get(node_id).request
-        image = self.images.find(request.image)
-        return bootplan.script(request, image.folder, self.images.files(image), self._site)
+        published = self._plans.get(node_id)
+        request = published.request
+        image = self.images.at(published.folder, request.image)
+        root = Root(image.folder, self.images.size_bytes(image))
+        return bootplan.script(request, root, self.images.files(image), self._site)
 
     def seed(self, node_id: int, asked_from: str) -> bytes:
         """The node's secrets, for the node only."""
@@ -107,7 +128,7 @@ class Boots:
         return bootplan.seed(request, self._keys.keys(node_id), self._site)
 
     def list_images(self) -> list[ImageView]:
-        return [self.images.view(name) for name in self.images.names()]
+        return [self.images.view(self.images.find(name)) for name in self.images.names()]
 
     def diagnose(self) -> list[Check]:
         fault = self._world.nfs_fault()

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-MODULES = ("virtio_pci", "virtio_net", "nfsv4", "overlay")
+MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "ext4", "nfsv4", "overlay")
 APPLETS = (
     *("sh", "mount", "mkdir", "cat", "modprobe", "readlink", "ip", "ifconfig", "sleep"),
-    *("reboot", "head", "wget", "tar", "hostname", "rm", "switch_root"),
+    *("reboot", "head", "wget", "tar", "hostname", "rm", "switch_root", "umount", "timeout"),
+    *("cp", "mv", "sync", "df", "touch", "ls", "tail", "rmdir", "dd"),
 )
-FOLDERS = ("bin", "dev", "etc", "image", "proc", "ram", "root", "sys", "tmp")
+FOLDERS = ("bin", "dev", "disk", "etc", "image", "proc", "ram", "root", "sys", "tmp")
 
 
 @dataclass(frozen=True)

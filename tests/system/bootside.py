@@ -1,7 +1,8 @@
 """The boot side of walt-net without a broker, run in a network namespace by test_netboot: bootserver's own plan, files,
-seed and watch, over HTTP. Prints one JSON line: the access to the node; and one more when the node has booted.
+seed and watch, over HTTP. Each line of standard input is a BootRequest to publish, answered by a line: the access to
+the node; one more line says that a node has booted.
 
-    python -m tests.system.bootside STATE IMAGE_FOLDER BOOT_REQUEST_AS_JSON
+    python -m tests.system.bootside STATE IMAGE_FOLDER
 """
 
 import eventlet
@@ -12,6 +13,7 @@ import json  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+import eventlet.tpool  # noqa: E402
 import eventlet.wsgi  # noqa: E402
 from werkzeug.wrappers import Request, Response  # noqa: E402
 
@@ -24,10 +26,10 @@ from services.contracts.bootserver import BootRequest  # noqa: E402
 SUBNET, HTTP_ADDRESS = "192.168.172.0/22", "0.0.0.0:80"
 
 
-def main(state: Path, tree: Path, request: BootRequest) -> None:
+def main(state: Path, tree: Path) -> None:
     site = bootplan.site(SUBNET, HTTP_ADDRESS)
-    images = ImageStore(tree.parent, {request.image: tree.name}, state / "images")
-    world = World(lambda: nfsping.ping(site.server), watch.greets)
+    images = ImageStore(tree.parent, {"small": tree.name}, state / "images")
+    world = World(lambda: nfsping.ping(site.server), lambda: "", watch.greets)
     boots = Boots(site, images, state, world, lambda event: say(wire.dump(event)))
 
     @Request.application
@@ -41,10 +43,11 @@ def main(state: Path, tree: Path, request: BootRequest) -> None:
                 return web.text(boots.script(int(node_id)))
         return Response(status=404)
 
-    listening = eventlet.listen(("0.0.0.0", 80))
-    boots.publish(request)
-    say(wire.dump(boots.access(request.node_id)))
-    eventlet.wsgi.server(listening, serve, log_output=False)
+    eventlet.spawn(eventlet.wsgi.server, eventlet.listen(("0.0.0.0", 80)), serve, log_output=False)
+    while line := eventlet.tpool.execute(sys.stdin.readline):
+        request = wire.load(BootRequest, json.loads(line))
+        boots.publish(request)
+        say(wire.dump(boots.access(request.node_id)))
 
 
 def say(value: dict) -> None:
@@ -52,4 +55,4 @@ def say(value: dict) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), wire.load(BootRequest, json.loads(sys.argv[3])))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -23,6 +23,7 @@ SUBPROCESS_OWNERS = {
     "services/vmrunner/processes.py",
     "services/netemu/cable/control.py",
     "services/console/program.py",
+    "services/bootserver/nfs.py",
 }
 
 

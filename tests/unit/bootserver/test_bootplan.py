@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import re
 import tarfile
+from dataclasses import replace
 
 from services.bootserver import bootplan
-from services.bootserver.bootplan import Files, Keys, Site
+from services.bootserver.bootplan import Files, Keys, Root, Site
 from services.contracts.bootserver import BootPlan, BootRequest
 
 REQUEST = BootRequest(7, "vnode1", 3, "52:54:00:00:00:07", "192.168.172.10", "default", 4)
@@ -32,13 +33,13 @@ def test_plan():
 
 def test_another_port_shows_in_every_address():
     site = Site("192.168.172.1", "255.255.252.0", 8080)
-    text = bootplan.script(REQUEST, "debian-1", Files("k", "i"), site)
+    text = bootplan.script(REQUEST, Root("debian-1", 1024**2), Files("k", "i"), site)
     assert bootplan.answer(REQUEST, site).script_url == "http://192.168.172.1:8080/boot/7/script.ipxe"
     assert text.count("http://${next-server}:8080/boot/") == 3
 
 
 def test_script_names_kernel_and_initrd_by_content():
-    lines = bootplan.script(REQUEST, "debian-1", Files("aa11", "bb22"), SITE).splitlines()
+    lines = bootplan.script(REQUEST, Root("debian-1", 1024**2), Files("aa11", "bb22"), SITE).splitlines()
     assert lines[0] == "#!ipxe"
     assert {line.split()[0] for line in lines[1:]} <= KNOWN_COMMANDS
     assert set(re.findall(r"\$\{([^}]*)\}", "\n".join(lines))) <= KNOWN_VARIABLES
@@ -47,8 +48,14 @@ def test_script_names_kernel_and_initrd_by_content():
     assert kernel.split()[1] == "http://${next-server}/boot/files/aa11/vmlinuz"
     for argument in ("console=ttyS0", "quiet", "mitigations=off", "no_timer_check", "panic=10", "walt.mac=${mac}"):
         assert argument in kernel.split()
-    assert "walt.root=/images/debian-1" in kernel.split()
+    assert {"walt.root=/images/debian-1", "walt.size=1152"} <= set(kernel.split())
+    assert "walt.persist" not in kernel
     assert lines[-1] == "boot"
+
+
+def test_owned_node_mounts_its_persist():
+    text = bootplan.script(replace(REQUEST, owner="alice"), Root("debian-1", 0), Files("k", "i"), SITE)
+    assert " walt.persist=/persist/7/alice\n" in text
 
 
 def test_seed():
