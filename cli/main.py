@@ -11,7 +11,13 @@ from typing import Any, NoReturn
 import click
 
 from cli.client import Client
+from cli.completion import VARIABLE, completion
+from cli.device import device
 from cli.doctor import doctor
+from cli.help import help_command
+from cli.image import image
+from cli.log import log
+from cli.network import network
 from cli.node import node
 from cli.output import say
 from services.contracts.errors import EXIT_INTERRUPTED, EXIT_USAGE, WaltError
@@ -44,8 +50,8 @@ def walt() -> None:
     """
 
 
-walt.add_command(node)
-walt.add_command(doctor)
+for _command in (node, device, network, image, log, doctor, help_command, completion):
+    walt.add_command(_command)
 
 
 def main() -> NoReturn:
@@ -53,6 +59,10 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGHUP, _end)
     client = Client()
+    if VARIABLE in os.environ:
+        from cli.shells import complete
+
+        complete(walt, client, os.environ[VARIABLE])
     try:
         status = run(sys.argv[1:], client)
         sys.stdout.flush()
@@ -80,7 +90,7 @@ def run(arguments: list[str], client: Any) -> int:
         error.show()
         return EXIT_USAGE
     except click.UsageError as error:
-        say(f"walt: {error.format_message()}")
+        say(f"walt: {error.format_message()}{_allowed(error)}")
         path = error.ctx.command_path if error.ctx else "walt"
         say(f"'{path} --help' tells more")
         return EXIT_USAGE
@@ -94,6 +104,18 @@ def run(arguments: list[str], client: Any) -> int:
         for sentence in error.args or (type(error).__name__,):
             say(f"walt: {sentence}")
         return error.exit_code
+
+
+def _allowed(error: click.UsageError) -> str:
+    """All words that exist, where click knows none near the one that was given."""
+    command = error.ctx.command if error.ctx else None
+    if getattr(error, "possibilities", None) or command is None:
+        return ""
+    if isinstance(error, click.exceptions.NoSuchCommand) and isinstance(command, click.Group):
+        return f" Allowed: {', '.join(sorted(command.commands))}"
+    if isinstance(error, click.exceptions.NoSuchOption) and error.ctx:
+        return f" Allowed: {', '.join(one.opts[-1] for one in command.get_params(error.ctx) if one.opts[-1][0] == '-')}"
+    return ""
 
 
 def _unexpected(error: Exception) -> int:

@@ -22,3 +22,12 @@ class _Seconds(click.ParamType[float]):
 
 
 SECONDS = _Seconds()
+
+timeout_option = click.option("--timeout", type=SECONDS, metavar="S", help="Give up after S seconds (exit code 124).")
+wait_option = click.option("--wait", is_flag=True, help="Return once they are booted.")
+force_option = click.option("--force", is_flag=True, help="Even if data is lost.")
+
+
+def check_timeout(wait: bool, timeout: float | None) -> None:
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout needs --wait")

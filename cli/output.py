@@ -1,12 +1,13 @@
-"""Plain aligned tables, JSON, ages: texts only. stdout is data; `say` writes messages to stderr."""
+"""What commands print: messages, progress, colours, ages. stdout is data; `say` writes messages to stderr.
+
+The data of read commands is printed by `forms`.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
-from collections.abc import Sequence
 from typing import IO, Any
 
 import click
@@ -14,21 +15,8 @@ import click
 RED, YELLOW, GREEN = "red", "yellow", "green"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns two blanks apart, nothing trailing; control characters shown, not obeyed."""
-    lines = [list(head), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-
-
 def printable(text: str) -> str:
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def age(seconds: float) -> str:
@@ -38,6 +26,16 @@ def age(seconds: float) -> str:
         if whole >= length:
             return f"{whole // length}{unit}"
     return f"{whole}s"
+
+
+def size(size_bytes: int) -> str:
+    """'512B', '1.5kB', '230MB': decimal units, as disks have them."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f}{unit}" if unit == "B" or value >= 9.95 else f"{value:.1f}{unit}"
+        value /= 1000
+    return f"{value:.1f}TB"
 
 
 def coloured(text: str, colour: str | None, stream: IO[Any]) -> str:

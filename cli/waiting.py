@@ -1,4 +1,4 @@
-"""Waiting for nodes to be booted: what to say of what was seen (pure), and the loop that looks."""
+"""Waiting for a state of nodes: what to say of what was seen (pure), and the loop that looks."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ class TimedOut(Failed):
 
 
 class Watch:
-    """What has been seen and said so far of the nodes that somebody waits for."""
+    """What has been seen and said so far of the nodes that somebody waits for, to be in state `wanted`."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], wanted: str = BOOTED) -> None:
+        self.wanted = wanted
         self.names = [node["name"] for node in nodes]
         self._nodes = list(nodes)
         self._told: set[tuple[str, str]] = set()
 
     @property
     def missing(self) -> list[Node]:
-        return [node for node in self._nodes if node["state"] != BOOTED]
+        return [node for node in self._nodes if node["state"] != self.wanted]
 
     def update(self, nodes: Sequence[Node]) -> list[str]:
         """Sentences that are news: why a node failed, once a reason."""
@@ -65,7 +66,7 @@ class Watch:
     def overdue(self, timeout_s: float) -> TimedOut:
         return TimedOut(
             *(
-                f"{node['name']} is not booted after {timeout_s:g} s: {node['state']}"
+                f"{node['name']} is not {self.wanted} after {timeout_s:g} s: {node['state']}"
                 + (f" ({node['reason']})" if node["reason"] else "")
                 for node in self.missing
             )
@@ -85,8 +86,12 @@ def get_node(client: Any, name: str) -> Node:
 
 
 def wait_until_booted(client: Any, nodes: Sequence[Node], timeout_s: float | None) -> None:
-    """Return once all are booted; TimedOut, or NotFound when one was removed meanwhile."""
-    watch, progress = Watch(nodes), Progress()
+    wait_until(client, nodes, BOOTED, timeout_s)
+
+
+def wait_until(client: Any, nodes: Sequence[Node], wanted: str, timeout_s: float | None) -> None:
+    """Return once all are in that state; TimedOut, or NotFound when one was removed meanwhile."""
+    watch, progress = Watch(nodes, wanted), Progress()
     end = None if timeout_s is None else time.monotonic() + timeout_s
     answered = time.monotonic()
     try:

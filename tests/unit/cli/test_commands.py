@@ -30,12 +30,29 @@ def changed(*nodes, notes=()):
         ("node create a b", "create_nodes", {"names": ["a", "b"], "settings": [], "image": None}),
         ("node create a --image small", "create_nodes", {"names": ["a"], "settings": [], "image": "small"}),
         ("node create a -c ram=1G", "create_nodes", {"names": ["a"], "settings": ["ram=1G"], "image": None}),
-        ("node config a ram=1G x", "configure_nodes", {"selection": "a", "settings": ["ram=1G", "x"]}),
-        ("node reboot a,b", "reboot_nodes", {"selection": "a,b"}),
-        ("node remove my-nodes", "remove_nodes", {"selection": "my-nodes"}),
+        (
+            "node config a ram=1G x",
+            "configure_nodes",
+            {"selection": "a", "settings": ["ram=1G", "x"], "force": False},
+        ),
+        ("device config a ram=1G", "configure_nodes", {"selection": "a", "settings": ["ram=1G"], "force": False}),
+        (
+            "node config a disks=none --force",
+            "configure_nodes",
+            {"selection": "a", "settings": ["disks=none"], "force": True},
+        ),
+        ("node reboot a,b", "reboot_nodes", {"selection": "a,b", "hard": False}),
+        ("node reboot a --hard", "reboot_nodes", {"selection": "a", "hard": True}),
+        ("node start a", "start_nodes", {"selection": "a"}),
+        ("node stop a", "stop_nodes", {"selection": "a", "hard": False}),
+        ("node stop a --hard", "stop_nodes", {"selection": "a", "hard": True}),
+        ("node rename a b", "rename_node", {"name": "a", "new_name": "b"}),
+        ("node remove my-nodes", "remove_nodes", {"selection": "my-nodes", "force": False}),
+        ("node remove a --force", "remove_nodes", {"selection": "a", "force": True}),
         ("node acquire a", "acquire_nodes", {"selection": "a", "force": False}),
         ("node acquire a --force", "acquire_nodes", {"selection": "a", "force": True}),
-        ("node release a", "release_nodes", {"selection": "a"}),
+        ("node release a", "release_nodes", {"selection": "a", "force": False}),
+        ("node release a --force", "release_nodes", {"selection": "a", "force": True}),
         ("node boot a small", "boot_nodes", {"selection": "a", "image": "small"}),
     ],
 )
@@ -52,9 +69,10 @@ def test_orders(line, method, arguments, capsys):
     ("line", "selection"), [("", "my-nodes"), ("--all", "all-nodes"), ("a,free-nodes", "a,free-nodes")]
 )
 def test_show_asks_for(line, selection, capsys):
-    client = FakeClient(get_nodes=[node("a"), node("b", "delaying", "4 s left", owner="")])
+    client = FakeClient(get_nodes=[node("a"), node("b", "delaying", "4 s left", owner="")], get_notices=[])
     assert run(["node", "show", *line.split()], client) == 0
-    assert client.calls == [("nodes.get_nodes", {"selection": selection})]
+    assert client.calls[0] == ("nodes.get_nodes", {"selection": selection})
+    assert len(client.calls) == (2 if selection == "my-nodes" else 1)
     lines = capsys.readouterr().out.splitlines()
     assert "booted 3m" in lines[1]
     assert lines[2].endswith("4 s left")
@@ -62,13 +80,13 @@ def test_show_asks_for(line, selection, capsys):
 
 
 def test_show_json_is_what_the_service_said(capsys):
-    client = FakeClient(get_nodes=[node("a", extra=1)])
+    client = FakeClient(get_nodes=[node("a", extra=1)], get_notices=[])
     run(["node", "show", "-o", "json"], client)
     assert json.loads(capsys.readouterr().out) == client.answers["get_nodes"]
 
 
 def test_show_without_nodes_has_no_data(capsys):
-    assert run(["node", "show"], FakeClient(get_nodes=[])) == 0
+    assert run(["node", "show"], FakeClient(get_nodes=[], get_notices=[])) == 0
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "no nodes; 'walt node create NAME' makes one, --all shows everybody's\n")
 
@@ -102,7 +120,16 @@ def test_each_fault_is_a_line(error, status, capsys):
         ("node wait a --timeout -1", "'-1' is not a number of seconds"),
         ("node wait a --timeout x", "'x' is not a number of seconds"),
         ("node create", "Missing argument 'NAME...'"),
-        ("node show -o yaml", "'yaml' is not one of"),
+        ("node show -o xml", "'xml' is not one of 'table', 'wide', 'json', 'yaml', 'csv'"),
+        ("node wait a --for running", "'running' is not one of 'stopped', 'delaying', 'loading', 'booting', 'booted'"),
+        ("node rebot a", "No such command 'rebot'. (Did you mean one of: 'boot', 'reboot'?)"),
+        ("node release a --wiat", "No such option '--wiat'. Did you mean '--wait'?"),
+        ("node frobnicate", "No such command 'frobnicate'. Allowed: acquire, boot, config, "),
+        ("image show --xyz", "No such option '--xyz'. Allowed: -o, --help"),
+        ("node rename a", "Missing argument 'NEW_NAME'"),
+        ("node rename a b c", "unexpected extra argument (c)"),
+        ("node stop a --timeout 3", "--timeout needs --wait"),
+        ("completion tcsh", "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         ("node run a --", "no command"),
         ("node run a", "Missing argument"),
         ("nodes", "No such command 'nodes'"),
@@ -175,10 +202,23 @@ def test_wait_follows_until_booted_and_tells_a_failure_once(impatient, capsys):
 
 def test_reboot_waits_for_the_state_after_the_order(impatient):
     client = FakeClient(
-        reboot_nodes=changed(node("a")), get_nodes=Script([node("a", "delaying")], [node("a", "booting")], [node("a")])
+        reboot_nodes=changed(node("a", "delaying")), get_nodes=Script([node("a", "booting")], [node("a")])
     )
-    assert run(["node", "reboot", "a", "--wait"], client) == 0
-    assert len(client.calls) == 4
+    assert run(["node", "reboot", "my-nodes", "--wait"], client) == 0
+    assert [arguments["selection"] for _, arguments in client.calls] == ["my-nodes", "a", "a"]
+
+
+def test_wait_for_another_state(impatient, capsys):
+    client = FakeClient(get_nodes=Script([node("a")], [node("a", "stopped")]))
+    assert run(["node", "wait", "a", "--for", "stopped"], client) == 0
+    assert run(["node", "wait", "a", "--for", "booted", "--timeout", "0"], client) == 124
+    assert capsys.readouterr().err == "walt: a is not booted after 0 s: stopped\n"
+
+
+def test_stop_waits_for_stopped(impatient):
+    client = FakeClient(stop_nodes=changed(node("a")), get_nodes=Script([node("a")], [node("a", "stopped")]))
+    assert run(["node", "stop", "a", "--wait"], client) == 0
+    assert len(client.calls) == 3
 
 
 def test_wait_survives_a_service_that_is_away(impatient):

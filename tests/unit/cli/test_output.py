@@ -2,7 +2,8 @@ import io
 
 import pytest
 
-from cli.output import age, coloured, table
+from cli.forms import table
+from cli.output import age, coloured
 
 
 @pytest.mark.parametrize(
