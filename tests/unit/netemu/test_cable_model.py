@@ -55,20 +55,73 @@ def test_a_delay_without_a_rate_is_no_memory_leak():
     assert wire.admit(0, 65536) is not None
 
 
-directions = st.builds(Direction, st.integers(0, 100_000), st.sampled_from([0, 1_000_000, 10**9]))
+def test_jitter_varies_the_delay_and_keeps_the_order():
+    wire = Wire(Direction(10_000, jitter_us=4_000))
+    assert [wire.admit(now * MS, 100, jitter * MS) for now, jitter in ((0, 4), (1, -4), (20, -4))] == [
+        14 * MS,
+        14 * MS,
+        26 * MS,
+    ]
 
 
-@given(st.lists(st.tuples(st.integers(0, 5 * MS), st.integers(60, 1514), st.none() | directions), max_size=60))
+def test_no_frame_departs_before_it_came_though_compensation_leaves_less_than_the_jitter():
+    assert Wire(Direction(1_000, jitter_us=4_000)).admit(0, 100, -4 * MS) == 0
+
+
+def test_a_frame_that_overtakes_skips_the_delay_but_not_the_rate():
+    wire = Wire(Direction(20_000, 8_000_000, reorder_ppm=1))
+    assert wire.admit(0, 1000) == 21 * MS
+    assert wire.admit(0, 1000, overtakes=True) == 2 * MS
+    assert wire.admit(0, 1000) == 23 * MS
+
+
+def test_a_limit_counts_all_that_wait_or_are_under_way():
+    wire = Wire(Direction(10_000, limit_frames=3))
+    assert [wire.admit(0, 100) is not None for _ in range(5)] == [True] * 3 + [False] * 2
+    wire.depart(0, 0, 100, taken=True)
+    assert wire.admit(0, 100) is not None
+    assert wire.dropped == 2
+
+
+def test_a_limit_takes_the_place_of_the_queue_sized_by_the_rate():
+    wire = Wire(Direction(rate_bps=1_000_000, limit_frames=500))
+    assert sum(wire.admit(0, 1500) is not None for _ in range(600)) == 500
+
+
+directions = st.builds(
+    Direction,
+    st.integers(0, 100_000),
+    st.sampled_from([0, 1_000_000, 10**9]),
+    jitter_us=st.integers(0, 50_000),
+    limit_frames=st.sampled_from([0, 5]),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 5 * MS), st.integers(60, 1514), st.integers(-50 * MS, 50 * MS), st.none() | directions
+        ),
+        max_size=60,
+    )
+)
 def test_order_is_kept_whatever_changes(steps):
     wire, now, last = Wire(Direction(50_000)), 0, 0
-    for gap, size, change in steps:
+    for gap, size, jitter_ns, change in steps:
         now += gap
         if change is not None:
             wire.set(change)
-        due = wire.admit(now, size)
+        due = wire.admit(now, size, jitter_ns)
         if due is not None:
-            assert due >= max(last, now + wire.latency_ns)
+            assert due >= max(last, now, now + wire.latency_ns + jitter_ns)
             last = due
+
+
+def test_the_delay_of_a_link_is_measured_anew_when_it_changes():
+    wire = Wire(Direction(10_000))
+    wire.delay.observe(10 * MS)
+    wire.set(Direction(20_000))
+    assert not wire.delay.seen
 
 
 def test_counts():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.contracts.links import Direction, LinkModel
 from services.netemu.compensation import (
     BUSY_PAUSE_S,
     CALM_PAUSE_S,
@@ -9,8 +10,10 @@ from services.netemu.compensation import (
     MAX_ROUNDS,
     Share,
     is_worth_it,
+    later,
     observe,
     server_share_us,
+    shaped_us,
     typical,
 )
 
@@ -97,3 +100,15 @@ def test_a_loaded_host_takes_only_the_least_off():
 def test_load_does_not_change_what_was_measured_in_calm():
     calm = after(600, 600)
     assert observe(calm, LOADED, 0, 100).share_us == 600
+
+
+def test_what_a_link_adds_to_a_ping_on_purpose():
+    slow = Direction(10_000, 1_000_000)
+    assert shaped_us(LinkModel(slow, Direction(rate_bps=2_000_000))) == 10_000 + 784 + 392
+    assert shaped_us(LinkModel()) == 0
+
+
+@pytest.mark.parametrize("chance", [Direction(10_000, jitter_us=5), Direction(10_000, reorder_ppm=5)])
+def test_where_delays_are_left_to_chance_a_ping_tells_nothing(chance):
+    assert shaped_us(LinkModel(up=chance)) is None
+    assert later(after(600, 600), 300).due_s == 300 + CALM_PAUSE_S

@@ -72,6 +72,32 @@ def test_a_shaped_port_leaves_its_backend_only_at_boot(live, backend):
     assert p.SetLink(wanted, backend, CABLE) in plan(world(state(SIDE)), 1, [wanted], live=live)
 
 
+SEEDED = LinkModel(up=Direction(10_000, loss_ppm=1, seed=1))
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("was", [DIRECT, KERNEL])
+def test_what_netem_cannot_do_goes_through_the_cable_at_once(live, was):
+    known = state(SIDE, was)
+    wanted = replace(SIDE, link=SEEDED)
+    assert plan(world(known, shaper=KERNEL), 1, [wanted], live=live) == [
+        p.SetLink(wanted, CABLE, was),
+        p.LabelPort(wanted),
+    ]
+
+
+@pytest.mark.parametrize("live, backend", [(True, CABLE), (False, KERNEL)])
+def test_it_comes_back_to_netem_at_boot_only(live, backend):
+    known = state(replace(SIDE, link=SEEDED), CABLE)
+    assert p.SetLink(SIDE, backend, CABLE) in plan(world(known, shaper=KERNEL), 1, [SIDE], live=live)
+
+
+def test_a_broken_port_is_mended_by_the_backend_of_its_link():
+    broken = [state(SIDE, BROKEN), state(replace(SIDE, slot=4, link=SEEDED), BROKEN), state(MAIN, BROKEN)]
+    mended = p.plan_mend(world(*broken, shaper=KERNEL))
+    assert [action.backend for action in mended] == [KERNEL, CABLE, DIRECT]
+
+
 def test_a_port_of_another_network_is_made_anew():
     wanted = replace(SIDE, network=Network(6, "lab", "alice"))
     actions = plan(world(state(SIDE)), 1, [wanted])
