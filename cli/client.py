@@ -2,7 +2,7 @@
 
     client.call("nodes", "get_nodes", selection="my-nodes")     the result, or the service's own error
     client.start(…) -> Call, client.drain(…)                    the same without waiting, for loops of one's own
-    client.open_mailbox(receive) -> name, client.post(…)        raw messages from and to a session
+    client.open_mailbox() -> Mailbox, client.post(…)            raw messages from and to a session
 
 On py-amqp, the transport of kombu: half of kombu's import time would be for serializers that nobody here uses.
 It is imported by the first call, so that `walt --help` does not pay for it.
@@ -14,6 +14,7 @@ import contextlib
 import json
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,8 +25,7 @@ RPC_EXCHANGE = "nameko-rpc"
 CONNECT_TIMEOUT_S = 5
 CALL_TIMEOUT_S = 20.0
 
-# A mailbox's callback: headers and body of one message.
-Receive = Callable[[dict[str, Any], bytes], None]
+PREFETCH = 64  # messages of one mailbox that the broker sends ahead
 
 
 class Call:
@@ -52,6 +52,30 @@ class Call:
 
     def fail(self, error: WaltError) -> None:
         self._error, self.done = error, True
+
+
+class Mailbox:
+    """A queue of our own, gone with the connection, to which one session sends.
+
+    A message that is not taken holds back those after it, at the broker and then at the sender: a slow reader of one
+    session fills no memory, and makes no other wait.
+    """
+
+    def __init__(self, acknowledge: Callable[[Any], None]) -> None:
+        self.name = ""
+        self._acknowledge = acknowledge
+        self._messages: deque[Any] = deque()
+
+    def put(self, message: Any) -> None:
+        self._messages.append(message)
+
+    def take(self) -> tuple[dict[str, Any], bytes] | None:
+        """Headers and body of the next message, if there is one."""
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        self._acknowledge(message)
+        return message.headers, message.body
 
 
 class Client:
@@ -111,11 +135,18 @@ class Client:
         """To select on; None without a connection."""
         return None if self._connection is None else self._connection.sock.fileno()
 
-    def open_mailbox(self, receive: Receive) -> str:
-        """A queue of our own, gone with the connection, to which a session sends. Its name."""
+    def open_mailbox(self) -> Mailbox:
         self._connect()
+        mailbox = Mailbox(self._acknowledge)
         with self._errors():
-            return self._listen("console.", lambda message: receive(message.headers, message.body))
+            mailbox.name = self._listen("console.", mailbox.put, no_ack=False)
+        return mailbox
+
+    def close_mailbox(self, mailbox: Mailbox) -> None:
+        """For who opens many; the others go with the connection."""
+        if self._connection is not None:
+            with self._errors():
+                self._channel.basic_cancel(mailbox.name)
 
     def post(self, exchange: str, routing_key: str, headers: dict[str, Any], body: bytes) -> None:
         """One raw message to a session."""
@@ -147,14 +178,15 @@ class Client:
             self._connection = connection
             self._channel = connection.channel()
             self._channel.auto_decode = False  # bodies are bytes, whatever they call themselves
+            self._channel.basic_qos(0, PREFETCH, False)
             self._channel.events["basic_return"].add(self._on_return)
-            self._replies = self._listen("", self._on_reply)
+            self._replies = self._listen("", self._on_reply, no_ack=True)
             self._channel.queue_bind(self._replies, RPC_EXCHANGE, self._replies)
 
-    def _listen(self, kind: str, callback: Callable[[Any], None]) -> str:
+    def _listen(self, kind: str, callback: Callable[[Any], None], *, no_ack: bool) -> str:
         name = f"user.{self.configuration.user}.{kind}{uuid.uuid4().hex}"
         self._channel.queue_declare(name, exclusive=True, auto_delete=True)
-        self._channel.basic_consume(name, no_ack=True, callback=callback)
+        self._channel.basic_consume(name, name, no_ack=no_ack, callback=callback)
         return name
 
     def _publish(self, body: str | bytes, exchange: str, routing_key: str, **properties: Any) -> None:
@@ -163,6 +195,11 @@ class Client:
         message = Message(body, user_id=self.configuration.user, **properties)
         with self._errors():
             self._channel.basic_publish(message, exchange, routing_key, mandatory=True)
+
+    def _acknowledge(self, message: Any) -> None:
+        if self._connection is not None and message.channel is self._channel:
+            with self._errors():
+                self._channel.basic_ack(message.delivery_tag)
 
     def _on_reply(self, message: Any) -> None:
         call = self._calls.pop(message.properties.get("correlation_id", ""), None)

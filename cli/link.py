@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from cli.client import Call
 from services.contracts import console
 from services.contracts.errors import Unreachable
 
+OPEN_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 
 
@@ -22,39 +23,78 @@ class Message:
     offset: int | None = None
     stream: str = "out"
 
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+    @property
+    def status(self) -> int:
+        """Of an EXIT."""
+        return int(self.body) if self.body.isdigit() else 1
+
 
 class Link:
-    """Opens the session at once; Refused or Unreachable when it cannot be had."""
+    """Begins to open at once; it is used once `is_open`."""
 
-    def __init__(self, client: Any, host: str, method: str, timeout_s: float, **arguments: Any) -> None:
+    def __init__(
+        self, client: Any, host: str, method: str, timeout_s: float = OPEN_TIMEOUT_S, **arguments: Any
+    ) -> None:
         self._client = client
         self._host = host
         self._service = console.service_on(host)
-        self._received: deque[tuple[dict[str, Any], bytes]] = deque()
-        queue = client.open_mailbox(lambda headers, body: self._received.append((headers, body)))
-        opened = client.call(self._service, method, timeout_s=timeout_s, queue=queue, **arguments)
-        self.session: str = opened["session"]
-        self.offset: int = opened["offset"]
+        self._mailbox = client.open_mailbox()
+        self._opening: Call | None = client.start(
+            self._service, method, timeout_s=timeout_s, queue=self._mailbox.name, **arguments
+        )
+        self._give_up_at = time.monotonic() + timeout_s
+        self.session = ""
+        self.offset = 0
         self._sent = self._taken = 0
         self._keeping: Call | None = None
         self._keep_at = 0.0
 
+    def is_open(self, now: float) -> bool:
+        """Refused or Unreachable when it cannot be had."""
+        if self._opening is None:
+            return True
+        if not self._opening.done:
+            if now > self._give_up_at:
+                raise Unreachable(f"service {self._service} does not answer")
+            return False
+        opened = self._opening.result()
+        self._opening = None
+        self.session, self.offset = opened["session"], opened["offset"]
+        return True
+
+    def wait(self) -> Link:
+        """Until it is open."""
+        while not self.is_open(time.monotonic()):
+            self._client.drain(max(0.0, self._give_up_at - time.monotonic()))
+        return self
+
     @property
     def may_send(self) -> bool:
         """False while the service has enough to do with what was sent (flow control of the contract)."""
-        return self._sent - self._taken < console.INPUT_WINDOW
+        return bool(self.session) and self._sent - self._taken < console.INPUT_WINDOW
 
     def receive(self) -> list[Message]:
+        """All that is there."""
         messages = []
-        while self._received:
-            headers, body = self._received.popleft()
+        while message := self.receive_one():
+            messages.append(message)
+        return messages
+
+    def receive_one(self) -> Message | None:
+        """What is not received waits, at last at its sender."""
+        while self.session and (taken := self._mailbox.take()):
+            headers, body = taken
             if headers.get("session") != self.session:
                 continue
             if headers.get("kind") == console.TAKEN:
                 self._taken = int(body)
                 continue
-            messages.append(Message(headers["kind"], body, headers.get("offset"), headers.get("stream", "out")))
-        return messages
+            return Message(headers["kind"], body, headers.get("offset"), headers.get("stream", "out"))
+        return None
 
     def send(self, kind: str, body: bytes = b"") -> None:
         headers = {"session": self.session, "kind": kind}
@@ -77,4 +117,9 @@ class Link:
 
     def close(self) -> None:
         """Without waiting for the answer: a session that is not kept ends by itself."""
-        self._client.start(self._service, "close_session", timeout_s=CLOSE_TIMEOUT_S, session=self.session)
+        if self.session:
+            self._client.start(self._service, "close_session", timeout_s=CLOSE_TIMEOUT_S, session=self.session)
+
+    def forget(self) -> None:
+        """No more messages are wanted."""
+        self._client.close_mailbox(self._mailbox)

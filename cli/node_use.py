@@ -1,4 +1,4 @@
-"""`walt node …` for using a node: shell, run, console. What they do is in `session`."""
+"""`walt node …` for using a node: shell, run, console, ping, cp, expose. What they do is in modules of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import click
 
 from cli.options import SECONDS
 from cli.output import say
-from cli.waiting import Node, get_node, wait_until_booted
+from cli.waiting import Node, get_node, get_nodes, wait_until_booted
+from services.contracts.errors import InvalidRequest
+from services.contracts.vmrunner import BOOTED
 
 BOOT_TIMEOUT_S = 300.0
 
@@ -31,45 +33,104 @@ def shell(client: Any, name: str, timeout: float) -> int:
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.argument("name", metavar="NODE")
+@click.argument("selection", metavar="SET")
 @click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @boot_timeout_option
 @click.pass_obj
-def run(client: Any, name: str, command: Sequence[str], timeout: float) -> int:
-    """Run a command on a node, once it is booted; its exit status is ours.
+def run(client: Any, selection: str, command: Sequence[str], timeout: float) -> int:
+    """Run a command on nodes, once they are booted.
 
-    Options of walt come before NODE. Standard input is passed on.
+    Options of walt come before SET. On one node: standard input is passed on, the exit status of the command is
+    ours. On several, at once: no input; each line begins with the name of its node; the highest exit status is ours.
     """
-    from cli.session import run_command
-
     words = command[1:] if command[0] == "--" else command
     if not words:
         raise click.UsageError("there is no command after '--'")
-    return run_command(client, _booted(client, name, timeout), words)
+    nodes = get_nodes(client, selection)
+    if not nodes:
+        raise InvalidRequest(f"'{selection}' stands for no node; allowed: at least one")
+    _wait(client, nodes, timeout)
+    if len(nodes) > 1:
+        from cli.parallel import run_on_all
+
+        return run_on_all(client, nodes, words)
+    from cli.session import run_command
+
+    return run_command(client, nodes[0], words)
 
 
 @click.command()
 @click.argument("name", metavar="NODE")
 @click.option("--read-only", is_flag=True, help="Only watch.")
-@click.option("--no-follow", is_flag=True, help="Print what there is so far, and end.")
+@click.option("--log", is_flag=True, help="Print all that is kept of it, and end.")
 @click.pass_obj
-def console(client: Any, name: str, read_only: bool, no_follow: bool) -> int:
+def console(client: Any, name: str, read_only: bool, log: bool) -> int:
     """The serial console of a node, from its power-on: ctrl-a d leaves.
 
     Without a terminal, bytes pass both ways and no key is special.
     """
-    from cli.session import open_console
+    from cli.session import open_console, print_log
 
-    return open_console(client, get_node(client, name), read_only=read_only or no_follow, follow=not no_follow)
+    node = get_node(client, name)
+    return print_log(client, node) if log else open_console(client, node, read_only=read_only)
 
 
-COMMANDS = (shell, run, console)
+@click.command()
+@click.argument("name", metavar="NODE")
+@click.option("--count", type=click.IntRange(1, 3600), default=10, show_default=True, help="How many times.")
+@click.pass_obj
+def ping(client: Any, name: str, count: int) -> int:
+    """Ping a node from the server; the exit status is 0 when it answers, 1 when it does not."""
+    from cli.session import ping
+
+    return ping(client, get_node(client, name), count)
+
+
+@click.command()
+@click.argument("sources", metavar="SRC...", nargs=-1, required=True)
+@click.argument("target", metavar="DST")
+@boot_timeout_option
+@click.pass_obj
+def cp(client: Any, sources: Sequence[str], target: str, timeout: float) -> None:
+    """Copy files and directories to or from a node, once it is booted.
+
+    One side is NODE:PATH; NODE: alone is the home of its root. A directory is copied with all it contains, into DST
+    when that is a directory, else under the name DST. A file of this computer with ':' in its name is './a:b'.
+    """
+    from cli import copying
+
+    copy = copying.parse_copy(sources, target)
+    copying.check_here(copy)
+    nodes = [get_node(client, one) for one in copy.nodes]
+    _wait(client, nodes, timeout)
+    copying.run(client, copy, nodes)
+
+
+@click.command()
+@click.argument("name", metavar="NODE")
+@click.argument("node_port", metavar="NPORT", type=click.IntRange(1, 65535))
+@click.argument("local_port", metavar="LPORT", type=click.IntRange(0, 65535))
+@click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.pass_obj
+def expose(client: Any, name: str, node_port: int, local_port: int, bind: str) -> None:
+    """Make TCP port NPORT of a node port LPORT of this computer, until ctrl-c. LPORT 0: any that is free."""
+    from cli.expose import expose
+
+    expose(client, get_node(client, name), node_port, bind, local_port)
+
+
+COMMANDS = (shell, run, console, ping, cp, expose)
 
 
 def _booted(client: Any, name: str, timeout_s: float) -> Node:
     one = get_node(client, name)
-    if one["state"] != "booted":
-        if sys.stderr.isatty():
-            say(f"waiting for {one['name']} to be booted; ctrl-c ends")
-        wait_until_booted(client, [one], timeout_s)
+    _wait(client, [one], timeout_s)
     return one
+
+
+def _wait(client: Any, nodes: Sequence[Node], timeout_s: float) -> None:
+    missing = [one["name"] for one in nodes if one["state"] != BOOTED]
+    if missing:
+        if sys.stderr.isatty():
+            say(f"waiting for {', '.join(missing)} to be booted; ctrl-c ends the wait")
+        wait_until_booted(client, nodes, timeout_s)

@@ -1,4 +1,4 @@
-"""Console, shell and run: bytes between this terminal and a session, until the session ends.
+"""Console, shell, run and ping: bytes between this terminal and a session, until the session ends.
 
 The serial line outlives its viewers and its service: when the session of a console is lost, the line is opened
 again from where it was. A shell has no such place to come back to.
@@ -14,24 +14,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from cli import keys
-from cli.link import Link, Message
+from cli.link import OPEN_TIMEOUT_S, Link, Message
 from cli.terminal import STDIN, Terminal
 from cli.waiting import Node
 from services.contracts import console
 from services.contracts.errors import Failed, NotFound, Unreachable, WaltError
 
-OPEN_TIMEOUT_S = 20.0
 REOPEN_TIMEOUT_S = 2.0
 REOPEN_EVERY_S = 1.0
 REOPEN_FOR_S = 60.0
 TURN_S = 1.0  # the longest sleep of the loop
 
 
-def open_console(client: Any, node: Node, *, read_only: bool, follow: bool) -> int:
-    terminal = Terminal(raw=follow)
+def open_console(client: Any, node: Node, *, read_only: bool) -> int:
+    terminal = Terminal(raw=True)
     if terminal.raw:
         terminal.tell(f"console of {node['name']}; {keys.HELP}")
-    return LineSession(client, node, terminal, read_only, follow).run()
+    return LineSession(client, node, terminal, read_only).run()
+
+
+def print_log(client: Any, node: Node) -> int:
+    """All that is kept of its serial line."""
+    arguments = {"read_only": True, "follow": False, "offset": 0}
+    return Session(client, node, Terminal(raw=False, reads=False), "open_line", arguments).run()
 
 
 def open_shell(client: Any, node: Node) -> int:
@@ -47,8 +52,12 @@ def run_command(client: Any, node: Node, words: Sequence[str]) -> int:
     return Session(client, node, Terminal(raw=False), "open_shell", {"command": list(words), "terminal": None}).run()
 
 
+def ping(client: Any, node: Node, count: int) -> int:
+    return Session(client, node, Terminal(raw=False, reads=False), "open_ping", {"count": count}).run()
+
+
 class Session:
-    """A session that ends when it is lost (shell, run)."""
+    """A session that ends when it is lost."""
 
     def __init__(self, client: Any, node: Node, terminal: Terminal, method: str, arguments: dict[str, Any]) -> None:
         self.client = client
@@ -76,9 +85,8 @@ class Session:
                         self.link.close()
 
     def open(self, timeout_s: float, **more: Any) -> Link:
-        self.link = Link(
-            self.client, self.node["host"], self._method, timeout_s, node=self.node["name"], **self._arguments, **more
-        )
+        arguments = {"node": self.node["name"], **self._arguments, **more}
+        self.link = Link(self.client, self.node["host"], self._method, timeout_s, **arguments).wait()
         return self.link
 
     def lost(self, why: WaltError) -> None:
@@ -134,17 +142,17 @@ class Session:
         if message.kind == console.DATA:
             self.show(message)
         elif message.kind == console.NOTICE:
-            self.terminal.tell(message.body.decode(errors="replace"))
+            self.terminal.tell(message.text)
         elif message.kind == console.EXIT:
-            self.status = int(message.body) if message.body.isdigit() else 1
+            self.status = message.status
             self.link = None  # it is over: nothing to close
 
 
 class LineSession(Session):
     """A serial line: comes back after a loss; on a terminal, ctrl-a is special."""
 
-    def __init__(self, client: Any, node: Node, terminal: Terminal, read_only: bool, follow: bool) -> None:
-        super().__init__(client, node, terminal, "open_line", {"read_only": read_only, "follow": follow})
+    def __init__(self, client: Any, node: Node, terminal: Terminal, read_only: bool) -> None:
+        super().__init__(client, node, terminal, "open_line", {"read_only": read_only})
         self.reading = terminal.raw or (terminal.has_input and not read_only)
         self._read_only = read_only
         self._keys = keys.EscapeKeys()

@@ -21,8 +21,8 @@ USUAL_ROWS, USUAL_COLUMNS = 24, 80
 class Terminal:
     """`resized` becomes readable when the window has changed; `take_resize` empties it."""
 
-    def __init__(self, raw: bool) -> None:
-        self.has_input = sys.stdin is not None  # else number 0 may be anybody's
+    def __init__(self, raw: bool, reads: bool = True) -> None:
+        self.has_input = reads and sys.stdin is not None  # without one, number 0 may be anybody's
         self.raw = raw and self.has_input and os.isatty(STDIN)
         self._undo = contextlib.ExitStack()
         self.resized, self._resize = -1, -1

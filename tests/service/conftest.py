@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.broker import Account
+from services.console.service import ConsoleService
 from services.contracts.rights import SERVICE_RIGHTS, user_rights
 from services.kit.entrypoints import public_methods
 from services.nodes.service import NodesService
@@ -25,7 +26,7 @@ PASSWORD = "secret"
 TEST_PUBLIC = (
     "toy.greet",
     *(f"nodes.{method}" for method in public_methods(NodesService)),
-    *(f"console@*.{method}" for method in ("open_line", "open_shell", "keep_session", "close_session")),
+    *(f"console@*.{method}" for method in public_methods(ConsoleService)),
 )
 
 

@@ -2,6 +2,7 @@
 
 They keep what they know in FOLDER, so that they can be killed and started again.
   nodes     a node is booted DELAY_S after its boot; one whose name starts with "bad" fails, "slow" never boots
+  bootserver   how to log in; WALT_SSH decides what that does
   console   a node's line is the file FOLDER/NAME.line; what is typed is appended to it; a command runs on this host
 """
 
@@ -22,7 +23,8 @@ from nameko.containers import ServiceContainer  # noqa: E402
 
 from services.contracts import console as contract  # noqa: E402
 from services.contracts.errors import Conflict, InvalidRequest, NotFound, NotOwner  # noqa: E402
-from services.kit.entrypoints import Caller, public  # noqa: E402
+from services.contracts.nodes import PING  # noqa: E402
+from services.kit.entrypoints import Caller, internal, public  # noqa: E402
 from services.kit.environment import variable  # noqa: E402
 
 FOLDER = Path(sys.argv[2])
@@ -110,6 +112,20 @@ class Nodes:
         store({name: node for name, node in nodes.items() if name not in selection.split(",")})
         return {"nodes": [view(nodes[name]) for name in selection.split(",")], "notes": []}
 
+    @internal
+    def authorize(self, user, name, action):
+        node = stored().get(name)
+        if node is None:
+            raise NotFound(f"there is no node '{name}'")
+        if node["owner"] != user and action != PING:
+            raise NotOwner(f"{name} belongs to {node['owner']}; {user} may not {action}")
+        target = {key: view(node)[key] for key in ("name", "owner", "host", "state")}
+        return {"id": 1 + list(stored()).index(name), "ip": "127.0.0.1", **target}
+
+    @internal
+    def wanted_on_host(self, host):
+        return []
+
     @public
     def diagnose(self):
         return [
@@ -119,6 +135,14 @@ class Nodes:
 
     def changed(self, names, *notes):
         return {"nodes": self.get_nodes(",".join(names)), "notes": list(notes)}
+
+
+class Bootserver:
+    name = "bootserver"
+
+    @internal
+    def open_access(self, node_id):
+        return {"ip": f"127.0.0.{node_id}", "user": "root", "private_key": "KEY\n", "host_key": "ssh-ed25519 AAAA"}
 
 
 sessions = {}
@@ -245,7 +269,7 @@ def take_input():
 
 
 def main():
-    service = {"nodes": Nodes, "console": Console}[sys.argv[1]]
+    service = {"nodes": Nodes, "bootserver": Bootserver, "console": Console}[sys.argv[1]]
     if service is Console:
         eventlet.spawn(take_input)
     container = ServiceContainer(service, {"AMQP_URI": variable("WALT_AMQP_URI"), "max_workers": 20})

@@ -364,7 +364,7 @@ def line_of(folder, node, content):
 def test_console_without_following_prints_and_ends(walt, vnode, folder):
     content = bytes(range(256)) * 500
     line_of(folder, vnode, content)
-    done = walt("node", "console", vnode, "--no-follow")
+    done = walt("node", "console", vnode, "--log")
     assert (done.returncode, done.stdout, done.stderr) == (0, content, b"")
 
 

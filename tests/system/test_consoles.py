@@ -16,7 +16,7 @@ def node(walt):
 
 
 def test_scrollback_from_power_on_in_a_pipe(node, walt):
-    printed = walt("node", "console", node, "--no-follow", stdin="").stdout
+    printed = walt("node", "console", node, "--log", stdin="").stdout
     assert "http://" in printed
 
 

@@ -46,7 +46,7 @@ def test_tools_of_the_experiment(debian, walt):
 
 
 def test_root_is_logged_in_on_the_serial_console(debian, walt):
-    wait_for(lambda: "root@debian" in walt("node", "console", "debian", "--no-follow").stdout, 60, "root's prompt", 2)
+    wait_for(lambda: "root@debian" in walt("node", "console", "debian", "--log").stdout, 60, "root's prompt", 2)
 
 
 def test_no_unit_failed(debian, walt):

@@ -67,7 +67,7 @@ def test_second_interface_is_up_without_address(experiment, walt):
 
 
 def test_console_has_the_whole_boot(experiment, walt):
-    printed = walt("node", "console", "vnode1", "--no-follow").stdout
+    printed = walt("node", "console", "vnode1", "--log").stdout
     countdown = printed.find("boot")
     kernel = printed.find("walt-init")
     assert 0 <= countdown < kernel, printed[:2000]

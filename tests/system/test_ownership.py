@@ -29,7 +29,7 @@ def owner_of(walt, name):
         ("boot", "owned", "default"),
         ("acquire", "owned"),
         ("run", "owned", "--", "true"),
-        ("console", "owned", "--no-follow"),
+        ("console", "owned", "--log"),
     ],
 )
 def test_another_users_node_is_refused(node, walt, words):

@@ -1,9 +1,12 @@
 """The position in a line: whatever comes twice is shown once."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.client import Mailbox
 from cli.link import Link, Message
 from cli.session import LineSession
 from services.contracts import console
@@ -34,21 +37,33 @@ class FakeWire:
         self.started = []
         self.answers = []
 
-    def open_mailbox(self, receive):
-        self.receive = receive
-        return "user.alice.console.1"
+    def open_mailbox(self):
+        self.mailbox = Mailbox(lambda message: None)
+        return self.mailbox
 
-    def call(self, service, method, **arguments):
-        self.opened = arguments
-        return {"session": "s", "offset": self.offset}
+    def receive(self, headers, body):
+        self.mailbox.put(SimpleNamespace(headers=headers, body=body))
 
     def post(self, exchange, key, headers, body):
         self.posted.append((key, headers["kind"], body))
 
     def start(self, service, method, **arguments):
+        if method.startswith("open_"):
+            self.opened = arguments
+            return Opened(self.offset)
         call = FakeCall()
         self.started.append((method, call))
         return call
+
+
+class Opened:
+    done = True
+
+    def __init__(self, offset):
+        self.offset = offset
+
+    def result(self):
+        return {"session": "s", "offset": self.offset}
 
 
 class FakeCall:
@@ -59,7 +74,7 @@ class FakeCall:
 
 
 def line_session(client):
-    return LineSession(client, node("a"), Screen(), read_only=False, follow=True)
+    return LineSession(client, node("a"), Screen(), read_only=False)
 
 
 @given(st.binary(max_size=60), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=12))
@@ -107,7 +122,7 @@ def test_node_that_is_gone_ends_the_attempts():
 
 def test_input_waits_for_the_service():
     client = FakeWire()
-    link = Link(client, "lab1", "open_shell", 1)
+    link = Link(client, "lab1", "open_shell", 1).wait()
     assert link.may_send
     link.send(console.DATA, b"x" * console.INPUT_WINDOW)
     assert not link.may_send
@@ -119,7 +134,7 @@ def test_input_waits_for_the_service():
 
 def test_messages_of_another_session_are_dropped():
     client = FakeWire()
-    link = Link(client, "lab1", "open_line", 1)
+    link = Link(client, "lab1", "open_line", 1).wait()
     client.receive({"session": "old", "kind": console.DATA}, b"old")
     client.receive({"session": "s", "kind": console.DATA, "offset": 3}, b"new")
     assert link.receive() == [Message(console.DATA, b"new", 3)]
@@ -127,7 +142,7 @@ def test_messages_of_another_session_are_dropped():
 
 def test_session_is_kept_and_found_lost():
     client = FakeWire()
-    link = Link(client, "lab1", "open_line", 1)
+    link = Link(client, "lab1", "open_line", 1).wait()
     link.keep(100.0)
     assert client.started == []
     link.keep(100.0 + console.KEEP_S)
@@ -141,7 +156,7 @@ def test_session_is_kept_and_found_lost():
 
 def test_silence_is_a_loss():
     client = FakeWire()
-    link = Link(client, "lab1", "open_line", 1)
+    link = Link(client, "lab1", "open_line", 1).wait()
     link.keep(100.0)
     link.keep(105.0)
     with pytest.raises(Unreachable, match="console@lab1 does not answer"):
