@@ -85,21 +85,32 @@ def check_reorder_with_rate(world: World) -> None:
     assert world.port(1).backend == CABLE
     arrived = exchange(a, b, 60, pause_s=0, size=1000)
     assert len(arrived) == 60
-    taken_ms = (max(at for _, _, at in arrived) - min(at for _, _, at in arrived)) / 1e6
+    started = min(at - after_ms * 1e6 for _, after_ms, at in arrived)
+    taken_ms = (max(at for _, _, at in arrived) - started) / 1e6
     assert taken_ms >= 60 * 0.98, f"60 frames of 1 ms passed within {taken_ms:.1f} ms"
 
 
 def check_jitter(world: World) -> None:
     a, b = world.node(1, link=LinkModel(up=Direction(20 * MS, jitter_us=5 * MS))), world.node(2)
     count = 150
-    arrived = exchange(a, b, count, pause_s=0.0105)  # too far apart to wait for each other
-    assert numbers_of(arrived) == list(range(count))
+    for _ in range(3):  # a busy machine may be slow twice
+        arrived = exchange(a, b, count, pause_s=0.0105)  # too far apart to wait for each other
+        assert numbers_of(arrived) == list(range(count))
+        assert min(after_ms for _, after_ms, _ in arrived) >= 15 - 0.3
+        fault = not_evenly([(after_ms - 15) / 10 for _, after_ms, _ in arrived], 0.03, world.slack_ms / 10)
+        if not fault:
+            return
+    raise AssertionError(fault)
+
+
+def not_evenly(values: list[float], early: float, late: float) -> str:
+    """What speaks against values that are spread evenly from 0 to 1, each of which may be early or late by so much."""
+    count = len(values)
     band = math.sqrt(math.log(2 / RARE) / (2 * count))
-    delays = sorted(after_ms for _, after_ms, _ in arrived)
-    assert delays[0] >= 15 - 0.3, f"{delays[0]:.2f} ms"
-    for rank, after_ms in enumerate(delays, 1):
-        early, late = ((edge - 15) / 10 for edge in (after_ms - world.slack_ms, after_ms + 0.3))
-        assert early - band <= rank / count <= late + band + 1 / count, f"{rank}. of {count} took {after_ms:.2f} ms"
+    for rank, value in enumerate(sorted(values), 1):
+        if not value - late - band <= rank / count <= value + early + band + 1 / count:
+            return f"the {rank}. of {count} delays is at {value:.2f} of its range"
+    return ""
 
 
 def check_jitter_keeps_the_order(world: World) -> None:

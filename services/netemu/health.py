@@ -7,19 +7,27 @@ from pathlib import Path
 
 from services.contracts.health import FAIL, OK, WARN, Check
 from services.contracts.names import WALT_NET
-from services.contracts.netemu import CABLE
+from services.contracts.netemu import KERNEL
 from services.netemu.emulation import Emulation
-from services.netemu.plan import BROKEN
+from services.netemu.plan import BROKEN, World
+from services.netemu.traffic import CableState
 
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 def checks(emulation: Emulation) -> list[Check]:
-    return [_walt_net(emulation), *_links(emulation), *_bridge_filter(), _vhost()]
+    world, cable = emulation.world(), emulation.cable.show()
+    return [
+        _walt_net(world),
+        _backend(emulation),
+        *_cable(emulation, cable),
+        _platform(world),
+        *_bridge_filter(),
+        _vhost(),
+    ]
 
 
-def _walt_net(emulation: Emulation) -> Check:
-    world = emulation.world()
+def _walt_net(world: World) -> Check:
     broken = [
         f"{state.port.node} on {state.port.network.name}" for state in world.ports.values() if state.backend == BROKEN
     ]
@@ -31,23 +39,36 @@ def _walt_net(emulation: Emulation) -> Check:
     return Check("ports", OK, f"{len(world.ports)} ports, {len(world.bridges)} bridges")
 
 
-def _links(emulation: Emulation) -> list[Check]:
-    if emulation.shaper != CABLE:
-        return [Check("links", OK, "back-end kernel: netem")]
-    found = f"back-end cable (in user space): {emulation.no_netem}"
+def _backend(emulation: Emulation) -> Check:
+    if emulation.shaper == KERNEL:
+        found = (
+            "back-end kernel: netem; links with a seed, or with reorder and bw, go through the cable (in user space)"
+        )
+        return Check("links", OK, found)
+    found = f"back-end cable (in user space), seeds included: {emulation.no_netem}"
     consequence = "links are exact, but cost CPU time; about 1 Gbit/s in all"
-    mend = "a kernel with sch_netem (modprobe sch_netem)"
-    checks = [Check("links", OK, found, consequence, mend)]
-    state = emulation.cable.show()
-    if state is None:
-        return [*checks, Check("cable", OK, "not started: no shaped port yet")]
-    if state.realtime:
-        return [
-            *checks,
-            Check("cable", OK, f"real-time priority; {state.overhead_us:.0f} us of its own per frame, taken off"),
-        ]
+    return Check("links", OK, found, consequence, "a kernel with sch_netem (modprobe sch_netem)")
+
+
+def _cable(emulation: Emulation, cable: CableState | None) -> list[Check]:
+    if cable is None:
+        return [] if emulation.shaper == KERNEL else [Check("cable", OK, "not started: no shaped port yet")]
+    if cable.realtime:
+        return [Check("cable", OK, f"real-time priority; {cable.overhead_us:.0f} us of its own per frame, taken off")]
     consequence = "frames may be late while the host is busy"
-    return [*checks, Check("cable", WARN, "no real-time priority", consequence, "give netemu CAP_SYS_NICE")]
+    return [Check("cable", WARN, "no real-time priority", consequence, "give netemu CAP_SYS_NICE")]
+
+
+def _platform(world: World) -> Check:
+    """What each node's own share of a round trip was measured to be; every port of a node has the same."""
+    shares_us = {state.port.node_id: state.port.compensation_us for state in world.ports.values()}
+    measured_us = sorted(share_us for share_us in shares_us.values() if share_us)
+    if not measured_us:
+        return Check("platform latency", OK, "no node measured yet")
+    least, most = (f"{share_us / 1000:.2f} ms" for share_us in (measured_us[0], measured_us[-1]))
+    figure = least if least == most else f"{least} to {most}"
+    nodes = "1 node" if len(measured_us) == 1 else f"{len(measured_us)} nodes"
+    return Check("platform latency", OK, f"{figure} per node, measured on {nodes}; taken off what they send")
 
 
 def _bridge_filter() -> list[Check]:

@@ -1,0 +1,52 @@
+"""What `walt doctor` is told about links."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from services.contracts.links import Direction, LinkModel
+from services.contracts.netemu import CABLE, KERNEL
+from services.contracts.nodes import Network
+from services.netemu import health
+from services.netemu.plan import PortState, World
+from services.netemu.ports import Port
+from services.netemu.traffic import CableState
+
+
+def found(shaper, shares_us=(), cable=None):
+    ports = {}
+    for number, share_us in enumerate(shares_us, 1):
+        port = Port(number, f"vnode{number}", "alice", 3, Network(5, "n", ""), LinkModel(Direction(1)), share_us)
+        ports[port.tap] = PortState(port, shaper, port.applied)
+    emulation = SimpleNamespace(
+        shaper=shaper,
+        no_netem="" if shaper == KERNEL else "the kernel refuses",
+        world=lambda: World(shaper, frozenset({"walt-net"}), ports),
+        cable=SimpleNamespace(show=lambda: cable),
+    )
+    return {check.subject: check for check in health.checks(emulation)}
+
+
+@pytest.mark.parametrize(
+    "shares_us, figure",
+    [
+        ([], "no node measured yet"),
+        ([0], "no node measured yet"),
+        ([612], "0.61 ms per node, measured on 1 node"),
+        ([612, 0, 480], "0.48 ms to 0.61 ms per node, measured on 2 nodes"),
+    ],
+)
+def test_the_platform_latency(shares_us, figure):
+    assert figure in found(CABLE, shares_us)["platform latency"].found
+
+
+def test_the_backend_and_what_becomes_of_seeds():
+    assert "the kernel refuses" in found(CABLE)["links"].found and "seed" in found(CABLE)["links"].found
+    assert "netem" in found(KERNEL)["links"].found and "seed" in found(KERNEL)["links"].found
+    assert "cable" not in found(KERNEL), "on a host with netem there may be none"
+
+
+@pytest.mark.parametrize("realtime, status", [(True, "ok"), (False, "warn")])
+def test_a_cable_is_shown_on_either(realtime, status):
+    state = CableState(1, realtime, 55.0, {}, {}, {}, {})
+    assert found(KERNEL, cable=state)["cable"].status == found(CABLE, cable=state)["cable"].status == status
