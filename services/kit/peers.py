@@ -38,17 +38,18 @@ class _ReplyListener(SingleThreadedReplyListener):
         super().stop()
 
 
-def call(service: str, method: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, **arguments: Any) -> Any:
+def call(service: str, method: str, *values: Any, timeout_s: float = DEFAULT_TIMEOUT_S, **arguments: Any) -> Any:
     """The peer's answer. Unreachable when it (or the broker) does not answer in time.
 
     The request expires with our patience: a peer that comes back later must not obey it.
+    timeout_s is ours; a method with an argument of that name gets its arguments as values, in order.
     """
     config = {"AMQP_URI": environment().amqp_uri}
     try:
         with ServiceRpcProxy(service, config, timeout=timeout_s, reply_listener_cls=_ReplyListener) as proxy:
             request = getattr(proxy, method)
             request.publisher.expiration = timeout_s
-            return request(**arguments)
+            return request(*values, **arguments)
     except WaltError:
         raise
     except (RpcTimeout, UnknownService):

@@ -8,8 +8,9 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
-from services.contracts import bootserver, console, netemu, wire
+from services.contracts import bootserver, console, netemu, units, wire
 from services.contracts.bootserver import BootPlan, BootRequest
 from services.contracts.console import Line
 from services.contracts.errors import Failed
@@ -19,6 +20,7 @@ from services.kit import peers
 from services.vmrunner import ipxe, qemu, taps
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.cache import Cache
+from services.vmrunner.disks import DiskStore
 from services.vmrunner.line import LineWriter
 from services.vmrunner.processes import Processes, Vm
 
@@ -34,6 +36,7 @@ class Booter:
     cache: Cache
     processes: Processes
     accelerator: Accelerator
+    disks: DiskStore
 
     def prepare_line(self, wanted: NodeWanted) -> Line:
         place = peers.call(console.service_on(self.host), "prepare_line", node_id=wanted.id, name=wanted.name)
@@ -43,11 +46,18 @@ class Booter:
         if shutil.which(self.binary) is None:
             raise Failed(f"{self.binary} is not installed on host {self.host}")
         line.write(f"\n{SAY}power-on {run}, image {wanted.image}\n")
+        disks = self._prepare_disks(wanted, line)
         ports = self._attach(wanted)
         plan = self._publish(wanted, run)
         boot = ipxe.Interpreter(self.cache, _Screen(line).say, time.sleep).run(plan.script_url, variables(wanted, plan))
         line.write(f"{SAY}starting the kernel\n")
-        return self._start(wanted, ports, boot, line)
+        return self._start(wanted, ports, disks, boot, line)
+
+    def _prepare_disks(self, wanted: NodeWanted, line: LineWriter) -> list[Path]:
+        for position, disk in enumerate(wanted.disks):
+            size = units.format_disk(disk.size_bytes)
+            line.write(f"{SAY}disk {qemu.disk_name(position)}: {size}, template {disk.template}\n")
+        return self.disks.prepare(wanted.id, wanted.disks)
 
     def _attach(self, wanted: NodeWanted) -> list[AttachedPort]:
         ports = peers.call(
@@ -69,10 +79,13 @@ class Booter:
             ip=wanted.ip,
             image=wanted.image,
             cpu_cores=wanted.cpu_cores,
+            owner=wanted.owner,
         )
         return wire.load(BootPlan, peers.call(bootserver.SERVICE, "publish_boot", request=wire.dump(request)))
 
-    def _start(self, wanted: NodeWanted, ports: list[AttachedPort], boot: ipxe.Boot, line: LineWriter) -> Vm:
+    def _start(
+        self, wanted: NodeWanted, ports: list[AttachedPort], disks: list[Path], boot: ipxe.Boot, line: LineWriter
+    ) -> Vm:
         choice = self.accelerator.choose(boot.kernel.path)
         with contextlib.ExitStack() as opened:
 
@@ -83,12 +96,13 @@ class Booter:
             kernel = keep(os.open(boot.kernel.path, os.O_RDONLY))
             initrd = keep(os.open(boot.initrd.path, os.O_RDONLY)) if boot.initrd else None
             slots = {port.slot: keep(taps.open_tap(port.tap)) for port in ports}
+            drives = tuple(keep(os.open(path, os.O_RDWR)) for path in disks)
 
             def command(monitor: int) -> list[str]:
                 return qemu.command(
                     self.binary,
                     wanted,
-                    qemu.Files(kernel, initrd, monitor, slots),
+                    qemu.Files(kernel, initrd, monitor, slots, drives),
                     command_line=boot.command_line,
                     pid_file=str(self.processes.pid_file(wanted.id)),
                     accelerator=choice.name,
@@ -99,7 +113,7 @@ class Booter:
                 command,
                 stdin=keep(line.open_input()),
                 stdout=keep(line.open_log()),
-                files=[kernel, *slots.values(), *([] if initrd is None else [initrd])],
+                files=[kernel, *slots.values(), *drives, *([] if initrd is None else [initrd])],
                 groups=self.accelerator.groups(choice),
             )
 

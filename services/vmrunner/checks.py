@@ -10,10 +10,10 @@ from services.contracts.errors import Failed
 from services.contracts.health import FAIL, OK, WARN, Check
 from services.vmrunner import accelerator, qemu
 from services.vmrunner.accelerator import Accelerator
+from services.vmrunner.memory import meminfo_bytes
 
 KSM_RUN = Path("/sys/kernel/mm/ksm/run")
 KSM_SHARING = Path("/sys/kernel/mm/ksm/pages_sharing")
-MEMINFO = Path("/proc/meminfo")
 PAGE_BYTES = 4096
 LOW_MEMORY_BYTES = 2**30
 LOW_SPACE_BYTES = 2 * 2**30
@@ -22,8 +22,8 @@ LOW_SPACE_BYTES = 2 * 2**30
 def diagnose(chooser: Accelerator, binary: str, state_folder: Path) -> Iterator[Check]:
     yield check_accelerator(chooser.known())
     yield _qemu(binary)
-    yield check_ksm(_number(KSM_RUN), _number(KSM_SHARING))
-    yield check_memory(_available_memory())
+    yield check_ksm(number(KSM_RUN), number(KSM_SHARING))
+    yield check_memory(meminfo_bytes("MemAvailable"))
     yield check_space(shutil.disk_usage(state_folder).free, state_folder)
 
 
@@ -70,13 +70,8 @@ def _qemu(binary: str) -> Check:
         return Check("qemu", FAIL, str(error), "no node can boot", "apt-get install qemu-system-x86")
 
 
-def _number(path: Path) -> int | None:
+def number(path: Path) -> int | None:
     try:
         return int(path.read_text())
     except OSError:
         return None
-
-
-def _available_memory() -> int:
-    line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
-    return int(line.split()[1]) * 1024

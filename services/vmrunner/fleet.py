@@ -66,6 +66,11 @@ class Fleet:
         measured = [(name, vm.usage()) for name, vm in running if vm is not None]
         return [(name, usage) for name, usage in measured if usage is not None]
 
+    def disk_bytes(self) -> list[tuple[str, int]]:
+        """What the disks of each node take of the server's space, by node name."""
+        data = {runner.machine.name: self._host.disks.data(node_id) for node_id, runner in self._runners.items()}
+        return [(name, sum(disk.used_bytes for disk in disks)) for name, disks in data.items() if disks]
+
     def _look_after(self, runner: Runner) -> None:
         runner.run()
         node_id = runner.wanted.id

@@ -5,6 +5,9 @@
                   ├── failed ◄┴──────────┘          │     failed: the host could not start it (tried again by
                   └─────────────────────────────────┘     itself), or the boot watch gave up (left as it is)
 
+Its end, whatever it was, starts it anew, but for two: when the guest powers itself off it is stopped until the next
+boot that is asked for, and when it ends before it is booted the boot watch counts that as a time-out.
+
 `decide` looks at what is (the machine, whether its qemu runs, the time) and what is wanted, and names the one
 thing to do next; it is asked again after each. So a wish that comes twice, late, or in the middle does no harm.
 Times are seconds of the epoch: a machine outlives the process that looks after it.
@@ -20,8 +23,11 @@ from services.contracts.vmrunner import BOOTED, BOOTING, DELAYING, FAILED, LOADI
 
 MAX_BACKOFF_S = 30
 
+WAIT_RETRY_S = 2  # how long it waits for memory before it asks again
+
 REBOOT_ASKED = "reboot asked"
 POWERED_ON = "powered on"
+NO_BOOT_WITHIN = "no boot within"
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,8 @@ class Machine:
 
     boot: the NodeWanted.boot it answers; run: power-ons so far; cause: why this boot cycle began; cycle_start: from
     when boot.timeout counts; retries: those the boot watch has spent; failures: of the host, in a row;
-    due: when the delay ends or, if failed, when it is tried again (0: it is not).
+    due: when the delay ends or, if failed, when it is tried again (0: it is not); waits: the delay is over, and it
+    waits for memory of the host; ram_bytes: what it was powered on with last.
     """
 
     node_id: int
@@ -47,6 +54,8 @@ class Machine:
     retries: int = 0
     failures: int = 0
     due: float = 0.0
+    waits: bool = False
+    ram_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,11 @@ class Remove:
 @dataclass(frozen=True)
 class Stop:
     """End it and leave it off."""
+
+
+@dataclass(frozen=True)
+class TakeAsOff:
+    """The guest powered itself off."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +112,7 @@ class Rest:
     until: float | None = None
 
 
-Action = Remove | Stop | Begin | Count | Load | Recognise | GiveUp | Rest
+Action = Remove | Stop | TakeAsOff | Begin | Count | Load | Recognise | GiveUp | Rest
 
 
 def decide(machine: Machine, wanted: NodeWanted, runs: bool, ended: str, now: float) -> Action:
@@ -107,38 +121,64 @@ def decide(machine: Machine, wanted: NodeWanted, runs: bool, ended: str, now: fl
         return Remove()
     if wanted.power == POWER_OFF:
         return Rest() if machine.state == STOPPED and machine.boot >= wanted.boot and not runs else Stop()
-    if wanted.boot > machine.boot or machine.state == STOPPED:
+    if wanted.boot > machine.boot:
         return Begin(POWERED_ON if machine.state == STOPPED else REBOOT_ASKED, retries=0)
     if runs:
         return _running(machine, wanted, now)
-    return _not_running(machine, ended, now)
+    return _not_running(machine, wanted, ended, now)
 
 
 def _running(machine: Machine, wanted: NodeWanted, now: float) -> Action:
     if machine.state == BOOTED:
         return Rest()
-    if machine.state == LOADING or machine.due:
+    if machine.state in (LOADING, STOPPED) or machine.due:
         return Recognise()
     if wanted.boot_timeout_s is None or wanted.boot_retries == 0:
         return Rest()
     expires = machine.cycle_start + wanted.boot_timeout_s
     if now < expires:
         return Rest(expires)
-    late = f"no boot within {wanted.boot_timeout_s} s"
+    return _retry(machine, wanted, f"{NO_BOOT_WITHIN} {wanted.boot_timeout_s} s")
+
+
+def _retry(machine: Machine, wanted: NodeWanted, fault: str) -> Action:
     if machine.retries < wanted.boot_retries:
         retry = machine.retries + 1
-        return Begin(f"{late}; retry {retry} of {wanted.boot_retries}", retry)
-    return Rest() if machine.state == FAILED else GiveUp(f"{late}, {machine.retries} retries spent; left as it is")
+        return Begin(f"{fault}; retry {retry} of {wanted.boot_retries}", retry)
+    return Rest() if machine.state == FAILED else GiveUp(f"{fault}, {machine.retries} retries spent; left as it is")
 
 
-def _not_running(machine: Machine, ended: str, now: float) -> Action:
+def _not_running(machine: Machine, wanted: NodeWanted, ended: str, now: float) -> Action:
     if machine.state == LOADING:
         return Load()
-    if not machine.due:
+    if machine.due:
+        return _not_yet(machine, now)
+    if machine.state == STOPPED:
+        return Rest()
+    if ended == GUEST_POWERED_OFF:
+        return TakeAsOff()
+    if machine.state == BOOTED or wanted.boot_retries == 0:
         return Begin(ended, machine.retries)
+    return _retry(machine, wanted, f"{ended} before it was booted")
+
+
+def _not_yet(machine: Machine, now: float) -> Action:
     if now >= machine.due:
         return Load()
-    return Count(math.ceil(machine.due - now)) if machine.state == DELAYING else Rest(machine.due)
+    if machine.state == DELAYING and not machine.waits:
+        return Count(math.ceil(machine.due - now))
+    return Rest(machine.due)
+
+
+POWER_OFF_GUEST = "poweroff"
+SYNC_GUEST = "sync"
+
+
+def farewell(machine: Machine, wanted: NodeWanted, has_disks: bool) -> str:
+    """What its guest is asked to do before its qemu is ended for this wish: POWER_OFF_GUEST, SYNC_GUEST or nothing."""
+    if machine.state != BOOTED or wanted.hard or wanted.power == ABSENT:
+        return ""
+    return POWER_OFF_GUEST if has_disks else SYNC_GUEST
 
 
 def begin(machine: Machine, wanted: NodeWanted, action: Begin, delay_s: int, now: float) -> Machine:
@@ -151,12 +191,21 @@ def begin(machine: Machine, wanted: NodeWanted, action: Begin, delay_s: int, now
         cycle_start=now,
         failures=0,
         due=now + delay_s,
+        waits=False,
     )
 
 
-def load(machine: Machine, now: float) -> Machine:
+def waiting(machine: Machine, sentence: str, now: float) -> Machine:
+    """There is no memory for it yet. The time that it waits is not the boot's."""
+    until = replace(machine, due=now + WAIT_RETRY_S, cycle_start=now, waits=True)
+    if machine.state == DELAYING and machine.reason == sentence:
+        return until
+    return replace(_to(until, DELAYING, sentence, now), since=machine.since if machine.waits else now, failures=0)
+
+
+def load(machine: Machine, ram_bytes: int, now: float) -> Machine:
     """Power-on. A machine that failed stays so, its reason in sight, until the new try succeeds."""
-    machine = replace(machine, run=machine.run + 1)
+    machine = replace(machine, run=machine.run + 1, ram_bytes=ram_bytes, waits=False)
     if machine.state == FAILED:
         return machine
     return replace(_to(machine, LOADING, f"{machine.cause}; its ports, kernel and initrd are made ready", now), due=0.0)
@@ -186,9 +235,10 @@ def given_up(machine: Machine, sentence: str, now: float) -> Machine:
     return _to(machine, FAILED, sentence, now)
 
 
-def stopped(machine: Machine, wanted: NodeWanted, now: float) -> Machine:
-    off = _to(machine, STOPPED, "powered off as asked", now)
-    return replace(off, name=wanted.name, boot=wanted.boot, retries=0, failures=0, due=0.0)
+def stopped(machine: Machine, wanted: NodeWanted, now: float, reason: str = "powered off as asked") -> Machine:
+    off = _to(machine, STOPPED, reason, now)
+    boot = max(machine.boot, wanted.boot)
+    return replace(off, name=wanted.name, boot=boot, retries=0, failures=0, due=0.0, waits=False)
 
 
 def _to(machine: Machine, state: str, reason: str, now: float) -> Machine:
@@ -212,10 +262,11 @@ def report(machine: Machine, host: str) -> VmReport:
 
 
 ENDED_UNSEEN = "its qemu ended while nobody watched"
+GUEST_POWERED_OFF = "the guest powered off"
 
 _ENDINGS = {
     "guest-reset": "the guest rebooted",
-    "guest-shutdown": "the guest powered off",
+    "guest-shutdown": GUEST_POWERED_OFF,
     "guest-panic": "the guest panicked",
     "host-qmp-quit": "qemu was told to quit",
     "host-signal": "qemu was ended by a signal",

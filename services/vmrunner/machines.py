@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from services.vmrunner import accelerator, checks
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.boot import Booter
 from services.vmrunner.cache import Cache
+from services.vmrunner.collector import FleetCollector
+from services.vmrunner.disks import DiskStore
 from services.vmrunner.fleet import Fleet
-from services.vmrunner.metrics import FleetCollector
+from services.vmrunner.memory import Memory
 from services.vmrunner.processes import Processes
 from services.vmrunner.runner import Host
 from services.vmrunner.store import Store
@@ -28,7 +31,7 @@ RECONCILE_S = 30.0
 
 
 class Machines(peers.Announcer):
-    """`self.machines`: wish, booted, reports (see Fleet), and diagnose. An `Announcer`: machines end outside calls."""
+    """`self.machines`: its fleet, disks and memory, and diagnose. An `Announcer`: machines end outside calls."""
 
     def setup(self) -> None:
         env = environment()
@@ -40,8 +43,10 @@ class Machines(peers.Announcer):
             raise SystemExit(f"WALT_ACCEL={asked}: allowed: {', '.join(accelerator.CHOICES)}")
         self.state_folder.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(asked, self.binary, env.vm_uid, self.state_folder / "accelerator.json")
-        self.fleet = self._fleet(env.run_dir / "vmrunner", env.vm_uid)
-        self._collector = FleetCollector(self.fleet.reports, self.fleet.usage)
+        self.disks = DiskStore(self.state_folder)
+        self.memory = Memory(env.host, _number_above_0("WALT_MEMORY_FACTOR", "1.5"))
+        self.fleet = self._fleet(env.run_dir / "vmrunner", env.vm_uid, _number_above_0("WALT_SOFT_END_S", "20"))
+        self._collector = FleetCollector(self.fleet, self.memory)
 
     def start(self) -> None:
         REGISTRY.register(self._collector)
@@ -56,15 +61,36 @@ class Machines(peers.Announcer):
     def diagnose(self) -> list[Check]:
         return list(checks.diagnose(self.accelerator, self.binary, self.state_folder))
 
-    def _fleet(self, run_folder: Path, uid: int) -> Fleet:
+    def _fleet(self, run_folder: Path, uid: int, soft_end_s: float) -> Fleet:
         run_folder.mkdir(parents=True, exist_ok=True)
         os.chmod(run_folder, 0o711)  # qemu's user passes through to its own folder
         processes = Processes(run_folder, self.state_folder, uid)
         cache = Cache(self.state_folder / "cache")
-        booter = Booter(self.host_name, self.binary, cache, processes, self.accelerator)
-        return Fleet(Host(self.host_name, Store(self.state_folder), processes, booter, self.announce))
+        booter = Booter(self.host_name, self.binary, cache, processes, self.accelerator, self.disks)
+        host = Host(
+            name=self.host_name,
+            store=Store(self.state_folder),
+            processes=processes,
+            booter=booter,
+            disks=self.disks,
+            memory=self.memory,
+            soft_end_s=soft_end_s,
+            announce=self.announce,
+        )
+        return Fleet(host)
 
     def _reconcile(self) -> None:
         known = self.fleet.known()
         wanted = peers.call(nodes.SERVICE, "wanted_on_host", host=self.host_name)
         self.fleet.reconcile(wire.load_all(NodeWanted, wanted), known)
+
+
+def _number_above_0(name: str, default: str) -> float:
+    text = variable(name, default)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise SystemExit(f"{name}={text}: allowed: a number above 0")
+    return number

@@ -1,30 +1,36 @@
 """The qemu command line of one machine. Pure: (what the node should be, what was opened for it) -> argv.
 
-Everything that qemu needs from the host comes as an open file: taps, kernel, initrd, the socket of its monitor, and
-its serial line as standard input and output. So it can run as a user who owns nothing, wherever the files are.
+Everything that qemu needs from the host comes as an open file: taps, disks, kernel, initrd, the socket of its monitor,
+and its serial line as standard input and output. So it can run as a user who owns nothing, wherever the files are.
+
+Interfaces have the slots of the first PCI bus, 2 to 29, and disks those of a second bus behind a bridge: neither moves
+when there are more or fewer of the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.contracts.nodes import NodeWanted
+from services.contracts.nodes import Disk, NodeWanted
 
 TCG = "tcg"
 KVM = "kvm"
 
 TRANSLATION_CACHE_MB = 128
-RNG_SLOT = 31  # interfaces take 2 to 29; 30 is kept for disks
+DISKS_SLOT = 30  # of the bridge to the disks; interfaces take 2 to 29
+RNG_SLOT = 31
 
 
 @dataclass(frozen=True)
 class Files:
-    """File descriptors, as numbers in the new process; taps: {PCI slot: descriptor}."""
+    """File descriptors, as numbers in the new process; taps: {PCI slot: descriptor}; disks: as in NodeWanted."""
 
     kernel: int
     initrd: int | None
     monitor: int
     taps: dict[int, int]
+    disks: tuple[int, ...] = ()
 
 
 def command(
@@ -49,6 +55,7 @@ def command(
         *("-object", "rng-random,id=rng,filename=/dev/urandom"),
         *("-device", f"virtio-rng-pci,rng=rng,addr={RNG_SLOT:#x}"),
         *_interfaces(wanted, files.taps),
+        *_disks(wanted.disks, files.disks),
         *("-pidfile", pid_file),
     ]
 
@@ -118,6 +125,28 @@ def _interfaces(wanted: NodeWanted, taps: dict[int, int]) -> list[str]:
         net = f"net{one.slot}"
         argv += ["-netdev", f"tap,id={net},fd={taps[one.slot]},vhost=off"]
         argv += ["-device", f"virtio-net-pci,netdev={net},mac={one.mac},addr={one.slot:#x},romfile="]
+    return argv
+
+
+def disk_name(position: int) -> str:
+    """What the guest calls the disk at this place of the list."""
+    return f"vd{chr(ord('a') + position)}"
+
+
+def _disks(disks: Sequence[Disk], files: Sequence[int]) -> list[str]:
+    """discard, detect-zeroes: what the guest frees or fills with zeros takes no room on the server.
+    The bridge has no hot-plug slots of its own: their numbers would take the names of the interfaces (ens2, …)."""
+    if not disks:
+        return []
+    argv = ["-global", "PIIX4_PM.acpi-pci-hotplug-with-bridge-support=off"]
+    argv += ["-device", f"pci-bridge,id=disks,chassis_nr=1,shpc=off,addr={DISKS_SLOT:#x}"]
+    for place, (disk, file) in enumerate(zip(disks, files, strict=True), start=1):
+        name = disk_name(place - 1)
+        sparse = "discard=unmap,detect-zeroes=unmap"
+        argv += ["-add-fd", f"fd={file},set={place}"]
+        argv += ["-blockdev", f"driver=file,node-name={name}-file,filename=/dev/fdset/{place},discard=unmap"]
+        argv += ["-blockdev", f"driver=raw,node-name={name},file={name}-file,{sparse}"]
+        argv += ["-device", f"virtio-blk-pci,drive={name},serial=walt-{disk.id},bus=disks,addr={place:#x}"]
     return argv
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -10,15 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.contracts.bootserver import NodeBooted
-from services.contracts.errors import WaltError
+from services.contracts.console import Line
+from services.contracts.errors import Failed, WaltError
 from services.contracts.nodes import NodeWanted
 from services.contracts.settings import MAX_RANDOM_DELAY_S
 from services.contracts.vmrunner import VM_CHANGED, VM_REMOVED, VmRemoved, VmReport
 from services.kit.peers import Announce
-from services.vmrunner import lifecycle, metrics
+from services.vmrunner import guest, lifecycle, metrics
+from services.vmrunner.admission import Enter, Never, Wait
 from services.vmrunner.boot import SAY, Booter
-from services.vmrunner.lifecycle import Begin, Count, GiveUp, Load, Machine, Recognise, Remove, Rest, Stop
+from services.vmrunner.disks import DiskStore
+from services.vmrunner.lifecycle import Begin, Count, GiveUp, Load, Machine, Recognise, Remove, Rest, Stop, TakeAsOff
 from services.vmrunner.line import LineWriter
+from services.vmrunner.memory import Memory
 from services.vmrunner.processes import Processes, Vm
 from services.vmrunner.store import Store
 
@@ -29,12 +34,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Host:
-    """What the runners of one host share."""
+    """What the runners of one host share. soft_end_s: how long a guest may take to shut down."""
 
     name: str
     store: Store
     processes: Processes
     booter: Booter
+    disks: DiskStore
+    memory: Memory
+    soft_end_s: float
     announce: Announce
 
 
@@ -46,11 +54,13 @@ class Runner:
         self.machine = host.store.load(wanted.id) or Machine(wanted.id, wanted.name)
         self._host = host
         self._line: LineWriter | None = None
+        self._place: Line | None = None
         self._news = threading.Event()
         self._removed = False
         self._vm = host.processes.adopt(wanted.id)
         if self._vm is not None:
             self._vm.watch(self._news.set)
+            host.memory.occupy(wanted.id, self.machine.ram_bytes or wanted.ram_bytes, self._vm)
 
     @property
     def vm(self) -> Vm | None:
@@ -81,12 +91,17 @@ class Runner:
         self._news.clear()
         runs = self._vm is not None and not self._vm.ended
         ended = self._vm.ended if self._vm is not None else lifecycle.ENDED_UNSEEN
+        if not runs:
+            self._free()
         match lifecycle.decide(self.machine, self.wanted, runs, ended, time.time()):
             case Remove():
                 self._remove()
             case Stop():
+                self._take_leave()
                 self._end_vm()
                 self._become(lifecycle.stopped(self.machine, self.wanted, time.time()))
+            case TakeAsOff():
+                self._become(lifecycle.stopped(self.machine, self.wanted, time.time(), ended))
             case Begin() as action:
                 self._begin(action)
             case Count(seconds_left):
@@ -114,6 +129,7 @@ class Runner:
             self._host.announce(VM_CHANGED, self.report())
 
     def _begin(self, action: Begin) -> None:
+        self._take_leave()
         self._end_vm()
         delay_s = self.wanted.boot_delay_s
         if delay_s is None:
@@ -130,12 +146,21 @@ class Runner:
 
     def _load(self) -> None:
         wanted = self.wanted
-        self._become(lifecycle.load(self.machine, time.time()))
-        self._attempt(lambda: self._power_on(wanted))
+        match self._host.memory.ask(wanted.id, wanted.ram_bytes):
+            case Enter():
+                self._become(lifecycle.load(self.machine, wanted.ram_bytes, time.time()))
+                self._attempt(lambda: self._power_on(wanted))
+            case Wait(sentence):
+                if sentence != self.machine.reason:
+                    self._say(sentence)
+                self._become(lifecycle.waiting(self.machine, sentence, time.time()))
+            case Never(sentence):
+                self._fail(Failed(sentence))
 
     def _power_on(self, wanted: NodeWanted) -> None:
         line = self._line or self._open_line()
         self._vm = self._host.booter.power_on(wanted, self.machine.run, line)
+        self._host.memory.occupy(wanted.id, wanted.ram_bytes, self._vm)
         self._vm.watch(self._news.set)
         self._become(lifecycle.started(self.machine, time.time()))
         self._close_line()
@@ -157,13 +182,45 @@ class Runner:
 
     def _open_line(self) -> LineWriter:
         self._close_line()
-        self._line = LineWriter(self._host.booter.prepare_line(self.wanted))
+        self._place = self._host.booter.prepare_line(self.wanted)
+        self._line = LineWriter(self._place)
         return self._line
+
+    def _say(self, sentence: str) -> None:
+        """On the line, wherever it is; prepare_line would mark a power-on."""
+        if self._place is not None:
+            with contextlib.closing(LineWriter(self._place)) as line:
+                line.write(f"\n{SAY}{sentence}\n")
 
     def _close_line(self) -> None:
         if self._line is not None:
             self._line.close()
             self._line = None
+
+    def _farewell(self) -> str:
+        return lifecycle.farewell(self.machine, self.wanted, self._host.disks.has_any(self.wanted.id))
+
+    def _take_leave(self) -> None:
+        """Let the guest end in good order, as far as it wants to; what it does not do in time is done to it."""
+        command = self._farewell()
+        if self._vm is None or self._vm.ended or not command:
+            return
+        self._say("asking the guest to shut down" if command == lifecycle.POWER_OFF_GUEST else "syncing its disks")
+        try:
+            guest.ask(self._host.name, self.wanted.id, command)
+        except WaltError as error:
+            log.warning("%s: %s", self.machine.name, error)
+            self._say(str(error))
+            return
+        expires = time.monotonic() + self._host.soft_end_s
+        while self._farewell() == lifecycle.POWER_OFF_GUEST and not self._vm.ended and time.monotonic() < expires:
+            self._news.wait(max(0.0, expires - time.monotonic()))
+            self._news.clear()
+
+    def _free(self) -> None:
+        """What no qemu holds any more."""
+        self._host.memory.give_back(self.wanted.id)
+        self._host.disks.keep_only(self.wanted.id, self.wanted.disks)
 
     def _end_vm(self) -> None:
         if self._vm is not None:
@@ -173,6 +230,7 @@ class Runner:
     def _remove(self) -> None:
         self._end_vm()
         self._close_line()
+        self._host.memory.give_back(self.wanted.id)
         forget(self._host, self.wanted.id)
         self._removed = True
         self._host.announce(VM_REMOVED, VmRemoved(self.wanted.id, self.wanted.name, self._host.name))

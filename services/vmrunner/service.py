@@ -1,12 +1,15 @@
 """vmrunner@HOST: the virtual machines of one host.
 
-Owns:       qemu processes and their life cycle; the cache of kernels and initrds; the choice of accelerator.
-Serves:     list_vms, diagnose (services).
+Owns:       qemu processes and their life cycle; disks; the host's memory; the cache of kernels and initrds; the choice of
+            accelerator.
+Serves:     list_vms, list_data, capacity, diagnose (services).
 Announces:  VM_CHANGED at every transition, VM_REMOVED.
 Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED; asks nodes at start and now and then, for what was lost.
 
 Environment: WALT_QEMU      qemu binary (default qemu-system-x86_64)
              WALT_ACCEL     auto (default: KVM if a kernel boots under it, else TCG), kvm or tcg
+             WALT_SOFT_END_S     how long a guest with disks may take to shut down (default 20)
+             WALT_MEMORY_FACTOR  how much ram all running machines may have: so many times the host's memory (default 1.5)
              folders `vmrunner` in WALT_STATE_DIR and WALT_RUN_DIR
 """
 
@@ -34,6 +37,14 @@ def service_for(host: str) -> type:
         @internal
         def list_vms(self) -> list[dict[str, Any]]:
             return wire.dump_all(self.machines.fleet.reports())
+
+        @internal
+        def list_data(self, node_id: int) -> list[dict[str, Any]]:
+            return wire.dump_all(self.machines.disks.data(node_id))
+
+        @internal
+        def capacity(self) -> dict[str, Any]:
+            return wire.dump(self.machines.memory.capacity())
 
         @internal
         def diagnose(self) -> list[dict[str, Any]]:

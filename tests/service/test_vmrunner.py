@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +28,11 @@ from nameko.standalone.events import event_dispatcher
 
 from services.contracts import bootserver, console, netemu, nodes, vmrunner, wire
 from services.contracts.bootserver import BootPlan, NodeBooted
-from services.contracts.console import Line
+from services.contracts.console import CommandEnd, Line
 from services.contracts.errors import Failed, NotFound, Unreachable
 from services.contracts.netemu import AttachedPort
-from services.contracts.vmrunner import VmReport
+from services.contracts.nodes import Disk
+from services.contracts.vmrunner import Capacity, DiskData, VmReport
 from services.kit import peers
 from services.kit.entrypoints import internal
 from tests.conftest import require
@@ -53,6 +55,8 @@ class World:
         self.requests: list[dict] = []
         self.fault: Exception | None = None
         self.got: list[str] = []
+        self.asked: list[list[str]] = []  # of guests
+        self.obeys: Callable[[list[str]], int] = lambda command: 0
         self.files = {"/script": SCRIPT.encode(), "/vmlinuz": b"kernel" * 1000, "/initrd": b"initrd" * 1000}
 
     def states(self, node_id: int) -> list[str]:
@@ -112,6 +116,11 @@ class FakeConsole:
             os.mkfifo(place.input)
         return wire.dump(place)
 
+    @internal
+    def run_command(self, node_id, command, timeout_s):
+        world.asked.append(command)
+        return wire.dump(CommandEnd(world.obeys(command), "said"))
+
 
 def serve_files(environ, start_response):
     content = world.files.get(environ["PATH_INFO"])
@@ -143,7 +152,7 @@ def wait_state(state, node_id=5, boot=None):
 class Process:
     """`python -m services.vmrunner`."""
 
-    def __init__(self, amqp_uri: str, folder: Path) -> None:
+    def __init__(self, amqp_uri: str, folder: Path, **variables: str) -> None:
         with contextlib.closing(socket.socket()) as probe:
             probe.bind(("127.0.0.1", 0))
             self.metrics_port = probe.getsockname()[1]
@@ -158,6 +167,8 @@ class Process:
             "WALT_ACCEL": "tcg",
             "WALT_VM_UID": "0",
             "PYTHONWARNINGS": "ignore",
+            "WALT_SOFT_END_S": "2",
+            **variables,
         }
         self.log = folder / "vmrunner.log"
         self.start()
@@ -175,6 +186,11 @@ class Process:
         with contextlib.closing(socket.create_connection(("127.0.0.1", self.metrics_port))) as connection:
             connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             return connection.makefile().read()
+
+
+def metric(process: Process, name: str) -> float:
+    (line,) = (line for line in process.metrics().splitlines() if line.startswith(f"{name} "))
+    return float(line.split()[1])
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +217,12 @@ def fakes(amqp_uri):
 
 
 @pytest.fixture
-def platform(amqp_uri, fakes, taps):
+def variables():
+    return {}
+
+
+@pytest.fixture
+def platform(amqp_uri, fakes, taps, variables):
     global world
     with contextlib.ExitStack() as undo:
         folder = Path(tempfile.mkdtemp(prefix="walt-vmr-"))
@@ -213,7 +234,7 @@ def platform(amqp_uri, fakes, taps):
         undo.callback(eventlet.spawn(eventlet.wsgi.server, listener, serve_files, log_output=False).kill)
         undo.callback(kill_qemus)
         undo.callback(hear_the_last, amqp_uri)
-        process = Process(amqp_uri, folder)
+        process = Process(amqp_uri, folder, **variables)
         undo.callback(lambda: print(process.log.read_text()))  # shown by pytest when the test fails
         undo.callback(process.kill)
         wait_for(answers, "vmrunner answers")
@@ -305,11 +326,10 @@ def test_from_wish_to_booted(platform, amqp_uri):
     ("number", "reason"),
     [
         (signal.SIGUSR1, "the guest rebooted"),
-        (signal.SIGUSR2, "the guest powered off"),
         (signal.SIGKILL, "qemu crashed"),
     ],
 )
-def test_every_end_leads_to_a_fresh_boot(platform, amqp_uri, number, reason):
+def test_its_end_leads_to_a_fresh_boot(platform, amqp_uri, number, reason):
     boot(amqp_uri)
     wanted_now = wish(amqp_uri, cpu_cores=7)  # taken up at the next boot only
     eventlet.sleep(0.3)
@@ -320,6 +340,156 @@ def test_every_end_leads_to_a_fresh_boot(platform, amqp_uri, number, reason):
     assert world.last(5).run == 2
     argv = json.loads((world.folder / "run/vmrunner/5/argv.json").read_text())
     assert argv[argv.index("-smp") + 1] == str(wanted_now.cpu_cores)
+
+
+def test_fault_02_a_guest_that_powers_off_stays_off_until_it_is_started(platform, amqp_uri):
+    boot(amqp_uri)
+    os.kill(qemus()[5], signal.SIGUSR2)
+    assert wait_state("stopped").reason == "the guest powered off"
+    wish(amqp_uri, ram_bytes=2**30)  # a change of settings starts nothing
+    platform.kill()
+    platform.start()  # nor does vmrunner's own start
+    wait_for(answers, "vmrunner answers")
+    eventlet.sleep(0.5)
+    assert world.last(5).state == "stopped" and qemus() == {}
+    wish(amqp_uri, boot=2)
+    assert wait_state("booting", boot=2).run == 2
+
+
+def test_fault_25_a_guest_that_reboots_for_ever_before_it_is_booted_fails(platform, amqp_uri):
+    wish(amqp_uri, boot_retries=2)
+    for run in (1, 2, 3):
+        wait_for(lambda run=run: world.states(5).count("booting") == run, f"run {run}")
+        os.kill(qemus()[5], signal.SIGUSR1)
+    assert wait_state("failed").reason == "the guest rebooted before it was booted, 2 retries spent; left as it is"
+    causes = [one.reason for one in world.reports if one.state == "delaying"]
+    assert causes[1:] == [f"the guest rebooted before it was booted; retry {n} of 2" for n in (1, 2)]
+    assert 'walt_vm_boots_total{outcome="ended"} 3.0' in platform.metrics()
+    wish(amqp_uri, boot=2)
+    wait_state("booting", boot=2)
+
+
+DISKS = (Disk(21, 10**6, "none"), Disk(22, 16 * 10**6, "ext4"))
+
+
+def disk_files():
+    return sorted(path.name for path in (world.folder / "state/vmrunner/5/disks").glob("*.raw"))
+
+
+def power_off(command):
+    """The guest obeys a moment later."""
+    eventlet.spawn_after(0.2, os.kill, qemus()[5], signal.SIGUSR2)
+    return 0
+
+
+def disk_data():
+    return wire.load_all(DiskData, peers.call(NAME, "list_data", node_id=5))
+
+
+def test_disks_are_made_kept_and_deleted(platform, amqp_uri):
+    assert disk_data() == []
+    boot(amqp_uri, disks=DISKS)
+    argv = json.loads((world.folder / "run/vmrunner/5/argv.json").read_text())
+    serials = [word for word in argv if word.startswith("virtio-blk")]
+    assert ["walt-21" in serials[0], "walt-22" in serials[1]] == [True, True]
+    assert "walt-boot: disk vdb: 16M, template ext4\r\n" in (world.folder / "5.log").read_bytes().decode()
+    assert [(one.disk_id, one.written) for one in disk_data()] == [(21, False), (22, False)]
+    with (world.folder / "state/vmrunner/5/disks/21.raw").open("r+b") as disk:
+        disk.write(b"x" * 4096)
+    assert [one.written for one in disk_data()] == [True, False]
+    assert 'walt_vm_disk_bytes{node="vnode1"}' in platform.metrics()
+    wish(amqp_uri, disks=(Disk(23, 10**6, "none"), DISKS[0]))
+    eventlet.sleep(0.3)
+    assert disk_files() == ["21.raw", "22.raw"]  # not while its qemu runs
+    wish(amqp_uri, boot=2)
+    wait_state("booting", boot=2)
+    assert disk_files() == ["21.raw", "23.raw"]
+    assert [one.written for one in disk_data()] == [True, False]
+    wish(amqp_uri, power="off", disks=DISKS[:1], boot=3)
+    wait_state("stopped")
+    wait_for(lambda: disk_files() == ["21.raw"], "deleted at its end")
+    wish(amqp_uri, disks=())
+    wait_for(lambda: disk_files() == [], "deleted while it is off")
+    wish(amqp_uri, power="absent")
+    wait_for(lambda: world.removed == [5], "removed")
+    assert not (world.folder / "state/vmrunner/5").exists()
+
+
+def test_fault_10_a_disk_that_cannot_be_made_is_the_reason(platform, amqp_uri):
+    (world.folder / "state/vmrunner/5").mkdir()
+    (world.folder / "state/vmrunner/5/disks").write_text("a file is in the way")
+    wish(amqp_uri, disks=DISKS)
+    assert "disks" in wait_state("failed").reason
+
+
+@pytest.mark.parametrize(
+    ("disks", "hard", "asked"), [((), False, ["sync"]), ((), True, []), (DISKS, False, ["poweroff"]), (DISKS, True, [])]
+)
+def test_a_guest_is_asked_before_its_end(platform, amqp_uri, disks, hard, asked):
+    world.obeys = lambda command: power_off(command) if command == ["poweroff"] else 0
+    boot(amqp_uri, disks=disks)
+    pid = qemus()[5]
+    wish(amqp_uri, boot=2, hard=hard)
+    assert wait_state("booting", boot=2).run == 2 and qemus()[5] != pid
+    assert [one.reason for one in world.reports if one.state == "delaying"][1] == "reboot asked"
+    assert "stopped" not in world.states(5)
+    assert world.asked == [[word] for word in asked]
+    said = "walt-boot: asking the guest to shut down" in (world.folder / "5.log").read_bytes().decode()
+    assert said == (asked == ["poweroff"])
+
+
+@pytest.mark.parametrize("how", ["deaf", "refuses", "away"])
+def test_fault_30_a_guest_that_does_not_end_is_ended(platform, amqp_uri, how):
+    def refuse(command):
+        raise Failed("192.168.172.2 cannot be reached by ssh: no route")
+
+    world.obeys = {"deaf": lambda command: 0, "refuses": lambda command: 127, "away": refuse}[how]
+    boot(amqp_uri, disks=DISKS)
+    wish(amqp_uri, power="off", boot=2)
+    assert wait_state("stopped").reason == "powered off as asked"
+    shown = (world.folder / "5.log").read_bytes().decode()
+    words = {"deaf": "asking", "refuses": "the guest's poweroff: status 127: said", "away": "no route"}
+    assert words[how] in shown and world.asked == [["poweroff"]]
+
+
+@pytest.mark.parametrize("variables", [{"WALT_SOFT_END_S": "100"}])
+def test_while_it_waits_for_the_guest_a_harder_wish_is_heard(platform, amqp_uri):
+    boot(amqp_uri, disks=DISKS)
+    wish(amqp_uri, boot=2)
+    wait_for(lambda: world.asked, "the guest was asked")
+    eventlet.sleep(0.3)
+    assert world.last(5).state == "booted"
+    wish(amqp_uri, boot=3, hard=True)
+    wait_state("booting", boot=3)
+
+
+@pytest.mark.parametrize("variables", [{"WALT_MEMORY_FACTOR": "0.02"}])
+def test_a_boot_waits_for_memory_until_another_machine_has_ended(platform, amqp_uri):
+    capacity = wire.load(Capacity, peers.call(NAME, "capacity"))
+    assert capacity.memory_factor == 0.02 and capacity.cpu_cores == os.cpu_count()
+    ram_bytes = int(0.012 * capacity.ram_bytes)
+    boot(amqp_uri, ram_bytes=ram_bytes, boot_timeout_s=None)
+    wish(amqp_uri, id=6, name="vnode2", ram_bytes=ram_bytes)
+    wait_for(lambda: world.last(6) and "memory" in world.last(6).reason, "it waits")
+    waits = world.last(6)
+    assert waits.state == "delaying" and waits.reason.startswith("waits for memory: host lab has promised ")
+    assert metric(platform, "walt_host_promised_memory_bytes") == ram_bytes
+    eventlet.sleep(2.5)
+    assert world.last(6) == waits  # said once
+    platform.kill()
+    platform.start()  # what runs is counted again
+    wait_for(answers, "vmrunner answers")
+    eventlet.sleep(2.5)
+    assert world.last(6).state == "delaying" and 6 not in qemus()
+    wish(amqp_uri, power="off", boot=2)
+    wait_state("booting", 6)
+    assert "waits for memory" in (world.folder / "6.log").read_text()
+
+
+@pytest.mark.parametrize("variables", [{"WALT_MEMORY_FACTOR": "0.02"}])
+def test_fault_13_a_node_that_no_host_could_hold_fails_with_a_sentence(platform, amqp_uri):
+    wish(amqp_uri, ram_bytes=2**50)
+    assert "host lab has " in wait_state("failed").reason
 
 
 def test_reboot_and_doubled_and_late_wishes(platform, amqp_uri):
@@ -350,7 +520,7 @@ def test_off_on_and_absent(platform, amqp_uri):
     assert qemus() == {} and peers.call(NAME, "list_vms") == []
 
 
-def test_delay_counts_down_on_the_line(platform, amqp_uri):
+def test_fault_23_a_fixed_delay_counts_down_on_the_line(platform, amqp_uri):
     wish(amqp_uri, boot_delay_s=2)
     assert wait_state("delaying").reason == "powered on; boots in 2 s"
     wait_state("booting")
@@ -383,7 +553,7 @@ def test_qemu_missing_then_refusing_then_mended_by_itself(platform, amqp_uri):
     wait_state("booting")
 
 
-def test_killed_and_started_again_it_finds_everything(platform, amqp_uri):
+def test_fault_01_killed_and_started_again_it_finds_everything(platform, amqp_uri):
     before = boot(amqp_uri)
     boot(amqp_uri, id=6, name="vnode2")
     boot(amqp_uri, id=7, name="vnode3")

@@ -18,7 +18,9 @@ from services.vmrunner.lifecycle import (
     Remove,
     Rest,
     Stop,
+    TakeAsOff,
     decide,
+    farewell,
 )
 from tests.unit.vmrunner.sample import wanted
 
@@ -62,7 +64,8 @@ def test_power_off(state, runs, boot, action):
         (machine(FAILED, due=NOW + 20), False, {"boot": 2}, Begin("reboot asked", 0)),
         (machine(DELAYING, due=NOW + 5), False, {"boot": 2}, Begin("reboot asked", 0)),
         (machine(LOADING), False, {"boot": 2}, Begin("reboot asked", 0)),
-        (machine(STOPPED), False, {}, Begin("powered on", 0)),
+        (machine(STOPPED), False, {"boot": 2}, Begin("powered on", 0)),
+        (machine(STOPPED), False, {}, Rest()),  # its guest has powered off, and no boot was asked for since
         # a late wish of a former number changes nothing
         (machine(BOOTED, boot=4), True, {"boot": 3}, Rest()),
         # the way up
@@ -72,14 +75,16 @@ def test_power_off(state, runs, boot, action):
         (machine(BOOTED), True, {}, Rest()),
         # its end, whatever it was, starts it again
         (machine(BOOTED), False, {}, Begin(GONE, 0)),
-        (machine(BOOTING, retries=1), False, {}, Begin(GONE, 1)),
-        (machine(FAILED), False, {}, Begin(GONE, 0)),
+        (machine(BOOTING, retries=2), False, {"boot_retries": 0}, Begin(GONE, 2)),  # there is no watch
         # vmrunner died between the start of qemu and the note of it
         (machine(LOADING), True, {}, Recognise()),
         (machine(FAILED, due=NOW - 1), True, {}, Recognise()),
         # the host could not: tried again when due
         (machine(FAILED, due=NOW + 4), False, {}, Rest(NOW + 4)),
         (machine(FAILED, due=NOW), False, {}, Load()),
+        # no memory: no countdown, no attempt before it is due
+        (machine(DELAYING, due=NOW + 2, waits=True), False, {}, Rest(NOW + 2)),
+        (machine(DELAYING, due=NOW, waits=True), False, {}, Load()),
     ],
 )
 def test_what_next(before, runs, changes, action):
@@ -113,7 +118,7 @@ def test_a_boot_that_hangs_is_retried_then_left_and_may_still_arrive():
     for _ in range(3):
         action = decide(one, wish, one.state == BOOTING, "", now)
         seen.append(action.retries)
-        one = lifecycle.started(lifecycle.load(lifecycle.begin(one, wish, action, 0, now), now), now)
+        one = lifecycle.started(lifecycle.load(lifecycle.begin(one, wish, action, 0, now), 0, now), now)
         now += 60
     action = decide(one, wish, True, "", now)
     one = lifecycle.given_up(one, action.sentence, now)
@@ -123,17 +128,80 @@ def test_a_boot_that_hangs_is_retried_then_left_and_may_still_arrive():
     assert (one.state, one.retries) == (BOOTED, 0)
 
 
+@pytest.mark.parametrize("state", [BOOTING, BOOTED, FAILED])
+def test_fault_02_a_guest_that_powers_off_is_stopped(state):
+    """Until a boot is asked for; also if that number was known before."""
+    ended, wish = lifecycle.GUEST_POWERED_OFF, wanted(boot=1)
+    assert decide(machine(state), wish, False, ended, NOW) == TakeAsOff()
+    one = lifecycle.stopped(machine(state), wish, NOW, ended)
+    assert (one.state, one.reason, one.boot) == (STOPPED, "the guest powered off", 1)
+    assert decide(one, wish, False, ended, NOW) == Rest()
+    assert decide(one, wanted(boot=2), False, ended, NOW) == Begin("powered on", 0)
+
+
+SPENT = "the guest rebooted before it was booted, 2 retries spent; left as it is"
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "action"),
+    [
+        (machine(BOOTING), {}, Begin("the guest rebooted before it was booted; retry 1 of 2", 1)),
+        (machine(BOOTING), {"boot_timeout_s": None}, Begin("the guest rebooted before it was booted; retry 1 of 2", 1)),
+        (machine(BOOTING, retries=1), {}, Begin("the guest rebooted before it was booted; retry 2 of 2", 2)),
+        (machine(BOOTING, retries=2), {}, GiveUp(SPENT)),
+        (machine(FAILED, retries=2), {}, Rest()),
+        (
+            machine(FAILED, retries=2),
+            {"boot_retries": 3},
+            Begin("the guest rebooted before it was booted; retry 3 of 3", 3),
+        ),
+        (machine(FAILED, retries=2), {"boot": 2}, Begin("reboot asked", 0)),
+    ],
+)
+def test_fault_25_a_guest_that_reboots_for_ever_is_given_up(before, changes, action):
+    assert decide(before, wanted(**changes), False, GONE, NOW) == action
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "has_disks", "asked"),
+    [
+        (BOOTED, {}, True, lifecycle.POWER_OFF_GUEST),
+        (BOOTED, {"power": "off"}, True, lifecycle.POWER_OFF_GUEST),
+        (BOOTED, {}, False, lifecycle.SYNC_GUEST),
+        (BOOTED, {"hard": True}, True, ""),
+        (BOOTED, {"power": "absent"}, True, ""),
+        (BOOTING, {}, True, ""),  # there is nobody yet to ask
+        (FAILED, {}, True, ""),
+    ],
+)
+def test_what_a_guest_is_asked_before_its_end(state, changes, has_disks, asked):
+    assert farewell(machine(state), wanted(**changes), has_disks) == asked
+
+
+def test_waiting_for_memory_is_said_once_and_is_no_part_of_the_boot():
+    full = "waits for memory: host lab has promised 20.0 of 24.0 GiB, this node wants 8.0"
+    one = lifecycle.waiting(machine(DELAYING, due=NOW, reason="powered on"), full, NOW)
+    assert (one.state, one.reason, one.since, one.due) == (DELAYING, full, NOW, NOW + 2)
+    again = lifecycle.waiting(one, full, NOW + 500)
+    assert (again.sequence, again.since) == (one.sequence, one.since)
+    other = lifecycle.waiting(again, "waits for memory: something else", NOW + 502)
+    assert other.sequence > one.sequence and other.since == one.since
+    up = lifecycle.started(lifecycle.load(other, 2**30, NOW + 504), NOW + 504)
+    assert not up.waits and up.ram_bytes == 2**30
+    assert decide(up, wanted(), True, "", NOW + 504) == Rest(NOW + 502 + 180)
+
+
 def test_failures_of_the_host_back_off_and_keep_their_reason():
     one = machine(LOADING)
     pauses, now = [], NOW
     for _ in range(6):
-        one = lifecycle.failed(lifecycle.load(one, now), "qemu is not installed", now)
+        one = lifecycle.failed(lifecycle.load(one, 0, now), "qemu is not installed", now)
         pauses.append(one.due - now)
         now = one.due
     assert pauses == [2, 4, 8, 16, 30, 30]
     assert one.state == FAILED and one.reason == "qemu is not installed; next try in 30 s"
     assert one.since == NOW
-    assert lifecycle.load(one, now).state == FAILED  # the reason stays in sight while it is tried
+    assert lifecycle.load(one, 0, now).state == FAILED  # the reason stays in sight while it is tried
     assert lifecycle.started(one, now).failures == 0
 
 
@@ -160,7 +228,7 @@ def test_reasons_of_a_cycle():
     wish, one = wanted(boot=2), machine(BOOTED)
     one = lifecycle.begin(one, wish, Begin("reboot asked", 0), 7, NOW)
     assert (one.state, one.reason, one.boot, one.due) == (DELAYING, "reboot asked; boots in 7 s", 2, NOW + 7)
-    one = lifecycle.load(one, NOW + 7)
+    one = lifecycle.load(one, 0, NOW + 7)
     assert (one.state, one.run, one.due) == (LOADING, 4, 0)
     one = lifecycle.started(one, NOW + 8)
     assert one.state == BOOTING and one.reason.startswith("reboot asked")
@@ -179,29 +247,39 @@ def test_endings(event, sentence):
     assert lifecycle.ending(event) == sentence
 
 
-@given(st.lists(st.sampled_from(["wish", "off", "end", "boot", "fail", "time"]), max_size=30))
-def test_sequence_grows_and_something_is_always_decided(events):
+EVENTS = ["wish", "off", "reset", "poweroff", "boot", "fail", "full", "time"]
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=30), st.integers(0, 3))
+def test_sequence_grows_and_something_is_always_decided(events, boot_retries):
     """Whatever happens in whatever order: reports are ordered, and no state is a dead end."""
-    one, wish, runs, now = Machine(5, "vnode1"), wanted(), False, NOW
+    one, wish, runs, now, ended = Machine(5, "vnode1"), wanted(boot_retries=boot_retries), False, NOW, GONE
     for event in events:
         before = one
         if event == "wish":
             wish = replace(wish, boot=wish.boot + 1, power="on")
         elif event == "off":
             wish = replace(wish, power="off")
-        elif event == "end":
-            runs = False
+        elif event in ("reset", "poweroff") and runs:
+            runs, ended = False, GONE if event == "reset" else lifecycle.GUEST_POWERED_OFF
         elif event == "boot" and runs:
             one = lifecycle.booted(one, one.run, now, now)
         elif event == "time":
             now += 100
-        match decide(one, wish, runs, GONE, now):
+        match decide(one, wish, runs, ended, now):
             case Begin() as action:
                 runs, one = False, lifecycle.begin(one, wish, action, 0, now)
+                assert action.retries <= boot_retries
             case Stop():
                 runs, one = False, lifecycle.stopped(one, wish, now)
+            case TakeAsOff():
+                assert not runs and ended == lifecycle.GUEST_POWERED_OFF
+                one = lifecycle.stopped(one, wish, now, ended)
+            case Load() if event == "full":
+                one = lifecycle.waiting(one, "full", now)
+                assert decide(one, wish, runs, ended, now) == Rest(now + lifecycle.WAIT_RETRY_S)
             case Load():
-                one = lifecycle.load(one, now)
+                one = lifecycle.load(one, 0, now)
                 runs = event != "fail"
                 one = lifecycle.started(one, now) if runs else lifecycle.failed(one, "no", now)
             case GiveUp(sentence):
@@ -210,7 +288,7 @@ def test_sequence_grows_and_something_is_always_decided(events):
                 one = lifecycle.started(one, now)
             case Rest(until):
                 assert until is None or until > now
-                assert until or one.state in (STOPPED, BOOTED, FAILED)
-                assert wish.power == "off" or one.state != STOPPED
+                assert until or one.state in (STOPPED, BOOTED, FAILED) or boot_retries == 0
+                assert wish.power == "off" or one.state != STOPPED or ended == lifecycle.GUEST_POWERED_OFF
         assert one.run >= before.run
         assert one.sequence > before.sequence or (one.state, one.reason) == (before.state, before.reason)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from services.contracts.nodes import Disk
+from services.contracts.settings import NodeConfig
 from services.vmrunner import qemu
 from services.vmrunner.qemu import Files
 from tests.unit.vmrunner.sample import HOME_NET, WALT_NET, wanted
@@ -81,3 +83,36 @@ def test_user():
     words = qemu.as_user(64901, ["q"])
     assert words[:3] == ["setsid", "--fork", "setpriv"] and words[-1] == "q"
     assert {"--reuid=64901", "--regid=64901", "--clear-groups", "--no-new-privs", "--inh-caps=-all"} < set(words)
+
+
+DISKS = (Disk(11, 10**9, "none"), Disk(7, 10**12, "ext4"))
+
+
+def with_disks():
+    return argv(wanted(disks=DISKS), Files(10, 11, 13, {2: 14}, disks=(20, 21)))
+
+
+def test_disks_are_in_order_on_a_bus_of_their_own():
+    words = with_disks()
+    assert values(words, "-add-fd") == ["fd=20,set=1", "fd=21,set=2"]
+    assert [one for one in values(words, "-device") if "blk" in one or "bridge" in one] == [
+        "pci-bridge,id=disks,chassis_nr=1,shpc=off,addr=0x1e",
+        "virtio-blk-pci,drive=vda,serial=walt-11,bus=disks,addr=0x1",
+        "virtio-blk-pci,drive=vdb,serial=walt-7,bus=disks,addr=0x2",
+    ]
+    files = [one for one in values(words, "-blockdev") if one.startswith("driver=file")]
+    assert [one.split(",")[2] for one in files] == ["filename=/dev/fdset/1", "filename=/dev/fdset/2"]
+    assert all("discard=unmap" in one for one in values(words, "-blockdev"))
+    assert "pci-bridge" not in " ".join(argv())
+
+
+def test_fault_18_interfaces_keep_their_places_whatever_disks_there_are():
+    places = [[one for one in values(words, "-device") if "net" in one] for words in (argv(), with_disks())]
+    assert places[0] == places[1]
+
+
+def test_fault_27_a_node_of_defaults_has_a_command_line():
+    config = NodeConfig()
+    node = wanted(cpu_cores=config.cpu_cores, ram_bytes=config.ram_bytes, boot_delay_s=config.boot_delay_s)
+    words = argv(node)
+    assert (values(words, "-m"), values(words, "-smp")) == (["512M"], ["4"])

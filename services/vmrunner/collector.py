@@ -1,0 +1,55 @@
+"""Prometheus metrics of the machines of this host, and of its memory."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from services.contracts.vmrunner import STATES
+from services.vmrunner import admission, checks
+from services.vmrunner.fleet import Fleet
+from services.vmrunner.memory import Memory
+
+
+class FleetCollector(Collector):
+    """Read from the world at each scrape."""
+
+    def __init__(self, fleet: Fleet, memory: Memory) -> None:
+        self._fleet = fleet
+        self._memory = memory
+
+    def collect(self) -> Iterator[Metric]:
+        states = Tally(report.state for report in self._fleet.reports())
+        vms = GaugeMetricFamily("walt_vms", "Machines of this host by state", labels=["state"])
+        for state in STATES:
+            vms.add_metric([state], states[state])
+        yield vms
+        yield from self._of_nodes()
+        yield from self._of_host()
+
+    def _of_nodes(self) -> Iterator[Metric]:
+        cpu = CounterMetricFamily("walt_vm_cpu_seconds", "CPU time of the node's qemu", labels=["node"])
+        memory = GaugeMetricFamily("walt_vm_memory_bytes", "Resident memory of the node's qemu", labels=["node"])
+        for node, usage in self._fleet.usage():
+            cpu.add_metric([node], usage.cpu_seconds)
+            memory.add_metric([node], usage.memory_bytes)
+        disks = GaugeMetricFamily("walt_vm_disk_bytes", "Server disk space that the node's disks take", labels=["node"])
+        for node, used_bytes in self._fleet.disk_bytes():
+            disks.add_metric([node], used_bytes)
+        yield from (cpu, memory, disks)
+
+    def _of_host(self) -> Iterator[Metric]:
+        memory, promised_bytes = self._memory.now(), self._memory.promised_bytes()
+        yield GaugeMetricFamily("walt_host_memory_bytes", "Memory of the host", memory.total_bytes)
+        yield GaugeMetricFamily("walt_host_available_memory_bytes", "Free or freeable of it", memory.available_bytes)
+        allowed_bytes = admission.allowed_bytes(memory)
+        yield GaugeMetricFamily("walt_host_promisable_memory_bytes", "May be promised to machines", allowed_bytes)
+        yield GaugeMetricFamily("walt_host_promised_memory_bytes", "Is promised to running machines", promised_bytes)
+        pages = checks.number(checks.KSM_SHARING)
+        if pages is not None:
+            yield GaugeMetricFamily("walt_host_ksm_saved_pages", "Pages that KSM saves", pages)
+            saved_bytes = pages * checks.PAGE_BYTES
+            yield GaugeMetricFamily("walt_host_ksm_saved_bytes", "Memory that KSM saves", saved_bytes)

@@ -1,0 +1,143 @@
+"""The disks of the nodes of this host: a sparse file each, STATE_DIR/vmrunner/NODE/disks/ID.raw, and ID.json beside it.
+
+A disk is made under another name and renamed when it is whole. ID.json says how long it was when we last finished with
+it, and its time of modification then: a later one means that the node has written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from services.contracts import units
+from services.contracts.disks import NO_TEMPLATE
+from services.contracts.errors import Failed
+from services.contracts.nodes import Disk
+from services.contracts.vmrunner import DiskData
+from services.kit import commands
+from services.kit.files import write_atomically
+from services.vmrunner import qemu, templates
+
+TOOL_LIMIT_S = 300  # a large FAT32 on a slow disk
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What ID.json holds."""
+
+    size_bytes: int = 0
+    modified_ns: int = 0
+
+
+class DiskStore:
+    """The calls for one node come from its runner, one after the other; `data` may come at any time."""
+
+    def __init__(self, state_folder: Path) -> None:
+        self._state_folder = state_folder
+
+    def prepare(self, node_id: int, disks: Sequence[Disk]) -> list[Path]:
+        """The files of these disks, in order: made where they are missing, longer where they have grown."""
+        folder = self._folder(node_id)
+        if disks:
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        for position, disk in enumerate(disks):
+            try:
+                self._prepare(folder, disk)
+            except (Failed, OSError) as error:
+                size = units.format_disk(disk.size_bytes)
+                raise Failed(f"disk {qemu.disk_name(position)} ({size}, template {disk.template}): {error}") from None
+        return [folder / f"{disk.id}.raw" for disk in disks]
+
+    def keep_only(self, node_id: int, disks: Iterable[Disk]) -> None:
+        """Delete all others, and what a crash has left. Not while a qemu has them open."""
+        kept = {f"{disk.id}.{ending}" for disk in disks for ending in ("raw", "json")}
+        for path in self._files(node_id):
+            if path.name not in kept:
+                path.unlink()
+
+    def has_any(self, node_id: int) -> bool:
+        return any(path.suffix == ".raw" for path in self._files(node_id))
+
+    def data(self, node_id: int) -> list[DiskData]:
+        found = []
+        for path in self._files(node_id):
+            if path.suffix == ".raw" and not path.name.startswith("."):
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    status = path.stat()
+                    written = status.st_mtime_ns != _read_note(path).modified_ns
+                    found.append(DiskData(int(path.stem), status.st_blocks * 512, written))
+        return sorted(found, key=lambda one: one.disk_id)
+
+    def _prepare(self, folder: Path, disk: Disk) -> None:
+        path = folder / f"{disk.id}.raw"
+        size_bytes = templates.file_bytes(disk.size_bytes)
+        if not path.exists():
+            _make(path, disk, size_bytes)
+            return
+        there_bytes = path.stat().st_size
+        if there_bytes > size_bytes:
+            raise Failed(f"its file is longer ({there_bytes} bytes), and is never cut")
+        if _read_note(path).size_bytes < size_bytes:
+            _lengthen(path, disk, size_bytes)
+
+    def _folder(self, node_id: int) -> Path:
+        return self._state_folder / str(node_id) / "disks"
+
+    def _files(self, node_id: int) -> list[Path]:
+        with contextlib.suppress(FileNotFoundError):
+            return list(self._folder(node_id).iterdir())
+        return []
+
+
+def _make(path: Path, disk: Disk, size_bytes: int) -> None:
+    draft = path.with_name(f".{path.name}")
+    with contextlib.ExitStack() as undo:
+        undo.callback(draft.unlink, missing_ok=True)
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        undo.callback(os.close, descriptor)
+        os.ftruncate(descriptor, size_bytes)
+        content = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="walt-disk-")))
+        _fill(content, disk.template)
+        for command in templates.making(disk.template, str(draft), disk.size_bytes, str(content)):
+            commands.run(command.argv, stdin=command.stdin, timeout=TOOL_LIMIT_S)
+        os.fsync(descriptor)
+        _write_note(path, os.stat(draft))
+        draft.rename(path)
+
+
+def _fill(content: Path, template: str) -> None:
+    content.chmod(0o755)  # it becomes the root of the file system
+    for name in templates.skeleton(template):
+        (content / name).mkdir() if name.endswith("/") else (content / name).touch()
+
+
+def _lengthen(path: Path, disk: Disk, size_bytes: int) -> None:
+    """What the node has put in place of our partition table is its own affair."""
+    untouched = path.stat().st_mtime_ns == _read_note(path).modified_ns
+    with path.open("r+b") as file:
+        file.truncate(size_bytes)
+        file.seek(templates.SECTOR_BYTES)
+        has_table = file.read(len(templates.GPT_SIGNATURE)) == templates.GPT_SIGNATURE
+    if has_table and disk.template != NO_TEMPLATE:
+        commands.run(templates.lengthening(str(path)).argv, timeout=TOOL_LIMIT_S)
+    status = path.stat()
+    _write_note(path, status, status.st_mtime_ns if untouched else 0)
+
+
+def _read_note(path: Path) -> _Note:
+    """Unreadable, it says that the node has written: that loses nothing."""
+    try:
+        return _Note(**json.loads(path.with_suffix(".json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return _Note()
+
+
+def _write_note(path: Path, status: os.stat_result, modified_ns: int | None = None) -> None:
+    note = _Note(status.st_size, status.st_mtime_ns if modified_ns is None else modified_ns)
+    write_atomically(path.with_suffix(".json"), json.dumps(asdict(note)), mode=0o600)
