@@ -2,7 +2,7 @@
 
 state    /var/lib/walt/NAME    registry, disks, lines, accounts, logs; survives `down`
 runtime  /run/walt/NAME        sockets, pid files, generated configuration; gone after `down`
-cache    /var/cache/walt       images, shared by all instances
+cache    /var/cache/walt       images, shared by all instances; in a folder of its own those that its users saved
 network  namespace walt-NAME, joined to the host by one veth pair with a /30
 """
 
@@ -23,6 +23,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]{0,9}", re.ASCII)  # "walt-" and 10 characters
 STATE_ROOT = Path("/var/lib/walt")
 RUN_ROOT = Path("/run/walt")
 CACHE_ROOT = Path("/var/cache/walt")
+IMAGES = CACHE_ROOT / "images"
 NETNS_ROOT = Path("/run/netns")
 
 UPLINK_POOL = IPv4Network("198.18.0.0/15")  # RFC 2544: for tests of networks, routed nowhere
@@ -59,6 +60,11 @@ class Instance:
     def clients(self) -> Path:
         """A client.toml for each user."""
         return self.state / "clients"
+
+    @property
+    def user_images(self) -> Path:
+        """The images that users have saved: beside the platform's, of which they are hard links for the most part."""
+        return IMAGES / f"users-{self.name}"
 
     @property
     def supervisor_socket(self) -> Path:

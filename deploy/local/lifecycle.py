@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deploy.local import accounts, internet, network, programs, readiness, supervisor
-from deploy.local.instance import CACHE_ROOT, Instance, Uplink, host_label
+from deploy.local.instance import IMAGES, Instance, Uplink, host_label
 from deploy.local.programs import Say
 from services.contracts.bootserver import DEFAULT_IMAGE
 from services.contracts.errors import Conflict, Failed
@@ -82,9 +82,11 @@ def down(instance: Instance, say: Say) -> None:
 
 
 def clean(instance: Instance, say: Say) -> None:
-    """`down`, and its registry, disks, accounts and logs are forgotten. Images stay."""
+    """`down`, and its registry, disks, accounts, logs and users' images are forgotten. The platform's images stay."""
     down(instance, say)
     network.unmount_below(instance.state)
+    if instance.user_images.exists():
+        shutil.rmtree(instance.user_images)
     if instance.state.exists():
         shutil.rmtree(instance.state)
         say(f"forgot the state in {instance.state}")
@@ -170,11 +172,10 @@ def _choice_file(instance: Instance) -> Path:
 def _image(recipe: str, say: Say) -> str:
     """The folder of a built image, by its name in the cache."""
     say(f"image '{recipe}'")
-    images = CACHE_ROOT / "images"
     done = subprocess.run(
         [sys.executable, "-m", "deploy.images", recipe],
         cwd=CHECKOUT,
-        env={**os.environ, "WALT_IMAGES_DIR": str(images)},
+        env={**os.environ, "WALT_IMAGES_DIR": str(IMAGES)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

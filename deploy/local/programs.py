@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local import broker
-from deploy.local.instance import CACHE_ROOT, UPLINK_POOL, Instance, Uplink
+from deploy.local.instance import IMAGES, UPLINK_POOL, Instance, Uplink
 from services.contracts import bootserver, console, netemu, nodes, vmrunner
 
 BROKER_PORT = 5672
@@ -110,7 +110,8 @@ def _own_variables(setup: Setup, service: str) -> dict[str, str]:
     if service == bootserver.SERVICE:
         return {
             "WALT_HTTP_ADDRESS": "0.0.0.0:80",
-            "WALT_IMAGES_DIR": str(CACHE_ROOT / "images"),
+            "WALT_IMAGES_DIR": str(IMAGES),
+            "WALT_USER_IMAGES": setup.instance.user_images.name,
             "WALT_PLATFORM_IMAGES": ",".join(f"{name}={folder}" for name, folder in sorted(setup.images.items())),
             "WALT_DNS_UPSTREAM": ",".join(setup.resolvers),
         }

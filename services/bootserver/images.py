@@ -1,18 +1,22 @@
 """The image store: folders below WALT_IMAGES_DIR, and for each the kernel and initrd that boot it.
 
-What is derived from an image (size, initrd) is cached by the name of its folder, which never changes its content.
+The platform's images are named by its operator, those of users by `library.py`. An image is known by its full name
+(`names.py`); a node that runs one keeps to its folder, whatever the name comes to mean meanwhile. What is derived from
+an image (size, initrd) is cached by the name of its folder, which never changes its content.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.bootserver import initrd
+from services.bootserver import initrd, names
 from services.bootserver.bootplan import Files
+from services.bootserver.library import Library
 from services.contracts.bootserver import ImageView
 from services.contracts.errors import Failed, InvalidRequest, NotFound
 from services.kit.commands import run
@@ -20,6 +24,7 @@ from services.kit.files import write_atomically
 
 BUSYBOX = Path("/bin/busybox")  # Debian: busybox-static
 WALT_INIT = Path(__file__).parent / "guest" / "walt-init"
+REMOVE_LIMIT_S = 600
 
 
 def parse_platform_images(text: str) -> dict[str, str]:
@@ -29,7 +34,7 @@ def parse_platform_images(text: str) -> dict[str, str]:
         name, equals, folder = item.partition("=")
         if not name or not equals or not folder or "/" in folder or folder.startswith("."):
             raise InvalidRequest(f"WALT_PLATFORM_IMAGES: '{item}' is not NAME=FOLDER, with a folder of WALT_IMAGES_DIR")
-        images[name] = folder
+        images[str(names.parse(name))] = folder
     return images
 
 
@@ -43,31 +48,49 @@ class Image:
 
 
 class ImageStore:
-    """The images of the platform, and the files that boot them. `cache` may be lost at any time."""
+    """The images, and the files that boot them. `cache` may be lost at any time."""
 
-    def __init__(self, folder: Path, platform: Mapping[str, str], cache: Path) -> None:
+    def __init__(self, folder: Path, platform: Mapping[str, str], library: Library, cache: Path) -> None:
         self.folder = folder
+        self.library = library
         self._platform = platform
         self._cache = cache
         self._files: dict[str, Path] = {}  # by digest: what HTTP serves
         self._ready: dict[str, Files] = {}  # by image folder
 
     def names(self) -> list[str]:
-        return sorted(self._platform)
+        return [*sorted(self._platform), *(str(record.title) for record in self.library.all())]
+
+    def names_of(self, user: str) -> list[str]:
+        """What this user may boot."""
+        return [*sorted(self._platform), *(str(one.title) for one in self.library.all() if one.owner == user)]
 
     def find(self, name: str) -> Image:
-        """NotFound when no image has this name, Failed when its folder is gone or holds no kernel."""
-        if name not in self._platform:
-            raise NotFound(f"there is no image '{name}'; there are: {', '.join(self.names()) or 'none'}")
-        tree = self.folder / self._platform[name]
+        """By its full name. NotFound when no image has it, Failed when its folder is gone or holds no kernel."""
+        record = self.library.find(names.parse(name))
+        if record is None and name not in self._platform:
+            raise NotFound(f"there is no image '{name}'; there are: {', '.join(self.names_of('')) or 'none'}")
+        return self.at(self._platform[name] if record is None else record.folder, name)
+
+    def meant(self, text: str, user: str) -> Image:
+        """What this user means by that name."""
+        for title in names.meant(text, user):
+            if str(title) in self._platform or self.library.find(title):
+                return self.find(str(title))
+        raise NotFound(f"there is no image '{text}'; there are: {', '.join(self.names_of(user)) or 'none'}")
+
+    def at(self, folder: str, name: str) -> Image:
+        tree = self.folder / folder
         kernels = sorted(tree.glob("boot/vmlinuz-*"))
         if not kernels:
             raise Failed(f"image '{name}': {tree} is missing or holds no boot/vmlinuz-*")
-        return Image(name, tree.name, tree, kernels[-1], kernels[-1].name.removeprefix("vmlinuz-"))
+        return Image(name, folder, tree, kernels[-1], kernels[-1].name.removeprefix("vmlinuz-"))
 
-    def view(self, name: str) -> ImageView:
-        image = self.find(name)
-        return ImageView(name, "", image.tree.stat().st_mtime, self._size_bytes(image), image.version)
+    def view(self, image: Image) -> ImageView:
+        title = names.parse(image.name)
+        record = self.library.find(title)
+        created = image.tree.stat().st_mtime if record is None else record.created
+        return ImageView(image.name, title.owner, created, self.size_bytes(image), image.version)
 
     def files(self, image: Image) -> Files:
         """Kernel and initrd of the image, ready to be served. The first call for an image takes a second."""
@@ -81,13 +104,26 @@ class ImageStore:
     def served(self, digest: str) -> Path:
         """The file of that content; NotFound. After a restart the plans of before still name it."""
         if digest not in self._files:
-            for name in self.names():
-                self.files(self.find(name))
+            for folder in (*self._platform.values(), *self.user_folders()):
+                with contextlib.suppress(Failed):  # another image may do
+                    self.files(self.at(folder, folder))
         if digest not in self._files:
             raise NotFound(f"no kernel or initrd has the content {digest}")
         return self._files[digest]
 
-    def _size_bytes(self, image: Image) -> int:
+    def user_folders(self) -> list[str]:
+        """Whether an image has them or not."""
+        return [f"{self.library.home}/{path.name}" for path in (self.folder / self.library.home).glob("[0-9a-f]*")]
+
+    def forget(self, folder: str) -> None:
+        """The folder of a user's image, and what is derived from it."""
+        self._ready.clear()
+        self._files.clear()  # another image may have the same kernel
+        run(["rm", "-rf", "--one-file-system", str(self.folder / folder)], timeout=REMOVE_LIMIT_S)
+        for derived in self._cache.glob(f"{folder}*"):
+            derived.unlink()
+
+    def size_bytes(self, image: Image) -> int:
         known = self._cache / f"{image.folder}.json"
         if not known.exists():
             size = int(run(["du", "--summarize", "--bytes", str(image.tree)]).split()[0])

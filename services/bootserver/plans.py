@@ -15,16 +15,18 @@ from services.kit.files import write_atomically
 
 @dataclass(frozen=True)
 class Published:
-    """booted_at is 0 until the node has answered."""
+    """booted_at is 0 until the node has answered; folder: of the image, which the node keeps whatever becomes of its
+    name ("" in a plan of before folders were noted)."""
 
     request: BootRequest
     published_at: float
     booted_at: float = 0.0
+    folder: str = ""
 
 
-def publish(known: Published | None, request: BootRequest, now: float) -> Published:
+def publish(known: Published | None, request: BootRequest, folder: str, now: float) -> Published:
     """The same boot published twice stays as it is. Pure."""
-    return known if known is not None and known.request == request else Published(request, now)
+    return known if known is not None and known.request == request else Published(request, now, folder=folder)
 
 
 class PlanStore:

@@ -1,4 +1,4 @@
-"""`self.here`: the one `Boots` of this process and the names of walt-net, made from its environment and kept in step."""
+"""`self.here`: the boots, the saving of nodes and the names of walt-net, made from its environment and kept in step."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 from services.bootserver import bootplan, dns, dnsping, nfsping, watch, zone
 from services.bootserver.boots import Boots, World
 from services.bootserver.images import ImageStore, parse_platform_images
+from services.bootserver.library import Library
 from services.bootserver.nfs import IMAGES_DIR
+from services.bootserver.saving import Saver
 from services.bootserver.zone import Zone
 from services.contracts import nodes, wire
 from services.contracts.bootserver import NODE_BOOTED
-from services.contracts.nodes import NodeWanted
+from services.contracts.nodes import NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
 from services.kit.peers import Announcer
@@ -26,6 +28,7 @@ class Here(Announcer):
     """An `Announcer`, because a boot ends outside of any call."""
 
     boots: Boots
+    saver: Saver
     zone: Zone
 
     def setup(self) -> None:
@@ -35,6 +38,7 @@ class Here(Announcer):
         images = ImageStore(
             Path(variable("WALT_IMAGES_DIR", IMAGES_DIR)),
             parse_platform_images(variable("WALT_PLATFORM_IMAGES", "")),
+            Library(state / "user-images", variable("WALT_USER_IMAGES", "users")),
             state / "images",
         )
         self.zone = Zone(dns.names_folder(env.state_dir), site.server)
@@ -49,10 +53,12 @@ class Here(Announcer):
             ),
             lambda event: self.announce(NODE_BOOTED, event),
         )
+        self.saver = Saver(self.boots, authorize)
 
     def start(self) -> None:
         self.zone.write()
         self.boots.start()
+        self.saver.sweep()
         self.container.spawn_managed_thread(lambda: keep_in_step(self._reconcile, RECONCILE_S), identifier="reconcile")
 
     def stop(self) -> None:
@@ -66,3 +72,8 @@ class Here(Announcer):
         wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_everywhere"))
         self.zone.replace(wanted, names)
         self.boots.forget_all(known - {one.id for one in wanted})
+        self.saver.sweep()
+
+
+def authorize(user: str, node: str, action: str) -> NodeTarget:
+    return wire.load(NodeTarget, peers.call(nodes.SERVICE, "authorize", user=user, name=node, action=action))

@@ -2,7 +2,7 @@
 
 Owns:      the image store, the plan of every node's boot, the ssh keys of platform and nodes, the names of nodes,
            the /persist folders.
-Serves:    publish_boot, withdraw_boot, open_access, list_images, check_image, persist_bytes, diagnose;
+Serves:    get_images, save_image (users); publish_boot, withdraw_boot, open_access, list_images, check_image, persist_bytes, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar (to that node only), /boot/files/SHA256/NAME.
 Announces: NODE_BOOTED, once per boot (again when this service starts): its ssh server greeted. Looked at from here,
            so that an image needs nothing special.
@@ -12,7 +12,7 @@ The NFS server and the name server are processes of their own (`nfs.py`, `dns.py
 interrupts a node's root or leaves it without names.
 
 Environment: WALT_IMAGES_DIR (default /var/cache/walt/images), WALT_PLATFORM_IMAGES ("default=FOLDER,small=FOLDER",
-folders of WALT_IMAGES_DIR), WALT_HTTP_ADDRESS (default 0.0.0.0:80), and the common WALT_SUBNET, WALT_STATE_DIR.
+folders of WALT_IMAGES_DIR), WALT_USER_IMAGES (default users: a folder there for the images of users), WALT_HTTP_ADDRESS (default 0.0.0.0:80), and the common WALT_SUBNET, WALT_STATE_DIR.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from services.bootserver import web
 from services.bootserver.provider import Here
 from services.contracts import bootserver, nodes, wire
 from services.contracts.bootserver import BootRequest
-from services.kit.entrypoints import internal
+from services.kit.entrypoints import Caller, internal, public
 from services.kit.metrics import Metrics
 
 
@@ -34,6 +34,7 @@ class BootServer:
     name = bootserver.SERVICE
     metrics = Metrics()
     here = Here()
+    caller = Caller()
 
     @internal
     def publish_boot(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +54,17 @@ class BootServer:
 
     @internal
     def check_image(self, name: str, user: str = "") -> dict[str, Any]:
-        return wire.dump(self.here.boots.images.view(name))
+        images = self.here.boots.images
+        return wire.dump(images.view(images.meant(name, user)))
+
+    @public
+    def get_images(self) -> list[dict[str, Any]]:
+        images = self.here.boots.images
+        return wire.dump_all(images.view(images.find(name)) for name in images.names_of(self.caller))
+
+    @public
+    def save_image(self, node: str, name: str, force: bool = False) -> dict[str, Any]:
+        return wire.dump(self.here.saver.save(self.caller, node, name, force))
 
     @internal
     def persist_bytes(self, node_id: int, owner: str) -> int:

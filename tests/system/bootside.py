@@ -20,6 +20,7 @@ from werkzeug.wrappers import Request, Response  # noqa: E402
 from services.bootserver import bootplan, nfsping, watch, web  # noqa: E402
 from services.bootserver.boots import Boots, World  # noqa: E402
 from services.bootserver.images import ImageStore  # noqa: E402
+from services.bootserver.library import Library  # noqa: E402
 from services.contracts import wire  # noqa: E402
 from services.contracts.bootserver import BootRequest  # noqa: E402
 
@@ -28,7 +29,7 @@ SUBNET, HTTP_ADDRESS = "192.168.172.0/22", "0.0.0.0:80"
 
 def main(state: Path, tree: Path) -> None:
     site = bootplan.site(SUBNET, HTTP_ADDRESS)
-    images = ImageStore(tree.parent, {"small": tree.name}, state / "images")
+    images = ImageStore(tree.parent, {"small": tree.name}, Library(state / "user-images", "users"), state / "images")
     world = World(lambda: nfsping.ping(site.server), lambda: "", watch.greets)
     boots = Boots(site, images, state, world, lambda event: say(wire.dump(event)))
 

@@ -12,6 +12,7 @@ import pytest
 from services.bootserver import nfsping, plans
 from services.bootserver.access import KeyStore
 from services.bootserver.images import ImageStore, parse_platform_images
+from services.bootserver.library import Library
 from services.bootserver.plans import PlanStore, Published
 from services.contracts.bootserver import BootRequest
 from services.contracts.errors import Failed, InvalidRequest, NotFound
@@ -20,11 +21,12 @@ REQUEST = BootRequest(7, "vnode1", 3, "52:54:00:00:00:07", "192.168.172.10", "de
 
 
 def test_publishing_twice_changes_nothing():
-    first = plans.publish(None, REQUEST, 10.0)
-    assert plans.publish(first, REQUEST, 20.0) is first
+    first = plans.publish(None, REQUEST, "debian-1", 10.0)
+    assert plans.publish(first, REQUEST, "debian-2", 20.0) is first
     booted = replace(first, booted_at=15.0)
-    assert plans.publish(booted, REQUEST, 20.0) is booted
-    assert plans.publish(booted, replace(REQUEST, run=4), 20.0) == Published(replace(REQUEST, run=4), 20.0)
+    assert plans.publish(booted, REQUEST, "debian-2", 20.0) is booted
+    again = replace(REQUEST, run=4)
+    assert plans.publish(booted, again, "debian-2", 20.0) == Published(again, 20.0, folder="debian-2")
 
 
 def test_plans_survive(tmp_path):
@@ -70,15 +72,15 @@ def test_platform_images():
 
 
 def test_image_is_found_or_named(tmp_path):
-    store = ImageStore(tmp_path, {"default": "debian-1"}, tmp_path / "cache")
+    store = ImageStore(tmp_path, {"default": "debian-1"}, Library(tmp_path / "users", "users"), tmp_path / "cache")
     with pytest.raises(NotFound, match="'other'.*default"):
         store.find("other")
     with pytest.raises(Failed, match="debian-1"):
         store.find("default")
     (tmp_path / "debian-1/boot").mkdir(parents=True)
     (tmp_path / "debian-1/boot/vmlinuz-6.1-a").write_bytes(b"kernel")
-    assert store.view("default").kernel == "6.1-a"
-    assert store.view("default").size_bytes >= len(b"kernel")
+    assert store.view(store.find("default")).kernel == "6.1-a"
+    assert store.view(store.find("default")).size_bytes >= len(b"kernel")
     with pytest.raises(Failed, match="no initrd for kernel 6.1-a"):
         store.files(store.find("default"))
 

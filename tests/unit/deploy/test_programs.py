@@ -42,7 +42,7 @@ def test_only_the_broker_runs_as_rabbitmq() -> None:
 def test_own_variables_go_to_their_service_only() -> None:
     boot = programs.service_environment(SETUP, bootserver.SERVICE)
     assert boot["WALT_PLATFORM_IMAGES"] == "default=small-2,full=debian-1"
-    own = {"WALT_HTTP_ADDRESS", "WALT_IMAGES_DIR", "WALT_PLATFORM_IMAGES"}
+    own = {"WALT_HTTP_ADDRESS", "WALT_IMAGES_DIR", "WALT_USER_IMAGES", "WALT_PLATFORM_IMAGES"}
     assert not own & programs.service_environment(SETUP, nodes.SERVICE).keys()
 
 
