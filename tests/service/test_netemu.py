@@ -35,6 +35,10 @@ HOME = Interface(3, "52:54:00:00:00:02", Network(5, "home-net", "alice"), LinkMo
 NODE = NodeWanted(
     1, "vnode1", HOST, "alice", nodes.POWER_ON, 1, 1, "default", "192.168.172.2", 1, 2**29, 0, 180, 9, (WALT, HOME)
 )
+EVERYTHING = LinkModel(
+    up=Direction(20_000, 10_000_000, 5_000, 10_000, 20_000, 30_000, 40_000, 1_000_000, 2**31 - 1),
+    down=Direction(20_001, 10_000_001, 5_001, 10_001, 20_001, 30_001, 40_001, 999_999, 2**31 - 2),
+)
 wanted: list[NodeWanted] = []
 heard: list[tuple[str, dict]] = []
 
@@ -184,7 +188,16 @@ def test_ports_come_live_change_and_go(agent, amqp_uri):
     assert agent.metric('walt_port_asked_latency_seconds{network="home-net",node="vnode1",slot="3"}') == 0.025
     assert agent.metric('walt_ports{backend="cable"}') == 1
 
-    announce(amqp_uri, nodes.SERVICE, nodes.NODE_REMOVED, NodeRemoved(1, "vnode1", HOST))
+    renamed = replace(NODE, name="n" * 63, owner="o" * 32, interfaces=(WALT, replace(HOME, link=EVERYTHING)))
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, renamed)
+    until(lambda: ports()[1].asked == EVERYTHING)
+    assert ports()[1].applied == EVERYTHING
+    assert {(one.node, one.owner) for one in ports()} == {(renamed.name, renamed.owner)}
+    assert (
+        agent.metric(f'walt_port_drops_total{{direction="up",network="home-net",node="{renamed.name}",slot="3"}}') == 0
+    )
+
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_REMOVED, NodeRemoved(1, renamed.name, HOST))
     until(lambda: ports() == [])
     assert agent.interfaces() == {"walt-net"}
     until(lambda: [event for event, _ in heard].count(netemu.PORT_DETACHED) == 2)
@@ -243,6 +256,26 @@ def test_a_foreign_walt_net_is_named_and_left_alone(amqp_uri, fake_peers, tmp_pa
 def test_diagnose_names_the_backend_and_why(agent):
     found = {one["subject"]: one["found"] for one in peers.call(SERVICE, "diagnose")}
     assert "cable" in found["links"] or "kernel" in found["links"]
+    assert found["platform latency"] == "no node measured yet"
+
+
+FLOOD = """
+import os, sys
+from services.netemu.taps import open_tap
+tap = open_tap("vn1e3")
+for _ in range(40):
+    os.write(tap, bytes(10) + b"\\xff" * 6 + bytes((2, 0, 0, 0, 0, 1)) + b"\\x88\\xb5" + bytes(86))
+"""
+
+
+def test_the_traffic_of_a_port_is_reported(agent):
+    lossy = replace(HOME, link=LinkModel(up=Direction(loss_ppm=500_000, seed=4)))
+    attach(replace(NODE, interfaces=(WALT, lossy)))
+    agent.run(sys.executable, "-c", FLOOD)
+    until(lambda: ports()[1].up.frames + ports()[1].up.dropped == 40)
+    port = ports()[1]
+    assert port.up.bytes == 100 * port.up.frames and 5 < port.up.dropped < 35
+    assert port.measured_latency_us is not None and port.measured_latency_us < 20_000
 
 
 ECHO = """
