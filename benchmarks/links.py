@@ -1,4 +1,4 @@
-"""How exact links are: asked and measured round trips and rates, beside an unshaped path in the same run.
+"""How exact links are: asked and measured round trips, rates, shares and jitter, beside an unshaped path in the same run.
 
     python -m benchmarks.links        root; in a network namespace of its own, no VM
 
@@ -10,22 +10,32 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, quantiles
+from statistics import mean, quantiles, stdev
 
-from services.contracts.links import Direction, LinkModel
+from services.contracts.links import Direction, LinkModel, parse_options
 from services.contracts.netemu import CABLE, KERNEL
 from services.netemu.kernel import Kernel
-from tests.links_rig import CLONE_NEWNET, Guest, World, lat
+from tests.links_rig import CLONE_NEWNET, Arrival, Guest, World, exchange, lat
 from tests.links_suite import be_punctual
 
 DELAYS_MS = (0.2, 1.0, 5.0, 10.0, 50.0)
 RATES_BPS = (1_000_000, 10_000_000, 100_000_000)
 PINGS = 50
 FRAME_BYTES = 1500
+FRAMES = 2000
+SHARES = (("loss", 0.001), ("loss", 0.01), ("loss", 0.1), ("dup", 0.05), ("reorder", 0.05))
+SEEN: dict[str, Callable[[list[Arrival]], int]] = {
+    "loss": lambda found: FRAMES - len(found),
+    "dup": lambda found: len(found) - FRAMES,
+    "reorder": lambda found: sum(after_ms < 15 for _, after_ms, _ in found),
+}
+JITTERS_MS = (1.0, 5.0)
 
 
 def round_trips_us(a: Guest, b: Guest) -> list[float]:
@@ -74,6 +84,28 @@ def print_rates(world: World, a: Guest, b: Guest) -> None:
         print(f"{rate_bps / 1e6:>13.0f} Mbps {seen_bps / 1e6:>12.3f} Mbps {seen_bps / rate_bps:>17.4f}")
 
 
+def print_shares(world: World, a: Guest, b: Guest) -> None:
+    """Each share beside what was asked; a deviation of 1 is what chance alone makes of so many frames."""
+    print(f"\n{'of ' + str(FRAMES) + ' frames':>18} {'asked':>10} {'measured':>10} {'deviations':>11}")
+    for word, share in SHARES:
+        world.relink(1, parse_options(LinkModel(), ["lat=20ms", f"{word}={share:%}"]))
+        found = exchange(a, b, FRAMES, pause_s=0.0002)
+        seen = SEEN[word](found) / FRAMES
+        spread = math.sqrt(share * (1 - share) / FRAMES)
+        print(f"{word:>18} {share:>10.2%} {seen:>10.2%} {(seen - share) / spread:>11.2f}")
+
+
+def print_jitter(world: World, a: Guest, b: Guest) -> None:
+    """A delay spread evenly over +-j has a standard deviation of j / sqrt(3)."""
+    print(f"\n{'lat=20ms, jitter':>18} {'mean':>12} {'deviation':>12} {'theory':>12} {'least':>12} {'most':>12}")
+    for jitter_ms in JITTERS_MS:
+        world.relink(1, parse_options(lat(20), [f"jitter={jitter_ms:g}ms"]))
+        found = exchange(a, b, PINGS * 4, pause_s=2.1 * jitter_ms / 1000)  # too far apart to wait for each other
+        delays = [after_ms for _, after_ms, _ in found]
+        row = (mean(delays), stdev(delays), jitter_ms / math.sqrt(3), min(delays), max(delays))
+        print(f"{jitter_ms:>15.1f} ms " + " ".join(f"{value:>9.3f} ms" for value in row))
+
+
 def main() -> None:
     if ctypes.CDLL(None).unshare(CLONE_NEWNET) != 0:
         raise SystemExit("a network namespace is wanted: run as root")
@@ -87,6 +119,8 @@ def main() -> None:
         a, b = world.node(1), world.node(2)
         print_delays(world, a, b)
         print_rates(world, a, b)
+        print_shares(world, a, b)
+        print_jitter(world, a, b)
         state = world.emulation.cable.show()
         if state is not None:
             print(f"\ncable: real-time {state.realtime}, own cost taken off {state.overhead_us:.0f} us")
