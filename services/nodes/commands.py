@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.contracts.errors import Conflict
+from services.contracts.errors import Conflict, Refused
 from services.contracts.names import MY_NODES, split_selection
 from services.contracts.nodes import Event, NodeTarget, NodeView
 from services.contracts.settings import NodeConfig
@@ -45,11 +45,16 @@ def create(
 
 
 def configure(registry: Registry, asked: Asked, selection: str, requested: Requested, limits: Limits) -> Outcome:
-    nodes = _owned(registry, asked, selection)
+    try:
+        nodes = _owned(registry, asked, selection)
+    except Refused:
+        request.check(requested)  # what is wrong with any nodes comes first
+        raise
     configs = request.configured(nodes, requested, limits)
     new = [model.configured(node, config) for node, config in zip(nodes, configs, strict=True)]
     said = notes.of_configuration(nodes, new, limits)
-    return _save(registry, Deed("config", asked, journal.settings_text(requested.values)), nodes, new, said)
+    words = _words(journal.settings_text(requested.values), force=asked.force)
+    return _save(registry, Deed("config", asked, words), nodes, new, said)
 
 
 def link(
@@ -63,13 +68,13 @@ def link(
 def reboot(registry: Registry, asked: Asked, selection: str, hard: bool) -> Outcome:
     nodes = _owned(registry, asked, selection)
     new = [model.rebooted(node, asked, hard) for node in nodes]
-    return _save(registry, Deed("reboot", asked, _manner(hard)), nodes, new)
+    return _save(registry, Deed("reboot", asked, _words(hard=hard)), nodes, new)
 
 
 def stop(registry: Registry, asked: Asked, selection: str, hard: bool) -> Outcome:
     nodes = _owned(registry, asked, selection)
     new = [model.stopped(node, asked, hard) for node in nodes]
-    return _save(registry, Deed("stop", asked, _manner(hard)), nodes, new, notes.of_stop(nodes, new))
+    return _save(registry, Deed("stop", asked, _words(hard=hard)), nodes, new, notes.of_stop(nodes, new))
 
 
 def start(registry: Registry, asked: Asked, selection: str) -> Outcome:
@@ -97,7 +102,9 @@ def boot(registry: Registry, asked: Asked, selection: str, image: str) -> Outcom
 
 def remove(registry: Registry, asked: Asked, selection: str) -> Outcome:
     nodes = _owned(registry, asked, selection)
-    return _save(registry, Deed("remove", asked), nodes, [model.removed(node) for node in nodes])
+    return _save(
+        registry, Deed("remove", asked, _words(force=asked.force)), nodes, [model.removed(node) for node in nodes]
+    )
 
 
 def acquire(registry: Registry, asked: Asked, selection: str) -> Outcome:
@@ -114,7 +121,9 @@ def release(registry: Registry, asked: Asked, selection: str) -> Outcome:
     nodes = select_some(selection, registry.nodes(), asked.user)
     ownership.check_releasable(nodes, asked.user)
     new = [model.released(node, asked) for node in nodes]
-    return _save(registry, Deed("release", asked), nodes, new, notes.of_change_of_owner(nodes, new))
+    return _save(
+        registry, Deed("release", asked, _words(force=asked.force)), nodes, new, notes.of_change_of_owner(nodes, new)
+    )
 
 
 def chosen(registry: Registry, user: str, selection: str) -> list[Node]:
@@ -154,8 +163,9 @@ def _owned(registry: Registry, asked: Asked, selection: str) -> list[Node]:
     return nodes
 
 
-def _manner(hard: bool) -> str:
-    return "hard" if hard else ""
+def _words(text: str = "", **flags: bool) -> str:
+    """For the log: 'disks=none --force'."""
+    return " ".join(filter(None, [text, *(f"--{name}" for name, given in flags.items() if given)]))
 
 
 def _save(

@@ -1,26 +1,13 @@
-"""Pure: where a node keeps data, and what of it a command would destroy."""
+"""Pure: what a command would destroy of the data that nodes keep."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from services.nodes import disks
-from services.nodes.model import Asked, Node
+from services.nodes.model import Asked, Holding, Node
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
-
-
-@dataclass(frozen=True)
-class Holding:
-    """A place of data. what: 'vda (32G)' or '/persist'; disk_id: 0 for /persist."""
-
-    node_id: int
-    node: str
-    host: str
-    owner: str
-    what: str
-    disk_id: int = 0
 
 
 class Unasked(Exception):

@@ -11,7 +11,8 @@ from services.contracts import bootserver, vmrunner, wire
 from services.contracts.errors import Conflict, WaltError
 from services.contracts.vmrunner import DiskData
 from services.kit import peers
-from services.nodes.holdings import Holding, amount
+from services.nodes.holdings import amount
+from services.nodes.model import Holding
 
 ANSWER_S = 5.0
 AT_A_TIME = 20  # as many calls as a service works on at once; those behind would wait for their answer in vain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from services.contracts import nodes, settings, vmrunner
 from services.contracts.bootserver import DEFAULT_IMAGE
@@ -13,10 +13,19 @@ from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import VmReport
 from services.nodes import disks
 
-if TYPE_CHECKING:
-    from services.nodes.holdings import Holding
-
 VIRTUAL = "virtual"
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A place where a node keeps data. what: 'vda (32G)' or '/persist'; disk_id: 0 for /persist."""
+
+    node_id: int
+    node: str
+    host: str
+    owner: str
+    what: str
+    disk_id: int = 0
 
 
 @dataclass(frozen=True)

@@ -757,6 +757,7 @@ def test_fault_10_disk_with_data_is_not_dropped_silently(platform):
     FakeRunner.looked_into.clear()
     platform.ask("alice", "configure_nodes", "vnode2", ["disks=none"], force=True)
     assert platform.wish("vnode2").disks == () and FakeRunner.looked_into == []
+    assert platform.ask("alice", "get_events", "vnode2")[-1]["text"] == "disks=none --force"
 
 
 def test_data_that_cannot_be_asked_for_is_not_destroyed(platform, monkeypatch):
@@ -832,6 +833,11 @@ def test_fault_12_configuration_is_all_or_nothing(platform):
     platform.ask("alice", "remove_nodes", "a")
     platform.ask("alice", "configure_nodes", "b", ["boot.timeout=300"])  # not lost after a removal
     assert platform.wish("b").boot_timeout_s == 300
+
+
+def test_bad_setting_is_told_before_an_unknown_node(platform):
+    assert refusal(platform, "alice", "configure_nodes", "nobody", ["rma=1G"]).startswith("InvalidRequest: 'rma'")
+    assert refusal(platform, "alice", "configure_nodes", "nobody", ["ram=1G"]) == "NotFound: no node 'nobody'"
 
 
 def test_fault_13_values_are_checked_against_the_host(platform):

@@ -4,6 +4,8 @@ need the service are in tests/service/test_nodes.py."""
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.contracts.disks import EXT4
 from services.contracts.errors import Conflict, InvalidRequest
@@ -97,6 +99,16 @@ def test_fault_12_all_faults_of_all_nodes_and_none_is_changed():
         "slow: boot.timeout=90 does not exceed boot.delay=100",
         "ram=5G is more than host h could ever hold",
     ]
+
+
+@given(st.lists(st.text() | st.sampled_from(["ram=", "ram=1G", "boot.delay=190", "boot.timeout=x", "disks=1G,"])))
+def test_fault_12_no_text_makes_anything_but_the_documented_refusal(texts):
+    try:
+        (config,) = request.configured([NODE], request.parse(texts), LIMITS)
+    except InvalidRequest as refused:
+        assert refused.args and request.parse(texts).faults == refused.args[: len(request.parse(texts).faults)]
+    else:
+        assert config == NodeConfig(**{**vars(NODE.config), **request.parse(texts).values})
 
 
 @pytest.mark.parametrize("word", ["cpu.cores=0", "cpu.cores=256", "ram=0M", "ram=63M", "ram=5G", "disks=0G", "disks=,"])
