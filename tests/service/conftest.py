@@ -26,6 +26,8 @@ PASSWORD = "secret"
 TEST_PUBLIC = (
     "toy.greet",
     *(f"nodes.{method}" for method in public_methods(NodesService)),
+    "bootserver.get_images",
+    "bootserver.save_image",
     *(f"console@*.{method}" for method in public_methods(ConsoleService)),
 )
 

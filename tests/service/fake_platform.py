@@ -1,8 +1,9 @@
-"""Small stand-ins for `nodes` and `console@local`, as processes of their own: python -m tests.service.fake_platform NAME FOLDER
+"""Small stand-ins for the services, as processes of their own: python -m tests.service.fake_platform NAME FOLDER
 
 They keep what they know in FOLDER, so that they can be killed and started again.
-  nodes     a node is booted DELAY_S after its boot; one whose name starts with "bad" fails, "slow" never boots
-  bootserver   how to log in; WALT_SSH decides what that does
+  nodes     a node is booted DELAY_S after its boot; one whose name starts with "bad" fails, "slow" never boots, "data"
+            holds data, and "crash" is a defect of the service
+  bootserver   the image "default" and those that were saved; how to log in, WALT_SSH decides what that does
   console   a node's line is the file FOLDER/NAME.line; what is typed is appended to it; a command runs on this host
 """
 
@@ -47,6 +48,8 @@ def view(node):
         state, reason = "failed", "qemu is not installed"
     if node["name"].startswith("slow"):
         state, reason = "delaying", "9 s left"
+    if node.get("off"):
+        state, reason = "stopped", ""
     return {**node, "state": state, "reason": reason}
 
 
@@ -58,6 +61,8 @@ class Nodes:
     def create_nodes(self, names, settings=(), image=None):
         nodes = stored()
         for name in names:
+            if name == "crash":
+                raise RuntimeError("a defect")
             if name in nodes:
                 raise Conflict(f"'{name}' is taken")
             nodes[name] = {
@@ -69,8 +74,9 @@ class Nodes:
                 "mac": "52:54:00:00:00:02",
                 "image": image or "default",
                 "host": "local",
-                "config": {"ram": "512M", "cpu.cores": "4"},
+                "config": {"ram": "512M", "cpu.cores": "4", "networks": "walt-net,home-net[lat=10ms]"},
             }
+            nodes[name]["config"].update(setting.split("=", 1) for setting in settings)
         store(nodes)
         return self.changed(names)
 
@@ -85,32 +91,71 @@ class Nodes:
         return [view(nodes[name]) for name in selection.split(",")]
 
     @public
-    def configure_nodes(self, selection, settings):
-        nodes = stored()
+    def get_notices(self):
+        return [one for one in notices() if one["owner"] == self.caller]
+
+    @public
+    def configure_nodes(self, selection, settings, force=False):
         for setting in settings:
             key, _, value = setting.partition("=")
             if key not in ("ram", "cpu.cores"):
                 raise InvalidRequest(f"'{key}' is not a setting; allowed: cpu.cores, ram")
-            for name in selection.split(","):
-                nodes[name]["config"][key] = value
-        store(nodes)
+            self.change(selection, lambda node: node["config"].update({key: value}))  # noqa: B023
         return self.changed(selection.split(","), "takes effect at the next boot")
 
     @public
-    def reboot_nodes(self, selection):
+    def reboot_nodes(self, selection, hard=False):
+        return self.start_nodes(selection)
+
+    @public
+    def start_nodes(self, selection):
+        return self.change(selection, lambda node: node.update(since=time.time(), off=False))
+
+    @public
+    def stop_nodes(self, selection, hard=False):
+        return self.change(selection, lambda node: node.update(since=time.time(), off=True))
+
+    @public
+    def boot_nodes(self, selection, image):
+        return self.change(selection, lambda node: node.update(since=time.time(), off=False, image=image))
+
+    @public
+    def rename_node(self, name, new_name):
+        nodes = {new_name if key == name else key: node for key, node in stored().items()}
+        nodes[new_name]["name"] = new_name
+        store(nodes)
+        return self.changed([new_name])
+
+    @public
+    def acquire_nodes(self, selection, force=False):
         nodes = stored()
         for name in selection.split(","):
-            if nodes[name]["owner"] != self.caller:
-                raise NotOwner(f"{name} belongs to {nodes[name]['owner']}")
-            nodes[name]["since"] = time.time()
+            former = nodes[name]["owner"]
+            if former and not force:
+                raise NotOwner(f"node '{name}' belongs to {former}; take it over with --force")
+            tell(former, self.caller, name)
+            nodes[name]["owner"] = self.caller
         store(nodes)
         return self.changed(selection.split(","))
 
     @public
-    def remove_nodes(self, selection):
+    def release_nodes(self, selection, force=False):
+        self.check_data(selection, force)
+        return self.change(selection, lambda node: node.update(since=time.time(), owner=""))
+
+    @public
+    def remove_nodes(self, selection, force=False):
+        self.check_data(selection, force)
         nodes = stored()
         store({name: node for name, node in nodes.items() if name not in selection.split(",")})
         return {"nodes": [view(nodes[name]) for name in selection.split(",")], "notes": []}
+
+    @public
+    def diagnose(self):
+        return [
+            {"subject": "broker", "status": "ok", "found": "answers", "consequence": "", "mend": ""},
+            {"subject": "accelerator", "status": "warn", "found": "tcg", "consequence": "slow", "mend": "use KVM"},
+        ]
 
     @internal
     def authorize(self, user, name, action):
@@ -126,19 +171,57 @@ class Nodes:
     def wanted_on_host(self, host):
         return []
 
-    @public
-    def diagnose(self):
-        return [
-            {"subject": "broker", "status": "ok", "found": "answers", "consequence": "", "mend": ""},
-            {"subject": "accelerator", "status": "warn", "found": "tcg", "consequence": "slow", "mend": "use KVM"},
-        ]
+    def check_data(self, selection, force):
+        holding = [name for name in self.owned(selection) if name.startswith("data")]
+        if holding and not force:
+            raise Conflict(*(f"node '{name}': disk vda holds data (1 MB); --force destroys it" for name in holding))
+
+    def owned(self, selection):
+        for node in self.get_nodes(selection):
+            if node["owner"] != self.caller:
+                raise NotOwner(f"{node['name']} belongs to {node['owner']}")
+        return selection.split(",")
+
+    def change(self, selection, change):
+        names, nodes = self.owned(selection), stored()
+        for name in names:
+            change(nodes[name])
+        store(nodes)
+        return self.changed(names)
 
     def changed(self, names, *notes):
         return {"nodes": self.get_nodes(",".join(names)), "notes": list(notes)}
 
 
+def notices():
+    file = FOLDER / "notices.json"
+    return json.loads(file.read_text()) if file.exists() else []
+
+
+def tell(owner, user, node):
+    event = {"id": 1, "at": time.time(), "node": node, "owner": owner, "user": user, "kind": "takeover", "text": ""}
+    (FOLDER / "notices.json").write_text(json.dumps([*notices(), event]))
+
+
 class Bootserver:
     name = "bootserver"
+    caller = Caller()
+    saved = []
+
+    @public
+    def get_images(self):
+        return [
+            {"name": name, "owner": name.rpartition("/")[0], "created": 0.0, "size_bytes": 230_000_000, "kernel": "6.1"}
+            for name in ["default", *self.saved]
+        ]
+
+    @public
+    def save_image(self, node, name, force=False):
+        full = f"{self.caller}/{name}"
+        if full in self.saved and not force:
+            raise Conflict(f"you have an image {full} already; --force replaces it")
+        self.saved.append(full)
+        return self.get_images()[-1]
 
     @internal
     def open_access(self, node_id):

@@ -144,7 +144,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fakes(folder, broker_port, vhost):
     uri = f"amqp://walt-services:secret@127.0.0.1:{broker_port}/{vhost}"
-    fakes = {name: Fake(name, folder, uri) for name in ("nodes", "console")}
+    fakes = {name: Fake(name, folder, uri) for name in ("nodes", "bootserver", "console")}
     try:
         for fake in fakes.values():
             fake.start()
@@ -171,6 +171,9 @@ def vnode(walt, request):
 # --- commands -----------------------------------------------------------------------------------------------
 
 
+CONFIG = b"cpu.cores=4\nnetworks=walt-net,home-net[lat=10ms]\nram=%s\n"
+
+
 def test_create_show_config_remove(walt):
     created = walt("node", "create", "a1", "a2", "--wait")
     assert (created.returncode, created.stdout, created.stderr) == (0, b"", b"a1, a2: created\n")
@@ -180,8 +183,9 @@ def test_create_show_config_remove(walt):
     changed = walt("node", "config", "a1", "ram=1G")
     assert (changed.returncode, changed.stdout) == (0, b"")
     assert changed.stderr == b"a1: configured\ntakes effect at the next boot\n"
-    assert walt("node", "config", "a1").stdout == b"cpu.cores=4\nram=1G\n"
-    assert walt("node", "config", "a1,a2").stdout == b"# a1\ncpu.cores=4\nram=1G\n# a2\ncpu.cores=4\nram=512M\n"
+    assert walt("node", "config", "a1").stdout == CONFIG % b"1G"
+    both = b"# a1\n" + CONFIG % b"1G" + b"# a2\n" + CONFIG % b"512M"
+    assert walt("node", "config", "a1,a2").stdout == walt("device", "config", "a1,a2").stdout == both
     assert walt("node", "remove", "a1,a2").returncode == 0
     assert walt("node", "show", "a1").returncode == 3
 
@@ -190,9 +194,11 @@ def test_create_show_config_remove(walt):
     ("words", "status", "said"),
     [
         (["node", "show", "nobody,none"], 3, b"walt: there is no node 'nobody'\nwalt: there is no node 'none'\n"),
-        (["node", "frobnicate"], 2, b"walt: No such command 'frobnicate'.\n'walt node --help' tells more\n"),
-        (["node", "acquire", "x"], 1, b"MethodNotFound"),
+        (["node", "frobnicate"], 2, b"walt: No such command 'frobnicate'. Allowed: acquire, "),
         (["node", "wait", "x", "--timeout", "-1"], 2, b"--timeout"),
+        (["node", "create", "crash"], 1, b"internal error in the platform (RuntimeError: a defect)"),
+        (["node", "config", "nobody", "rma=1G"], 2, b"'rma' is not a setting; allowed: cpu.cores, ram\n"),
+        (["help", "consle"], 3, b"no help on 'consle' (did you mean console?); there is help on: boot, "),
     ],
 )
 def test_errors_are_sentences_with_exit_codes(walt, words, status, said):
@@ -499,6 +505,152 @@ def test_run_says_when_its_session_is_lost(walt, vnode, fakes):
     assert running.wait(30) == 1
     assert running.stderr.read() == f"walt: the session on {vnode} is lost: no such session\n".encode()
     running.stdin.close()
+
+
+# --- orders -------------------------------------------------------------------------------------------------
+
+
+def test_fault_05_failures_have_exit_codes(walt):
+    """Upstream: exit code 0 on most failures."""
+    for words in (
+        ["boot", "nobody", "x"],
+        ["config", "nobody"],
+        ["create", "dup", "dup"],
+        ["run", "nobody", "--", "x"],
+    ):
+        assert walt("node", *words).returncode in (3, 4), words
+
+
+def test_fault_07_create_takes_everything_at_once(walt):
+    """Upstream: one node at a time, settings afterwards plus a reboot."""
+    made = walt("node", "create", "new1", "new2", "-c", "ram=1G", "-c", "cpu.cores=2", "--image", "small", "--wait")
+    assert made.returncode == 0
+    for node in json.loads(walt("node", "show", "new1,new2", "-o", "json").stdout):
+        assert (node["state"], node["image"], node["config"]["ram"]) == ("booted", "small", "1G")
+
+
+def test_fault_09_remove_asks(walt):
+    """Upstream: disks are destroyed without asking. Here nobody but a person at a terminal is asked."""
+    walt("node", "create", "data1", "data2", "data3")
+    refused = walt("node", "remove", "data1", stdin=b"y\n")
+    assert (refused.returncode, refused.stdout) == (4, b"")
+    assert refused.stderr == b"walt: node 'data1': disk vda holds data (1 MB); --force destroys it\n"
+    with walt.on_terminal("node", "remove", "data1") as (process, master, _):
+        read_until(master, b"Do it all the same? [y/N]:")
+        os.write(master, b"\n")
+        read_until(master, b"nothing was changed")
+        assert process.wait(10) == 4
+    assert walt("node", "show", "data1").returncode == 0
+    with walt.on_terminal("node", "remove", "data1") as (process, master, _):
+        read_until(master, b"[y/N]:")
+        os.write(master, b"y\n")
+        read_until(master, b"data1: removed")
+        assert process.wait(10) == 0
+    assert walt("node", "remove", "data2", "--force").returncode == 0
+    with walt.on_terminal("node", "release", "data3") as (process, master, _):
+        read_until(master, b"[y/N]:")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    assert [walt("node", "show", name).returncode for name in ("data1", "data2", "data3")] == [3, 3, 0]
+
+
+def test_fault_28_errors_of_the_platform_are_exit_codes(walt, vnode, user_uri, tmp_path):
+    """Upstream: errors of the API are printed, and the exit code is 0."""
+    assert walt("node", "create", vnode).returncode == 4
+    (tmp_path / "bob").mkdir()
+    assert Walt(user_uri("bob"), tmp_path / "bob")("node", "remove", vnode).returncode == 4
+
+
+def test_fault_31_wait_on_an_unknown_node(walt):
+    """Upstream: exit code 0; and waiting for a node that is removed never ends."""
+    assert walt("node", "wait", "nobody").returncode == 3
+    walt("node", "create", "slow31")
+    waiting = walt.start("node", "wait", "slow31", "--for", "stopped", stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    walt("node", "remove", "slow31")
+    assert waiting.wait(10) == 3
+
+
+def test_power(walt, vnode):
+    assert walt("node", "stop", vnode, "--wait", "--timeout", "5").returncode == 0
+    assert json.loads(walt("node", "show", vnode, "-o", "json").stdout)[0]["state"] == "stopped"
+    assert walt("node", "wait", vnode, "--timeout", "0.5").returncode == 124
+    assert walt("node", "start", vnode, "--wait").returncode == 0
+    assert walt("node", "wait", vnode, "--for", "stopped", "--timeout", "0.5").returncode == 124
+    assert walt("node", "boot", vnode, "other", "--wait").returncode == 0
+    assert walt("node", "reboot", vnode, "--hard", "--wait").returncode == 0
+
+
+def test_rename(walt, vnode):
+    assert walt("node", "rename", vnode, "renamed").stderr == f"renamed: was {vnode}\n".encode()
+    assert walt("node", "show", "renamed").returncode == 0
+    assert walt("node", "show", vnode).returncode == 3
+
+
+def test_takeover_is_told_to_the_former_owner(walt, vnode, user_uri, tmp_path):
+    (tmp_path / "bob").mkdir()
+    bob = Walt(user_uri("bob"), tmp_path / "bob")
+    refused = bob("node", "acquire", vnode)
+    assert (refused.returncode, refused.stderr) == (
+        4,
+        f"walt: node '{vnode}' belongs to alice; take it over with --force\n".encode(),
+    )
+    with bob.on_terminal("node", "acquire", vnode) as (process, master, _):
+        read_until(master, b"[y/N]:")
+        os.write(master, b"y\n")
+        assert process.wait(10) == 0
+    shown = walt("node", "show", "-o", "json")
+    assert json.loads(shown.stdout) is not None
+    assert f"{vnode} was taken over by bob ".encode() in shown.stderr
+    assert f" ago (walt log show {vnode})\n".encode() in shown.stderr
+    assert bob("node", "show").stderr == b""
+
+
+def test_save_and_images(walt, vnode):
+    saved = walt("node", "save", vnode, "mine")
+    assert (saved.returncode, saved.stdout, saved.stderr) == (0, b"", f"alice/mine: saved from {vnode}\n".encode())
+    again = walt("node", "save", vnode, "mine")
+    assert again.returncode == 4
+    assert b"--force replaces it" in again.stderr
+    assert walt("node", "save", vnode, "mine", "--force").returncode == 0
+    images = json.loads(walt("image", "show", "-o", "json").stdout)
+    assert images[1]["name"] == "alice/mine"
+    assert walt("image", "show").stdout.splitlines()[0].split() == [b"name", b"owner", b"created", b"size", b"kernel"]
+
+
+# --- completion ---------------------------------------------------------------------------------------------
+
+
+def completed(walt, line, **variables):
+    env = {**walt.env, "_WALT_COMPLETE": "bash_complete", "COMP_LINE": line, **variables}
+    began = time.monotonic()
+    done = subprocess.run(walt.argv(), cwd=ROOT, env=env, capture_output=True, timeout=20, check=False)
+    return [line.partition(",")[2] for line in done.stdout.decode().split()], done, time.monotonic() - began
+
+
+def test_completion_of_live_names(walt, user_uri, tmp_path):
+    walt("node", "create", "complete1", "complete2")
+    assert completed(walt, "walt node reboot comp")[0] == ["complete1", "complete2"]
+    assert completed(walt, "walt node reboot complete1,comp")[0] == ["complete1,complete2"]
+    assert completed(walt, "walt node shell complete2")[0] == ["complete2"]
+    assert "default" in completed(walt, "walt node boot complete1 ")[0]
+    assert completed(walt, "walt network link complete1 h")[0] == ["home-net"]
+    assert completed(walt, "walt node config complete1 networks=walt-net,h")[0] == ["walt-net,home-net"]
+    (tmp_path / "bob").mkdir()
+    bob = Walt(user_uri("bob"), tmp_path / "bob")
+    assert completed(bob, "walt node reboot comp")[0] == []
+    assert completed(bob, "walt node show comp")[0] == ["complete1", "complete2"]
+
+
+def test_completion_without_a_platform_is_quick_and_silent(walt, tmp_path):
+    away = Walt("amqp://alice:secret@127.0.0.1:1/x", tmp_path)
+    words, done, _ = completed(away, "walt node reboot ")
+    assert (words, done.stderr) == (["my-nodes"], b"")
+    with sockets.create_server(("127.0.0.1", 0)) as mute:  # takes connections and says nothing
+        silent = Walt(f"amqp://alice:secret@127.0.0.1:{mute.getsockname()[1]}/x", tmp_path)
+        words, done, took_s = completed(silent, "walt node reboot ")
+    assert (words, done.stderr) == (["my-nodes"], b"")
+    assert took_s < 3  # 1 s, and the start of Python on a busy machine
 
 
 def test_doctor(walt):
