@@ -1,0 +1,127 @@
+"""`walt network`: ports as rows, and the order to change a link."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from cli import network
+from cli.main import run
+from services.contracts.errors import NotFound
+from tests.unit.cli.fakes import FakeClient, node
+
+
+def traffic(frames=0, dropped=0, late=0):
+    return {"frames": frames, "bytes": 100 * frames, "dropped": dropped, "late": late}
+
+
+def port(name, network="walt-net", **changes):
+    return {
+        "node": name,
+        "owner": "alice",
+        "network": network,
+        "interface": "ens2",
+        "mac": "52:54:00:00:00:01",
+        "state": "up",
+        "asked": "",
+        "applied": "",
+        "backend": "direct",
+        "compensation_us": 0,
+        "measured_latency_us": None,
+        "up": traffic(),
+        "down": traffic(),
+        **changes,
+    }
+
+
+SHAPED = port(
+    "a",
+    "home-net",
+    interface="ens3",
+    asked="lat=10ms,bw=5Mbps",
+    applied="lat=9712us,bw=5Mbps",
+    backend="cable",
+    compensation_us=288,
+    measured_latency_us=10_012,
+    up=traffic(10, 1, 2),
+    down=traffic(20, 3, 0),
+)
+MISSING = port("b", "home-net", asked="lat=1s", applied=None, backend="", state="comes with the next boot")
+
+
+def shown(capsys, ports, line=""):
+    assert run(["network", "show", *line.split()], FakeClient(get_ports=ports)) == 0
+    return capsys.readouterr().out
+
+
+def words(line):
+    return " ".join(line.split())
+
+
+def test_a_row_per_port(capsys):
+    assert [*map(words, shown(capsys, [port("a", up=traffic(7)), MISSING, SHAPED]).splitlines())] == [
+        "network node interface backend link delay applied measured frames drops late state",
+        "home-net a ens3 cable lat=10ms,bw=5Mbps 10ms 9.712ms 10.012ms 30 4 2 up",
+        "home-net b ens2 lat=1s 1s 0 0 0 comes with the next boot",
+        "walt-net a ens2 direct 7 0 0 up",
+    ]
+
+
+def test_plain_ports_make_a_narrow_table(capsys):
+    head = shown(capsys, [port("a")]).splitlines()[0]
+    assert words(head) == "network node interface backend frames drops late state"
+
+
+def test_wide_tells_each_direction(capsys):
+    head, row, *_ = shown(capsys, [SHAPED], "-o wide").splitlines()
+    cells = dict(zip(head.replace("up ", "up_").replace("down ", "down_").split(), row.split(), strict=True))
+    assert (cells["owner"], cells["mac"], cells["platform"]) == ("alice", "52:54:00:00:00:01", "288us")
+    assert [cells[f"up_{one}"] for one in network.TRAFFIC] == ["10", "1", "2"]
+    assert [cells[f"down_{one}"] for one in network.TRAFFIC] == ["20", "3", "0"]
+
+
+def test_json_is_what_the_service_said(capsys):
+    assert json.loads(shown(capsys, [SHAPED], "-o json")) == [SHAPED]
+
+
+def test_csv_has_plain_values(capsys):
+    (row,) = csv.DictReader(io.StringIO(shown(capsys, [SHAPED], "-o csv")))
+    assert (row["delay_us"], row["applied_delay_us"], row["measured_latency_us"]) == ("10000", "9712", "10012")
+    assert (row["asked"], row["frames"], row["up_late"]) == ("lat=10ms,bw=5Mbps", "30", "2")
+
+
+@pytest.mark.parametrize(
+    ("line", "selection"), [("", "my-nodes"), ("--all", "all-nodes"), ("a,free-nodes", "a,free-nodes")]
+)
+def test_show_asks_for(line, selection, capsys):
+    client = FakeClient(get_ports=[])
+    assert run(["network", "show", *line.split()], client) == 0
+    assert client.calls == [("nodes.get_ports", {"selection": selection})]
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("no ports")
+
+
+def test_link_says_what_it_is_now(capsys):
+    after = node("a", config={"networks": "walt-net,home-net[lat=20ms,loss=1%]"})
+    client = FakeClient(link_nodes={"nodes": [after], "notes": ["a note"]})
+    assert run(["network", "link", "a", "home-net", "lat=20ms", "loss=1%"], client) == 0
+    asked = {"selection": "a", "network": "home-net", "options": ["lat=20ms", "loss=1%"], "replace": False}
+    assert client.calls == [("nodes.link_nodes", asked)]
+    assert capsys.readouterr() == ("", "a: the link to home-net is lat=20ms,loss=1%\na note\n")
+
+
+def test_link_replaced_by_a_plain_one(capsys):
+    client = FakeClient(link_nodes={"nodes": [node("a", config={"networks": "walt-net,lab"})], "notes": []})
+    assert run(["network", "link", "a", "lab", "--replace"], client) == 0
+    assert (client.calls[0][1]["options"], client.calls[0][1]["replace"]) == ([], True)
+    assert capsys.readouterr().err == "a: the link to lab is plain\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("show a --all", 2), ("link a", 2), ("link", 2), ("link a x lat=1ms", 3), ("show -o xml", 2)]
+)
+def test_exit_codes(line, status, capsys):
+    assert run(["network", *line.split()], FakeClient(link_nodes=NotFound("node 'a' has no network 'x'"))) == status
