@@ -120,9 +120,10 @@ def given_image(node: Node, image: str, asked: Asked) -> Node:
 
 
 def acquired(node: Node, asked: Asked) -> Node:
-    """It boots anew, with new disks: nothing that a former owner left in it may meet the new one."""
-    fresh = disks.emptied(node.disks)
-    return booted_anew(node, f"acquired by {asked.user}", asked.now, owner=asked.user, disks=fresh)
+    """It boots anew, the default image, with new disks: nothing that a former owner left in it, and no image of his,
+    may meet the new one."""
+    reason, fresh = f"acquired by {asked.user}", disks.emptied(node.disks)
+    return booted_anew(node, reason, asked.now, owner=asked.user, image=DEFAULT_IMAGE, disks=fresh)
 
 
 def released(node: Node, asked: Asked) -> Node:

@@ -46,6 +46,8 @@ def of_change_of_owner(before: Sequence[Node], after: Sequence[Node]) -> list[st
     for old, new in zip(before, after, strict=True):
         if old.disks and not old.is_free:
             notes.append(f"{new.name}: its disks were emptied")
+        if old.image != new.image:
+            notes.append(f"{new.name}: it boots image {new.image} now (was: {old.image})")
         if old.config.networks != new.config.networks:
             was = settings.SETTINGS["networks"].format(old.config.networks)
             notes.append(f"{new.name}: networks={settings.SETTINGS['networks'].format(_PLAIN)} now (was: {was})")

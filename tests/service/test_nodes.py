@@ -336,7 +336,8 @@ def test_acquire_and_release(platform, caplog):
     said = refusal(platform, "bob", "acquire_nodes", "vnode1")
     assert said == "NotOwner: node 'vnode1' belongs to alice; take it over with --force"
     boot = platform.wish("vnode1").boot
-    platform.ask("bob", "acquire_nodes", "vnode1", force=True)
+    answer = platform.ask("bob", "acquire_nodes", "vnode1", force=True)
+    assert answer["notes"] == ["vnode1: it boots image default now (was: debian)"]
     assert "node=vnode1 from=alice by=bob" in caplog.text
     assert (platform.node("vnode1")["owner"], platform.wish("vnode1").boot) == ("bob", boot + 1)
     until(lambda: any(one.owner == "bob" for one in FakeRunner.wanted))
@@ -876,8 +877,8 @@ def test_image_is_stored_by_its_full_name(platform):
     assert platform.node("a")["image"] == "alice/mine"
     assert platform.ask("alice", "boot_nodes", "a", "default")["nodes"][0]["image"] == "default"
     assert platform.ask("alice", "boot_nodes", "a", "mine")["nodes"][0]["image"] == "alice/mine"
-    platform.ask("alice", "release_nodes", "a")
-    platform.ask("bob", "acquire_nodes", "a")
+    platform.ask("bob", "acquire_nodes", "a", force=True)
+    assert platform.wish("a").image == "default"  # the image of a former owner is his
     assert platform.ask("bob", "boot_nodes", "a", "mine")["nodes"][0]["image"] == "bob/mine"
 
 
