@@ -6,10 +6,12 @@ Needs root, qemu and a Linux kernel (WALT_TEST_KERNEL, or the one of Debian's li
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -17,17 +19,24 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from services.bootserver.initrd import resolve
 from services.contracts.console import Line
+from services.contracts.disks import EXT4, FAT32, MAX_DISKS, NO_TEMPLATE
 from services.contracts.errors import Failed
+from services.contracts.nodes import Disk, Interface, Network
+from services.contracts.settings import MAX_NETWORKS
 from services.vmrunner import qemu
 from services.vmrunner.accelerator import Accelerator
+from services.vmrunner.disks import DiskStore
 from services.vmrunner.line import LineWriter
 from services.vmrunner.processes import Processes, Vm
 from services.vmrunner.qemu import Files
+from services.vmrunner.taps import IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, TUNSETIFF
 from tests.conftest import require
 from tests.unit.vmrunner.sample import wanted
 
@@ -36,6 +45,7 @@ NODE = 5
 BINARY = "qemu-system-x86_64"
 COMMAND_LINE = "console=ttyS0 quiet no_timer_check panic=-1"
 PACKAGE = "linux-image-cloud-amd64"
+MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "ext4", "vfat", "nls_cp437", "nls_ascii")
 
 INIT = """\
 #!/bin/busybox sh
@@ -50,6 +60,13 @@ while read -r line; do
         poweroff) /bin/busybox poweroff -f ;;
         slots) echo "SLOTS" $(/bin/busybox ls /sys/bus/pci/devices) "END" ;;
         count) /bin/busybox seq 2000; echo COUNTED ;;
+        modules) while read -r one; do /bin/busybox insmod "$one"; done < /modules
+            /bin/busybox mount -t devtmpfs none /dev; echo LOADED ;;
+        devices)
+            for one in /sys/block/vd*; do echo "${one##*/} $(/bin/busybox cat $one/size $one/serial)" ; done
+            for one in /sys/class/net/eth*; do echo "$(/bin/busybox readlink -f $one/device) $(/bin/busybox cat $one/address)"; done
+            echo "slots" $(/bin/busybox ls /sys/bus/pci/slots); echo LISTED ;;
+        sh*) eval "${line#sh }"; echo DONE ;;
         *) echo "GOT $line" | /bin/busybox cat -v ;;
     esac
 done
@@ -84,7 +101,7 @@ def kernel(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def initrd(folder: Path) -> Path:
+def initrd(folder: Path, kernel: Path) -> Path:
     busybox = shutil.which("busybox")
     require("qemu", busybox is not None, "busybox-static is not installed")
     root = folder / "root"
@@ -92,11 +109,28 @@ def initrd(folder: Path) -> Path:
     shutil.copy(str(busybox), root / "bin/busybox")
     (root / "init").write_text(INIT)
     (root / "init").chmod(0o755)
+    add_modules(root, kernel)
     names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
     made = subprocess.run(["cpio", "-o", "-H", "newc"], input=names.encode(), cwd=root, capture_output=True, check=True)
     path = folder / "initrd"
     path.write_bytes(gzip.compress(made.stdout, 1))
     return path
+
+
+def add_modules(root: Path, kernel: Path) -> None:
+    """Those for disks and interfaces, from beside the kernel; /modules lists them in the order of loading."""
+    version = kernel.name.removeprefix("vmlinuz-")
+    home = kernel.parents[1] / "lib/modules" / version
+    if not home.exists():
+        return
+    if not (home / "modules.dep").exists():
+        subprocess.run(["depmod", "-b", str(kernel.parents[1]), version], check=True)
+    found = resolve(MODULES, (home / "modules.dep").read_text(), (home / "modules.builtin").read_text())
+    for name in found.files:
+        shutil.copy(home / name, root / Path(name).name)
+    needs = {path: needed.split() for path, _, needed in (one.partition(":") for one in found.lines)}
+    in_order = dict.fromkeys(one for path in found.files for one in (*reversed(needs[path]), path))
+    (root / "modules").write_text("".join(f"/{Path(name).name}\n" for name in in_order))
 
 
 class SerialLine:
@@ -115,9 +149,9 @@ class SerialLine:
         os.write(fifo, data)
         os.close(fifo)
 
-    def wait(self, text: bytes, limit_s: float = 30) -> None:
+    def wait(self, text: bytes, limit_s: float = 30, times: int = 1) -> None:
         end = time.monotonic() + limit_s
-        while text not in self.seen:
+        while self.seen.count(text) < times:
             assert time.monotonic() < end, f"{text!r} did not come: {self.seen[-1000:]!r}"
             time.sleep(0.02)
 
@@ -126,7 +160,9 @@ class SerialLine:
 def line(folder: Path) -> Iterator[SerialLine]:
     place = folder / "line"
     place.mkdir()
-    yield SerialLine(place)
+    made = SerialLine(place)
+    yield made
+    print(made.seen.decode(errors="replace"))  # shown by pytest when the test fails
     shutil.rmtree(place)
 
 
@@ -145,9 +181,10 @@ def processes(folder: Path) -> Iterator[Processes]:
 
 @pytest.fixture
 def start(processes: Processes, kernel: Path, initrd: Path, line: SerialLine) -> object:
-    def start(node=None, **changes) -> Vm:  # type: ignore[no-untyped-def]
+    def start(node=None, taps=(), disks=(), **changes) -> Vm:  # type: ignore[no-untyped-def]
         with contextlib.ExitStack() as opened:
             files = [opened.enter_context(open(path, "rb")).fileno() for path in (kernel, initrd)]
+            drives = [opened.enter_context(path.open("r+b")).fileno() for path in disks]
             writer = LineWriter(line.line)  # there is no console: it writes to the log
             writer.write("power-on\n")
             ends = [writer.open_input(), writer.open_log()]
@@ -157,7 +194,7 @@ def start(processes: Processes, kernel: Path, initrd: Path, line: SerialLine) ->
                 return qemu.command(
                     BINARY,
                     node or wanted(interfaces=(), ram_bytes=96 * 2**20, cpu_cores=1),
-                    Files(*files, monitor, {}),
+                    Files(*files, monitor, dict(enumerate(taps, start=2)), tuple(drives)),
                     **{
                         "command_line": COMMAND_LINE,
                         "pid_file": str(processes.pid_file(NODE)),
@@ -167,7 +204,8 @@ def start(processes: Processes, kernel: Path, initrd: Path, line: SerialLine) ->
                 )
 
             stdin, stdout = ends
-            return processes.start(NODE, command, stdin=stdin, stdout=stdout, files=files, groups="--clear-groups")
+            given = [*files, *taps, *drives]
+            return processes.start(NODE, command, stdin=stdin, stdout=stdout, files=given, groups="--clear-groups")
 
     return start
 
@@ -233,7 +271,7 @@ def test_its_end_is_noticed_and_explained(start, line, how, reason):
     assert told.wait(10) and vm.ended == reason
 
 
-def test_a_machine_whose_processor_hangs_is_ended_by_force(start, line):
+def test_fault_30_a_machine_whose_processor_hangs_is_ended_by_force(start, line):
     vm = start()
     vm.watch(lambda: None)
     line.wait(b"READY")
@@ -270,6 +308,81 @@ def test_another_process_adopts_it(start, processes, folder, line):
     line.type(b"reboot\n")
     assert told.wait(10) and again.ended == "the guest rebooted"
     assert processes.adopt(NODE) is None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DiskStore:
+    return DiskStore(tmp_path)
+
+
+@pytest.fixture
+def taps() -> Iterator[list[int]]:
+    """As many as a node may have, connected to nothing; they vanish when they are closed."""
+    with contextlib.ExitStack() as opened:
+        made = []
+        for _ in range(MAX_NETWORKS):
+            made.append(os.open("/dev/net/tun", os.O_RDWR))
+            opened.callback(os.close, made[-1])
+            fcntl.ioctl(made[-1], TUNSETIFF, struct.pack("16sH22x", b"", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        yield made
+
+
+def used_bytes(store: DiskStore) -> list[int]:
+    return [one.used_bytes for one in store.data(NODE)]
+
+
+def test_fault_13_all_disks_and_interfaces_that_may_be_asked_for(start, line, store, taps):
+    """And fault 18: each at its place."""
+    interfaces = tuple(Interface(2 + n, f"52:54:00:00:00:{n:02x}", Network(n, "a", "")) for n in range(MAX_NETWORKS))
+    disks = tuple(Disk(100 - n, (n + 1) * 8_000_000, NO_TEMPLATE) for n in range(MAX_DISKS))
+    node = wanted(interfaces=interfaces, disks=disks, ram_bytes=256 * 2**20, cpu_cores=2)
+    start(node, taps, store.prepare(NODE, disks))
+    line.wait(b"READY")
+    line.type(b"modules\n")
+    line.wait(b"LOADED")
+    line.type(b"devices\n")
+    line.wait(b"LISTED")
+    shown = line.seen.decode().split()
+    for n, disk in enumerate(disks):
+        place = shown.index(qemu.disk_name(n))
+        assert shown[place + 1 : place + 3] == [str(disk.size_bytes // 512), f"walt-{disk.id}"]
+    for one in interfaces:
+        address = shown[shown.index(one.mac) - 1]
+        assert address.split("/")[-2].endswith(f":00:{one.slot:02x}.0")
+    slots = shown[shown.index("slots") + 1 : shown.index("LISTED")]
+    assert {str(one.slot) for one in interfaces} <= set(slots)  # from which the guest names them ens2, ens3, …
+
+
+def test_disks_hold_what_the_guest_writes_and_stay_sparse(start, line, store, processes):
+    disks = (Disk(3, 10**12, EXT4), Disk(4, 64_000_000, FAT32), Disk(5, 64_000_000, NO_TEMPLATE))
+    small = wanted(interfaces=(), ram_bytes=128 * 2**20, cpu_cores=1, disks=disks)
+    vm = start(small, (), store.prepare(NODE, disks))
+    before = used_bytes(store)
+    vm.watch(lambda: None)
+    line.wait(b"READY")
+    line.type(b"modules\n")
+    line.wait(b"LOADED")
+    line.type(
+        b"sh cd /; b=/bin/busybox; $b mkdir /a /b; $b mount -t ext4 /dev/vda1 /a; $b mount -t vfat /dev/vdb1 /b; "
+        b"echo kept > /a/f; echo kept > /b/f; $b umount /a /b; $b head -c 5000000 /dev/zero > /dev/vdc; "
+        b"echo bare > /dev/vdc; $b sync; $b poweroff -f\n"
+    )
+    assert vm.wait(60) and vm.ended == "the guest powered off"
+    grown = [now - then for now, then in zip(used_bytes(store), before, strict=True)]
+    assert all(one.written for one in store.data(NODE))
+    assert grown[0] < 10**6 and grown[1] < 10**5 and grown[2] <= 65536, grown  # zeros take no room
+    larger = (replace(disks[0], size_bytes=2 * 10**12), *disks[1:])
+    vm = start(replace(small, disks=larger), (), store.prepare(NODE, larger))
+    line.wait(b"READY", times=2)
+    line.type(b"modules\n")
+    line.wait(b"LOADED", times=2)
+    line.type(
+        b"sh cd /; b=/bin/busybox; $b mkdir /a /b; $b mount -t ext4 /dev/vda1 /a; $b mount -t vfat /dev/vdb1 /b; "
+        b"$b cat /sys/block/vda/size /a/f /b/f; $b head -c 4 /dev/vdc\n"
+    )
+    line.wait(b"DONE")
+    assert line.seen.decode().split("LOADED")[-1].split() == ["3906250000", "kept", "kept", "bareDONE"]
+    assert b"GPT:" not in line.seen  # the kernel found nothing wrong with the partition table
 
 
 def test_a_pid_file_that_names_another_process_is_not_believed(start, processes, line):
