@@ -9,6 +9,7 @@ import struct
 
 import eventlet
 from eventlet.event import Event
+from eventlet.green import os as green_os
 
 from services.console import metrics
 from services.console.courier import Input, Outbox
@@ -71,7 +72,8 @@ class Forward:
             return
         self._connected.send(True)
         try:
-            while data := self._socket.recv(CHUNK_BYTES):
+            # Not recv: eventlet's takes a connection that was reset for one that has ended.
+            while data := green_os.read(self._socket.fileno(), CHUNK_BYTES):
                 outbox.send(console.DATA, data)
             outbox.send(console.END_OF_INPUT)
             self._input_over.wait()

@@ -217,7 +217,8 @@ class User:
     def _on_message(self, message) -> None:
         if message.headers["session"] == self.session or not self.session:
             self.received += len(message.body)
-            self.got.append((message.headers["kind"], bytes(message.body), message.headers))
+            body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)  # "" when empty
+            self.got.append((message.headers["kind"], body, message.headers))
 
     def wait(self, condition, limit_s: float = 15) -> None:
         end = time.monotonic() + limit_s

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -14,11 +15,12 @@ from pathlib import Path
 
 import eventlet
 import pytest
+from eventlet.green import os as green_os
 from nameko.containers import ServiceContainer
 from nameko.standalone.events import event_dispatcher
 
 from services.contracts import console
-from services.contracts.errors import Conflict, Denied, InvalidRequest, NotFound, NotOwner, Unreachable
+from services.contracts.errors import Conflict, Denied, Failed, InvalidRequest, NotFound, NotOwner, Unreachable
 from services.kit import peers
 from tests.service.conftest import PASSWORD
 from tests.service.console_world import (
@@ -333,7 +335,7 @@ def test_line_of_a_node_removed_meanwhile_is_forgotten_at_start(service, place):
     assert (place / "lines" / "1" / "line.sock").exists()
 
 
-# -- shells
+# -- shells, pings, connections, commands of services
 
 FAKE_SSH = r"""#!/bin/sh
 # As ssh: options, host, --, command. Says what it was given, and runs the command here.
@@ -354,6 +356,124 @@ def ssh(place):
     yield place / "ssh.seen"
     for name in ("ssh", "ssh.seen"):
         (place / name).unlink(missing_ok=True)
+
+
+def test_ping_tells_its_words_and_status(service, user):
+    one = user()
+    one.open("open_ping", node="vnode2", count=1)  # it need not be booted
+    one.wait(lambda: one.exit_status() is not None)
+    assert one.exit_status() == 0
+    assert b"1 packets transmitted, 1 received" in one.data("out")
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("open_ping", {"count": 0}),
+        ("open_ping", {"count": "ten"}),
+        ("open_forward", {"port": 0}),
+        ("open_forward", {"port": 70000}),
+        ("open_forward", {"port": "ssh"}),
+    ],
+)
+def test_bad_pings_and_ports(service, user, method, given):
+    with pytest.raises(InvalidRequest):
+        user().open(method, node="vnode1", **given)
+
+
+@pytest.fixture
+def listener():
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        yield listener
+
+
+def connect(one, listener):
+    one.open("open_forward", node="vnode1", port=listener.getsockname()[1])
+    with eventlet.Timeout(10):
+        near, _ = listener.accept()
+    return near
+
+
+def ended(one):
+    return console.END_OF_INPUT in [kind for kind, _, _ in one.got]
+
+
+def test_connection_carries_bytes_and_each_direction_ends_by_itself(service, user, listener):
+    data = bytes(range(256)) * 4
+    one = user()
+    with contextlib.closing(connect(one, listener)) as near:
+        one.send(console.DATA, data)
+        assert near.recv(len(data), socket.MSG_WAITALL) == data
+        near.sendall(b"from the node")
+        near.shutdown(socket.SHUT_WR)
+        one.wait(lambda: ended(one))
+        assert one.data() == b"from the node"
+        assert one.exit_status() is None
+        one.send(console.DATA, b"more")
+        one.send(console.END_OF_INPUT)
+        assert near.recv(100, socket.MSG_WAITALL) == b"more"
+        one.wait(lambda: one.exit_status() is not None)
+    assert one.exit_status() == 0
+    assert one.notices() == []
+
+
+def test_connection_that_is_refused_or_broken_is_told(service, user, listener):
+    one = user()
+    near = connect(one, listener)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    near.close()
+    one.wait(lambda: one.exit_status() is not None)
+    port = listener.getsockname()[1]
+    assert one.notices() == [f"port {port} of vnode1 broke the connection: Connection reset by peer"]
+    listener.close()
+    two = user()
+    two.open("open_forward", node="vnode1", port=port)
+    two.wait(lambda: two.exit_status() is not None)
+    assert two.exit_status() == 1
+    assert two.notices() == [f"port {port} of vnode1 does not answer: Connection refused"]
+
+
+def test_connection_ends_with_its_session(service, user, listener):
+    one = user()
+    with contextlib.closing(connect(one, listener)) as near:
+        one.call("close_session", session=one.session)
+        with eventlet.Timeout(5), pytest.raises(ConnectionResetError):
+            green_os.read(near.fileno(), 10)
+
+
+def test_input_that_the_node_does_not_take_is_bounded(service, user, listener):
+    one = user()
+    with contextlib.closing(connect(one, listener)):
+        for _ in range(1000):
+            one.send(console.DATA, b"x" * 16_384)
+        one.wait(lambda: one.exit_status() is not None)
+    assert "bytes of input were waiting to be taken" in one.notices()[0]
+
+
+def test_what_nodes_forbids_is_refused(service, user):
+    for method, given in (("open_forward", {"port": 1}), ("open_ping", {})):
+        with pytest.raises(NotOwner):
+            user("bob").open(method, node="vnode1", **given)
+
+
+def run_command(*words, timeout_s=5):
+    return peers.call(SERVICE, "run_command", 1, list(words), timeout_s, timeout_s=20)
+
+
+def test_command_of_a_service(service, ssh, place):
+    end = run_command("echo out; echo err >&2; exit 3")
+    assert (end["status"], sorted(end["output"].split())) == (3, ["err", "out"])
+    assert len(run_command("seq 100000")["output"]) == console.COMMAND_OUTPUT_CHARS
+    begin = time.monotonic()
+    with pytest.raises(Failed, match="'sleep 60' on 127.0.0.1: no end within 0.5 s"):
+        run_command("sleep 60", timeout_s=0.5)
+    assert time.monotonic() - begin < 5
+    with pytest.raises(Failed, match="no route"):
+        run_command("unreachable")
+    with pytest.raises(InvalidRequest):
+        run_command("true", timeout_s=-1)
+    assert not is_alive(int(ssh.read_text().split()[1]))
+    assert not list((place / "run" / "console").glob("ssh-*"))
 
 
 def test_command_has_two_streams_and_a_status(service, ssh, user):

@@ -75,3 +75,25 @@ def test_ssh_takes_nothing_of_the_command_for_an_option():
     argv = terminal.ssh_argv("ssh", Path("/run/x"), "root", "192.168.172.2", ["-o", "ProxyCommand=x"], False)
     assert argv[-4:] == ["192.168.172.2", "--", "-o", "ProxyCommand=x"]
     assert "StrictHostKeyChecking=yes" in argv and "-T" in argv and "-tt" not in argv
+
+
+@pytest.mark.parametrize("port", [0, 65536, -1, "80", 80.0, True, None])
+def test_bad_ports(port):
+    with pytest.raises(InvalidRequest, match="is not a port; allowed: 1 to 65535"):
+        rules.parse_port(port)
+
+
+@pytest.mark.parametrize("count", [0, rules.MAX_PINGS + 1, "3", 1.5, True, None])
+def test_bad_counts(count):
+    with pytest.raises(InvalidRequest, match="is not a number of pings"):
+        rules.parse_count(count)
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("inf"), float("nan"), "5", None, True])
+def test_bad_limits(limit):
+    with pytest.raises(InvalidRequest, match="is not a time"):
+        rules.parse_limit(limit)
+
+
+def test_ping_ends_by_itself():
+    assert rules.ping_argv("192.168.172.2", 4) == ["ping", "-n", "-c", "4", "-w", "7", "192.168.172.2"]

@@ -1,0 +1,32 @@
+"""Whole lines with a prefix, whatever the pieces they come in."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.parallel import MAX_LINE_BYTES, Lines, overall, prefixes
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda data: data.replace(b"x", b"\n")), max_size=20))
+def test_lines_are_whole_and_nothing_is_lost(pieces):
+    lines = Lines(b"a: ")
+    shown = [lines.feed(piece) for piece in pieces] + [lines.flush()]
+    given_ = b"".join(pieces)
+    ended = given_ if given_.endswith(b"\n") or not given_ else given_ + b"\n"
+    assert b"".join(shown) == b"".join(b"a: " + line + b"\n" for line in ended.split(b"\n")[:-1])
+    assert all(not one or one.endswith(b"\n") for one in shown)
+
+
+def test_line_without_end_is_shown_in_pieces():
+    lines = Lines(b"a: ")
+    assert lines.feed(b"x" * (2 * MAX_LINE_BYTES + 1)) == 2 * (b"a: " + b"x" * MAX_LINE_BYTES + b"\n")
+    assert lines.flush() == b"a: x\n"
+
+
+def test_prefixes_are_aligned():
+    assert prefixes(["a", "vnode10"]) == ["a:       ", "vnode10: "]
+
+
+@pytest.mark.parametrize(("statuses", "status"), [([0, 0], 0), ([0, 3], 3), ([3, 3], 3), ([1, 3, 0], 3)])
+def test_status_of_all(statuses, status):
+    assert overall(statuses) == status
