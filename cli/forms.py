@@ -75,19 +75,21 @@ def as_document(value: Any, form: str) -> str:
         return json.dumps(value, indent=2, ensure_ascii=False)
     import yaml
 
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000))
+    return str(yaml.safe_dump(value, sort_keys=False, width=1000))
 
 
 def as_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """RFC 4180, with the lines of Unix."""
+    """As RFC 4180, but with the line ends of Unix."""
+    return "".join(_csv_line(cells) for cells in (head, *rows))
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
     import csv
     import io
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows([_scalar(value) for value in row] for row in rows)
-    return text.getvalue()
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(map(_scalar, cells))  # quotes what has either of the two
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -100,4 +102,4 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _scalar(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | None) else json.dumps(value, ensure_ascii=False)
+    return value if type(value) in (str, int, float, type(None)) else json.dumps(value, ensure_ascii=False)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from cli import main as cli_main
 from cli import waiting
 from cli.main import run, walt
 from services.contracts.errors import Conflict, Denied, NotFound, Unreachable
+from tests.unit.cli import command_lines
 from tests.unit.cli.fakes import FakeClient, Script, node
 
 ROOT = Path(__file__).parents[3]
@@ -267,13 +267,7 @@ def documented():
 
 @pytest.mark.parametrize("line", documented())
 def test_documented_command_lines_exist(line):
-    program, *words = shlex.split(line, comments=True)
-    assert program == "walt"
-    command = walt
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        command = command.commands[words.pop(0)]
-    if "--version" not in words:
-        command.make_context("walt", words)  # UsageError for an option or argument that does not exist
+    command_lines.check(line)
 
 
 def test_every_command_is_documented():

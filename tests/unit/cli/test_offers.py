@@ -1,0 +1,148 @@
+"""What completion offers, word by word."""
+
+import time
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+
+from cli import offers
+from cli.main import walt
+from cli.offers import disk_words, last_item, link_words, network_words, setting_words
+from cli.shells import CLASSES, script
+from services.contracts.errors import Unreachable
+from services.contracts.links import LINK_OPTIONS, LinkModel, with_option
+from services.contracts.settings import SETTINGS, parse_settings
+from tests.unit.cli.fakes import FakeClient, node
+
+NAMES = ["walt-net", "home-net"]
+
+
+def test_settings_offered_are_settings():
+    for name in SETTINGS:
+        for word in setting_words(f"{name}=", [], lambda: ["walt-net"]):
+            assert parse_settings([word])
+
+
+def test_link_options_offered_are_options():
+    assert link_words("", []) == [f"{name}=" for name in LINK_OPTIONS]
+    for name in LINK_OPTIONS:
+        for word in link_words(f"{name}=", []):
+            with_option(LinkModel(), *word.split("="))
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (last_item("", ["a", "b"]), ["a", "b"]),
+        (last_item("a,", ["a", "b"]), ["a,b"]),
+        (last_item("a,b,c", ["a", "b", "cc"]), ["a,b,cc"]),
+        (setting_words("", ["ram=1G"], list)[:2], ["cpu.cores=", "boot.delay="]),
+        (setting_words("boot.delay=", [], list)[:2], ["boot.delay=random", "boot.delay=0"]),
+        (setting_words("nosuch=", [], list), []),
+        (disk_words("")[:2], ["none", "256M"]),
+        (disk_words("1G,2G")[-1], "1G,2G[template="),
+        (disk_words("1M[t"), ["1M[template=none]"]),
+        (disk_words("1G,32M["), ["1G,32M[template=none]", "1G,32M[template=ext4]"]),
+        (disk_words("x["), []),
+        (network_words("", lambda: NAMES), NAMES),
+        (network_words("walt-net,", lambda: NAMES), ["walt-net,home-net"]),
+        (network_words("walt-net", lambda: NAMES)[-1], "walt-net["),
+        (network_words("walt-net,new[lat=1ms,b", lambda: NAMES)[:2], ["walt-net,new[lat=1ms,jitter=", "walt-net,new[lat=1ms,bw="]),
+        (network_words("walt-net[lat=10ms", lambda: NAMES)[-1], "walt-net[lat=10ms]"),
+        (link_words("bw.", []), ["bw.up=", "bw.down="]),
+        (link_words("lat", ["lat=1ms"])[0], "jitter="),
+    ],
+)  # fmt: skip
+def test_words(words, offered):
+    assert words == offered
+
+
+UNCOMPLETED = {
+    None, "NAME...", "NEW_NAME", "NEW_IMAGE", "S", "N", "WHEN", "SHELL", "-- COMMAND...", "SRC...", "DST", "NPORT",
+    "LPORT", "ADDRESS",
+}  # fmt: skip
+
+
+def test_every_parameter_is_known_to_completion():
+    assert {one.metavar for one in offers.parameters(walt)} - offers.OFFERS.keys() <= UNCOMPLETED
+
+
+class Words(ShellComplete):
+    """What would be offered after a line."""
+
+    def __init__(self, client):
+        super().__init__(walt, {"obj": client}, "walt", "_WALT_COMPLETE")
+
+    def after(self, line):
+        *words, incomplete = line.split(" ")
+        return [item.value for item in self.get_completions(words[1:], incomplete)]
+
+
+@pytest.fixture
+def types_restored():
+    before = [(one, one.type) for one in offers.parameters(walt)]
+    offers.declare_offers(walt)
+    yield
+    for one, kind in before:
+        one.type = kind
+
+
+@pytest.mark.usefixtures("types_restored")
+def test_tree():
+    nodes = [
+        node("vnode1", config={"networks": "walt-net,lab[lat=1ms]"}),
+        node("vnode2", config={"networks": "walt-net"}),
+    ]
+    client = FakeClient(get_nodes=nodes, get_images=[{"name": "default"}, {"name": "alice/mine"}])
+    after = Words(client).after
+    assert after("walt node reboot vn") == ["vnode1", "vnode2"]
+    assert after("walt node reboot vnode1,") == ["vnode1,vnode2", "vnode1,my-nodes"]
+    assert client.calls[-1] == ("nodes.get_nodes", {"selection": "my-nodes"})
+    assert after("walt node acquire f") == ["free-nodes"]
+    assert client.calls[-1] == ("nodes.get_nodes", {"selection": "all-nodes"})
+    assert after("walt node boot vnode1 ") == ["default", "alice/mine"]
+    assert after("walt node create x --image a") == ["alice/mine"]
+    assert after("walt node create x -c ram=5") == ["ram=512M"]
+    assert after("walt node config vnode1 ram=1G bo") == ["boot.delay=", "boot.timeout=", "boot.retries="]
+    assert after("walt network link vnode1 l") == ["lab"]
+    assert after("walt network link vnode1 lab lat=10ms b") == ["bw="]
+    assert after("walt help d") == ["disks"]
+    assert after("walt node wait vnode1 --for st") == ["stopped"]
+    assert after("walt node show -o j") == ["json"]
+    assert after("walt completion z") == ["zsh"]
+    assert "rename" in after("walt node re")
+
+
+@pytest.mark.usefixtures("types_restored")
+def test_platform_that_does_not_answer_offers_nothing():
+    assert Words(FakeClient(get_nodes=Unreachable("away"))).after("walt node shell ") == []
+
+
+def test_patience_has_an_end(monkeypatch):
+    class Mute:
+        def call(self, *_, **__):
+            time.sleep(10)
+
+    monkeypatch.setattr(offers, "PATIENCE_S", 0.05)
+    began = time.monotonic()
+    assert offers.ask(offers.Asked(Mute(), "show", ""), "nodes", "get_nodes") == []
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("shell", CLASSES)
+def test_scripts(shell):
+    assert f"_WALT_COMPLETE={shell}_complete" in script(shell)
+
+
+def test_bash_gets_back_what_follows_the_last_break(monkeypatch):
+    bash = CLASSES["bash"](click.Group("walt"), {}, "walt", "_WALT_COMPLETE")
+    monkeypatch.setenv("COMP_LINE", "walt node config a networks=walt-net,lab[lat=1")
+    monkeypatch.setenv("COMP_WORDBREAKS", " =:")
+    assert bash.get_completion_args() == (["node", "config", "a"], "networks=walt-net,lab[lat=1")
+    offered = [offers.CompletionItem(word) for word in ("networks=walt-net,lab[lat=10ms", "networks=walt-net,lab[lat=")]
+    assert [bash.format_completion(item) for item in offered] == ["plain,10ms", "open,"]
+
+
+def test_fish_keeps_commas():
+    assert 'string split --max 1 "," $completion' in script("fish")
