@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from cli.client import Call
 from services.contracts import console
-from services.contracts.errors import Unreachable
+from services.contracts.errors import Unreachable, WaltError
 
 OPEN_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
@@ -114,6 +116,13 @@ class Link:
         if self._keep_at:
             self._keeping = self._client.start(self._service, "keep_session", session=self.session)
         self._keep_at = now + console.KEEP_S
+
+    def idle(self) -> None:
+        """Keep it while its messages cannot be received. That it is lost is for the next `keep` to tell."""
+        with contextlib.suppress(WaltError):
+            while self._client.fileno() is not None and select.select([self._client.fileno()], [], [], 0)[0]:
+                self._client.drain(0)
+            self.keep(time.monotonic())
 
     def close(self) -> None:
         """Without waiting for the answer: a session that is not kept ends by itself."""

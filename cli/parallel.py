@@ -85,6 +85,10 @@ class Member:
             if self.status is None:
                 self._link.keep(now)
 
+    def idle(self) -> None:
+        if self._link is not None and self._link.session:
+            self._link.idle()
+
     def close(self) -> None:
         if self._link is not None and self.status is None:
             with contextlib.suppress(WaltError):
@@ -123,6 +127,12 @@ def run_on_all(client: Any, nodes: Sequence[Node], command: Sequence[str]) -> in
     names = [node["name"] for node in nodes]
     members = [Member(node, prefix, terminal.write) for node, prefix in zip(nodes, prefixes(names), strict=True)]
     waiting, running = deque(members), list[Member]()
+
+    def idle() -> None:
+        for member in running:
+            member.idle()
+
+    terminal.idle = idle
     try:
         while waiting or running:
             while waiting and len(running) < AT_ONCE:

@@ -67,6 +67,7 @@ class Session:
         self.status: int | None = None
         self.reading = terminal.has_input
         self._method = method
+        terminal.idle = self._idle
         self._arguments = arguments
 
     def run(self) -> int:
@@ -131,6 +132,10 @@ class Session:
 
     def wants_input(self) -> bool:
         return self.link is not None and self.link.may_send
+
+    def _idle(self) -> None:
+        if self.link is not None:
+            self.link.idle()
 
     def _resize(self) -> None:
         self.terminal.take_resize()

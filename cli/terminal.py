@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import termios
 import tty
+from collections.abc import Callable
 from types import TracebackType
 
 from cli.output import printable
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 CHUNK = 16_384
+IDLE_S = 1.0
 
 USUAL_ROWS, USUAL_COLUMNS = 24, 80
 
 
 class Terminal:
-    """`resized` becomes readable when the window has changed; `take_resize` empties it."""
+    """`resized` becomes readable when the window has changed; `take_resize` empties it.
+
+    `idle` is called now and then while nobody takes our output (a pager, ctrl-s).
+    """
 
     def __init__(self, raw: bool, reads: bool = True) -> None:
         self.has_input = reads and sys.stdin is not None  # without one, number 0 may be anybody's
         self.raw = raw and self.has_input and os.isatty(STDIN)
         self._undo = contextlib.ExitStack()
         self.resized, self._resize = -1, -1
+        self.idle: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Terminal:
         with contextlib.ExitStack() as stack:
@@ -60,7 +67,9 @@ class Terminal:
     def write(self, data: bytes, stream: str = "out") -> None:
         descriptor = STDERR if stream == "err" else STDOUT
         while data:
-            data = data[os.write(descriptor, data) :]
+            while not select.select([], [descriptor], [], IDLE_S)[1]:
+                self.idle()
+            data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]  # of a pipe, so much is free now
 
     def tell(self, sentence: str) -> None:
         line = f"walt: {printable(sentence)}"

@@ -1,5 +1,6 @@
 """The position in a line: whatever comes twice is shown once."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -9,13 +10,14 @@ from hypothesis import strategies as st
 from cli.client import Mailbox
 from cli.link import Link, Message
 from cli.session import LineSession
+from cli.terminal import Terminal
 from services.contracts import console
 from services.contracts.errors import NotFound, Unreachable
 from tests.unit.cli.fakes import node
 
 
 class Screen:
-    raw, has_input = False, False
+    raw, has_input, idle = False, False, None
 
     def __init__(self):
         self.data = b""
@@ -161,3 +163,25 @@ def test_silence_is_a_loss():
     link.keep(105.0)
     with pytest.raises(Unreachable, match="console@lab1 does not answer"):
         link.keep(110.0)
+
+
+def test_output_that_nobody_takes_does_not_lose_the_session(monkeypatch):
+    monkeypatch.setattr("cli.terminal.IDLE_S", 0.01)
+    reader, writer = os.pipe()
+    monkeypatch.setattr("cli.terminal.STDOUT", writer)
+    terminal = Terminal(raw=False, reads=False)
+    calls, got = [], []
+
+    def idle():
+        calls.append(1)
+        if len(calls) > 3:  # somebody reads again
+            got.append(os.read(reader, 2**20))
+
+    terminal.idle = idle
+    terminal.write(bytes(200_000))
+    os.close(writer)
+    while data := os.read(reader, 2**20):
+        got.append(data)
+    os.close(reader)
+    assert len(calls) > 3
+    assert sum(map(len, got)) == 200_000
