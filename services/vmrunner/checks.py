@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.contracts.errors import Failed
 from services.contracts.health import FAIL, OK, WARN, Check
-from services.vmrunner import accelerator, qemu
+from services.vmrunner import accelerator, qemu, templates
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.memory import meminfo_bytes
 
@@ -24,6 +24,7 @@ def diagnose(chooser: Accelerator, binary: str, state_folder: Path) -> Iterator[
     yield _qemu(binary)
     yield check_ksm(number(KSM_RUN), number(KSM_SHARING))
     yield check_memory(meminfo_bytes("MemAvailable"))
+    yield check_disk_tools({tool for tool in templates.TOOLS if shutil.which(tool) is None})
     yield check_space(shutil.disk_usage(state_folder).free, state_folder)
 
 
@@ -56,11 +57,26 @@ def check_memory(available_bytes: int) -> Check:
     return Check("memory", WARN, found, "a new node may push others out of memory", "remove nodes or lower their ram")
 
 
+def check_disk_tools(missing: set[str]) -> Check:
+    subject = "disk templates"
+    if not missing:
+        return Check(subject, OK, f"{', '.join(sorted(templates.TOOLS))} are there")
+    packages = " ".join(sorted(templates.TOOLS[tool] for tool in missing))
+    found = f"{', '.join(sorted(missing))} not installed"
+    return Check(subject, FAIL, found, "nodes with such disks cannot boot", f"apt-get install {packages}")
+
+
 def check_space(free_bytes: int, folder: Path) -> Check:
     subject, found = "space for machines", f"{free_bytes / 2**30:.1f} GiB free in {folder}"
     if free_bytes >= LOW_SPACE_BYTES:
         return Check(subject, OK, found)
-    return Check(subject, WARN, found, "kernels of new images may not fit", f"free space on the disk of {folder}")
+    return Check(
+        subject,
+        WARN,
+        found,
+        "what nodes write to their disks may not fit: they get errors",
+        f"free space on the disk of {folder}",
+    )
 
 
 def _qemu(binary: str) -> Check:

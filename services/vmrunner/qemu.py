@@ -135,6 +135,7 @@ def disk_name(position: int) -> str:
 
 def _disks(disks: Sequence[Disk], files: Sequence[int]) -> list[str]:
     """discard, detect-zeroes: what the guest frees or fills with zeros takes no room on the server.
+    werror: when the server has no room left the guest is told; qemu's default is to halt the machine without a word.
     The bridge has no hot-plug slots of its own: their numbers would take the names of the interfaces (ens2, …)."""
     if not disks:
         return []
@@ -146,7 +147,8 @@ def _disks(disks: Sequence[Disk], files: Sequence[int]) -> list[str]:
         argv += ["-add-fd", f"fd={file},set={place}"]
         argv += ["-blockdev", f"driver=file,node-name={name}-file,filename=/dev/fdset/{place},discard=unmap"]
         argv += ["-blockdev", f"driver=raw,node-name={name},file={name}-file,{sparse}"]
-        argv += ["-device", f"virtio-blk-pci,drive={name},serial=walt-{disk.id},bus=disks,addr={place:#x}"]
+        device = f"virtio-blk-pci,drive={name},serial=walt-{disk.id},bus=disks,addr={place:#x}"
+        argv += ["-device", f"{device},werror=report,rerror=report"]
     return argv
 
 

@@ -28,6 +28,7 @@ from services.vmrunner.processes import Processes, Vm
 from services.vmrunner.store import Store
 
 AFTER_ERROR_S = 5.0
+SYNC_LIMIT_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -201,21 +202,23 @@ class Runner:
         return lifecycle.farewell(self.machine, self.wanted, self._host.disks.has_any(self.wanted.id))
 
     def _take_leave(self) -> None:
-        """Let the guest end in good order, as far as it wants to; what it does not do in time is done to it."""
+        """Let the guest end in good order; what it does not do in time is done to it. A harder wish ends the waiting."""
         command = self._farewell()
         if self._vm is None or self._vm.ended or not command:
             return
-        self._say("asking the guest to shut down" if command == lifecycle.POWER_OFF_GUEST else "syncing its disks")
-        try:
-            guest.ask(self._host.name, self.wanted.id, command)
-        except WaltError as error:
-            log.warning("%s: %s", self.machine.name, error)
-            self._say(str(error))
-            return
-        expires = time.monotonic() + self._host.soft_end_s
-        while self._farewell() == lifecycle.POWER_OFF_GUEST and not self._vm.ended and time.monotonic() < expires:
+        shuts_down = command == lifecycle.POWER_OFF_GUEST
+        limit_s = self._host.soft_end_s if shuts_down else min(SYNC_LIMIT_S, self._host.soft_end_s)
+        self._say("asking the guest to shut down" if shuts_down else "asking the guest to sync")
+        request = guest.Request(self._host.name, self.wanted.id, command, limit_s, self._news.set)
+        expires = time.monotonic() + limit_s
+        while self._farewell() == command and not self._vm.ended and time.monotonic() < expires:
+            if request.fault or (request.done and not shuts_down):
+                break
             self._news.wait(max(0.0, expires - time.monotonic()))
             self._news.clear()
+        if request.fault:
+            log.warning("%s: %s", self.machine.name, request.fault)
+            self._say(request.fault)
 
     def _free(self) -> None:
         """What no qemu holds any more."""

@@ -19,6 +19,7 @@ END_BYTES = 2**20
 HYBRID_FOLDER = "walt_hybrid"
 PERSISTENT_MARK = f"{HYBRID_FOLDER}/.persistent"
 
+TOOLS = {"sfdisk": "fdisk", "mke2fs": "e2fsprogs", "mkfs.vfat": "dosfstools", "fallocate": "util-linux"}  # and packages
 LABELS = {EXT4: "walt-ext4", FAT32: "WALT-FAT32", HYBRID_VOLATILE: "walt-hybrid", HYBRID_PERSISTENT: "walt-hybrid"}
 
 GPT_SIGNATURE = b"EFI PART"

@@ -448,8 +448,21 @@ def test_fault_30_a_guest_that_does_not_end_is_ended(platform, amqp_uri, how):
     wish(amqp_uri, power="off", boot=2)
     assert wait_state("stopped").reason == "powered off as asked"
     shown = (world.folder / "5.log").read_bytes().decode()
-    words = {"deaf": "asking", "refuses": "the guest's poweroff: status 127: said", "away": "no route"}
+    words = {"deaf": "asking", "refuses": "the guest cannot be asked to poweroff: status 127: said", "away": "no route"}
     assert words[how] in shown and world.asked == [["poweroff"]]
+
+
+def test_a_guest_that_ends_while_the_request_hangs_is_not_waited_for(platform, amqp_uri):
+    def hang(command):
+        power_off(command)
+        eventlet.sleep(1.5)
+        return 0
+
+    world.obeys = hang
+    boot(amqp_uri, disks=DISKS)
+    wish(amqp_uri, power="off", boot=2)
+    wait_for(lambda: world.asked, "the guest was asked")
+    wait_for(lambda: world.last(5).state == "stopped", "stopped", limit_s=1.2)
 
 
 @pytest.mark.parametrize("variables", [{"WALT_SOFT_END_S": "100"}])

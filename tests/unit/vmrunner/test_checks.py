@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.contracts.health import OK, WARN
+from services.contracts.health import FAIL, OK, WARN
 from services.vmrunner import checks
 from services.vmrunner.accelerator import Choice
 
@@ -20,6 +20,8 @@ from services.vmrunner.accelerator import Choice
         (checks.check_ksm(1, 256), OK, "on, 1 MiB saved"),
         (checks.check_memory(2**29), WARN, "0.5 GiB"),
         (checks.check_memory(2**33), OK, "8.0 GiB"),
+        (checks.check_disk_tools({"mkfs.vfat", "sfdisk"}), FAIL, "mkfs.vfat, sfdisk not installed"),
+        (checks.check_disk_tools(set()), OK, "sfdisk are there"),
         (checks.check_space(2**30, Path("/s")), WARN, "1.0 GiB free in /s"),
         (checks.check_space(2**35, Path("/s")), OK, "32.0 GiB"),
     ],

@@ -97,8 +97,8 @@ def test_disks_are_in_order_on_a_bus_of_their_own():
     assert values(words, "-add-fd") == ["fd=20,set=1", "fd=21,set=2"]
     assert [one for one in values(words, "-device") if "blk" in one or "bridge" in one] == [
         "pci-bridge,id=disks,chassis_nr=1,shpc=off,addr=0x1e",
-        "virtio-blk-pci,drive=vda,serial=walt-11,bus=disks,addr=0x1",
-        "virtio-blk-pci,drive=vdb,serial=walt-7,bus=disks,addr=0x2",
+        "virtio-blk-pci,drive=vda,serial=walt-11,bus=disks,addr=0x1,werror=report,rerror=report",
+        "virtio-blk-pci,drive=vdb,serial=walt-7,bus=disks,addr=0x2,werror=report,rerror=report",
     ]
     files = [one for one in values(words, "-blockdev") if one.startswith("driver=file")]
     assert [one.split(",")[2] for one in files] == ["filename=/dev/fdset/1", "filename=/dev/fdset/2"]
