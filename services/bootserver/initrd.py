@@ -14,7 +14,7 @@ MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "ext4", "nfsv4", "overlay")
 APPLETS = (
     *("sh", "mount", "mkdir", "cat", "modprobe", "readlink", "ip", "ifconfig", "sleep"),
     *("reboot", "head", "wget", "tar", "hostname", "rm", "switch_root", "umount", "timeout"),
-    *("cp", "mv", "sync", "df", "touch", "ls", "tail", "rmdir", "dd"),
+    *("mv", "sync", "df", "touch", "ls", "tail", "rmdir", "dd"),
 )
 FOLDERS = ("bin", "dev", "disk", "etc", "image", "proc", "ram", "root", "sys", "tmp")
 

@@ -3,7 +3,8 @@
 Owns:      the image store, the plan of every node's boot, the ssh keys of platform and nodes, the names of nodes,
            the /persist folders.
 Serves:    get_images, save_image (users); publish_boot, withdraw_boot, open_access, list_images, check_image, persist_bytes, diagnose;
-           over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar (to that node only), /boot/files/SHA256/NAME.
+           over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/image.tar (to that node only),
+           /boot/files/SHA256/NAME.
 Announces: NODE_BOOTED, once per boot (again when this service starts): its ssh server greeted. Looked at from here,
            so that an image needs nothing special.
 Hears:     nodes NODE_WANTED (its name), NODE_REMOVED (forget it); asks nodes at start and now and then, for what was lost.
@@ -81,6 +82,10 @@ class BootServer:
     @web.page("GET", "/boot/<int:node_id>/seed.tar")
     def boot_seed(self, request: Request, node_id: int) -> Response:
         return web.data(self.here.boots.seed(node_id, request.remote_addr or ""))
+
+    @web.page("GET", "/boot/<int:node_id>/image.tar")
+    def boot_image(self, request: Request, node_id: int) -> Response:
+        return web.stream(self.here.boots.image_tar(node_id, request.remote_addr or ""))
 
     @web.page("GET", "/boot/files/<digest>/<name>")
     def boot_file(self, request: Request, digest: str, name: str) -> Response:

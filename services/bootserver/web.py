@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ def text(content: str) -> Response:
 
 def data(content: bytes) -> Response:
     return Response(content, mimetype="application/octet-stream")
+
+
+def stream(pieces: Iterator[bytes]) -> Response:
+    return Response(pieces, mimetype="application/octet-stream", direct_passthrough=True)
 
 
 def content(request: Request, digest: str, path: Path) -> Response:

@@ -1,10 +1,10 @@
-"""Run a helper program to its end; a failure tells the whole story."""
+"""Run a helper program to its end, or read what it prints as it comes; a failure tells the whole story."""
 
 from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from services.contracts.errors import Failed
 
@@ -30,3 +30,17 @@ def run(argv: Sequence[str], *, stdin: str | bytes | None = None, timeout: float
         said = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
         raise Failed(f"{line}: status {done.returncode}: {said[-2000:]}")
     return str(done.stdout.decode(errors="replace"))
+
+
+def stream(argv: Sequence[str], piece_bytes: int = 2**18) -> Iterator[bytes]:
+    """What the program prints, piece by piece; it is ended when nobody reads on. Failed when it fails in the end."""
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            while piece := process.stdout.read(piece_bytes):
+                yield piece
+        except GeneratorExit:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise Failed(f"{shlex.join(argv)}: status {process.returncode}")

@@ -16,11 +16,11 @@ from nameko.containers import ServiceContainer
 from nameko.events import event_handler
 from nameko.standalone.events import event_dispatcher
 
-from services.bootserver import dnsping, initrd, nfsping, watch
+from services.bootserver import dnsping, initrd, nfsping, persist, watch
 from services.bootserver.service import BootServer
 from services.contracts import bootserver, nodes, wire
 from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted
-from services.contracts.errors import Failed, NotFound
+from services.contracts.errors import Failed, InvalidRequest, NotFound
 from services.kit import peers
 from services.kit.entrypoints import internal
 
@@ -177,6 +177,45 @@ def test_seed_is_served_to_its_node_only(process):
     assert host_key.startswith(f"{access.host_key} ")
     assert (access.ip, access.user) == (NODE_IP, "root")
     assert "OPENSSH PRIVATE KEY" in access.private_key
+
+
+def test_image_is_served_to_its_node_as_a_tar(process, images):
+    publish()
+    assert fetch("/boot/7/image.tar")[0] == 403
+    status, _, body = fetch("/boot/7/image.tar", source=NODE_IP)
+    assert status == 200
+    with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+        assert tar.extractfile(f"./boot/vmlinuz-{VERSION}").read() == KERNEL
+        assert {member.name for member in tar if member.isfile()} == {
+            f"./{path.relative_to(images / 'tiny-1')}" for path in images.rglob("*") if path.is_file()
+        }
+
+
+def test_persist_is_exported_to_the_node_of_its_owner_only(process, tmp_path, amqp_uri):
+    state = tmp_path / "state/bootserver"
+    folder = state / "persist/7/alice"
+
+    def exported():
+        return [(one.node_id, one.owner) for one in persist.load_exports(persist.exports_file(state)).all if one.ip]
+
+    publish()
+    assert exported() == []
+    publish(replace(REQUEST, owner="alice"))
+    assert exported() == [(7, "alice")]
+    assert call("persist_bytes", node_id=7, owner="alice") == 0
+    (folder / "file").write_text("a" * 5000)
+    assert call("persist_bytes", node_id=7, owner="alice") >= 5000
+    publish(replace(REQUEST, run=2, owner="bob"))
+    assert exported() == [(7, "bob")] and (folder / "file").exists()
+    assert call("persist_bytes", node_id=7, owner="bob") == 0
+    with pytest.raises(InvalidRequest, match=r"\.\./x"):
+        call("persist_bytes", node_id=7, owner="../x")
+    publish(replace(REQUEST, run=3))
+    assert exported() == []
+    event_dispatcher({"AMQP_URI": amqp_uri})(
+        nodes.SERVICE, nodes.NODE_REMOVED, wire.dump(nodes.NodeRemoved(7, "vnode1", "local"))
+    )
+    wait_for(lambda: not folder.parent.exists())
 
 
 def test_client_that_hangs_up_does_no_harm(process):

@@ -40,6 +40,8 @@ def main(state: Path, tree: Path) -> None:
                 return web.content(asked, digest, images.served(digest))
             case ["boot", node_id, "seed.tar"]:
                 return web.data(boots.seed(int(node_id), asked.remote_addr or ""))
+            case ["boot", node_id, "image.tar"]:
+                return web.stream(boots.image_tar(int(node_id), asked.remote_addr or ""))
             case ["boot", node_id, "script.ipxe"]:
                 return web.text(boots.script(int(node_id)))
         return Response(status=404)

@@ -330,7 +330,7 @@ def hybrid_disk(world: World) -> Path:
 
 def test_hybrid_boot_starts_again_after_it_was_killed_while_copying(world, node, hybrid_disk):
     node.power_on(hybrid_disk, owner="bob")
-    wait_until(lambda: world.said("copying: 20 %"), BOOT_LIMIT_S, "copying")
+    wait_until(lambda: world.said("copying: 10 %"), BOOT_LIMIT_S, "copying")
     node.kill()
     node.boot(hybrid_disk, owner="bob")
     assert world.said("hybrid boot (persistent) from vda1") and world.said("copying: done")

@@ -1,0 +1,76 @@
+"""Who may mount which /persist; numbers of exports stay with their folders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.bootserver import exports, persist
+from services.bootserver.exports import Export, Exports
+from services.bootserver.persist import PersistStore
+from services.contracts.errors import InvalidRequest
+
+NOBODY = ""
+ALICES = exports.granted(Exports(), 7, "alice", "10.0.0.7")
+
+
+def test_granting_twice_changes_nothing():
+    assert ALICES.all == (Export(2, 7, "alice", "10.0.0.7"),)
+    assert exports.granted(ALICES, 7, "alice", "10.0.0.7") == ALICES
+
+
+def test_new_owner_gets_a_folder_of_his_own_and_the_former_one_finds_his_again():
+    bobs = exports.granted(ALICES, 7, "bob", "10.0.0.7")
+    assert bobs.all == (Export(2, 7, "alice", NOBODY), Export(3, 7, "bob", "10.0.0.7"))
+    again = exports.granted(bobs, 7, "alice", "10.0.0.7")
+    assert again.all == (Export(2, 7, "alice", "10.0.0.7"), Export(3, 7, "bob", NOBODY))
+
+
+def test_address_of_another_node_opens_nothing_of_that_one():
+    assert exports.granted(ALICES, 8, "bob", "10.0.0.7").all == (
+        Export(2, 7, "alice", NOBODY),
+        Export(3, 8, "bob", "10.0.0.7"),
+    )
+
+
+def test_numbers_come_again_as_late_as_can_be():
+    gone = exports.forgotten(ALICES, 7)
+    assert exports.granted(gone, 8, "bob", "10.0.0.8").all[0].id == 3
+    last = replace(gone, newest_id=exports.LAST_ID)
+    assert exports.granted(last, 8, "bob", "10.0.0.8").all[0].id == 2
+    taken = replace(ALICES, newest_id=exports.LAST_ID)
+    assert exports.granted(taken, 8, "bob", "10.0.0.8").all[1].id == 3
+
+
+def test_configuration_names_those_who_may_only():
+    both = exports.granted(ALICES, 8, "bob", "10.0.0.8")
+    text = exports.configuration(Path("/i"), Path("/r"), Path("/p"), exports.revoked(both, 7))
+    assert "/persist/7" not in text and "10.0.0.7" not in text
+    images, bobs = text.split("EXPORT {")[1:]
+    assert "Access_Type = RO" in images and 'Path = "/i"' in images
+    assert 'Path = "/p/8/bob"' in bobs and 'Pseudo = "/persist/8/bob"' in bobs and "Access_Type = None;" in bobs
+    assert "CLIENT { Clients = 10.0.0.8; Access_Type = RW; Squash = No_Root_Squash; }" in bobs
+    assert text.count("{") == text.count("}")
+
+
+def test_folders_stay_until_the_node_is_forgotten(tmp_path):
+    store = PersistStore(tmp_path)
+    assert store.bytes_used(7, "alice") == 0 and store.known() == set()
+    store.grant(7, "alice", "10.0.0.7")
+    store.grant(7, "bob", "10.0.0.7")
+    (tmp_path / "persist/7/alice/file").write_bytes(b"a" * 10_000)
+    store.revoke(7)
+    assert (store.bytes_used(7, "alice") >= 10_000, store.bytes_used(7, "bob")) == (True, 0)
+    assert store.known() == {7}
+    for _ in range(2):
+        store.forget(7)
+    assert (store.known(), persist.load_exports(tmp_path / "exports.json").all) == (set(), ())
+
+
+@pytest.mark.parametrize("owner", ["", "..", "a/b", "Alice", "a" * 33, 'a"b', "a\n"])
+def test_owner_that_is_no_user_name_is_refused(tmp_path, owner):
+    with pytest.raises(InvalidRequest, match="is not a user name"):
+        PersistStore(tmp_path).grant(7, owner, "10.0.0.7")
+    assert not list(tmp_path.iterdir())
