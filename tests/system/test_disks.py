@@ -1,0 +1,109 @@
+"""Disks and /persist of a node: what is written is found again, or is gone, as it should be; nothing is lost silently."""
+
+import json
+
+import pytest
+
+from tests.system.platform import wait_for
+
+HYBRID = "300M[template=hybrid-boot-p]"
+DISKS = f"disks={HYBRID},64M[template=ext4],32M"
+PLACES = {  # where something is written, and the command that reads it again
+    "the root of the hybrid disk": ("echo root > /root/kept", "cat /root/kept", "root"),
+    "/persist": ("echo persist > /persist/kept", "cat /persist/kept", "persist"),
+    "the file system of a template": (
+        "mount -t ext4 /dev/vdb1 /mnt && echo data > /mnt/kept && umount /mnt",
+        "mount -t ext4 -o ro /dev/vdb1 /mnt; cat /mnt/kept; umount /mnt",
+        "data",
+    ),
+    "a bare disk": ("echo bare > /dev/vdc", "head -c 4 /dev/vdc", "bare"),
+}
+
+
+def on(walt, command, user="alice", check=True):
+    return walt("node", "run", "keeper", "--", command, user=user, check=check, timeout=240)
+
+
+def config(walt, *settings, check=True, user="alice"):
+    return walt("node", "config", "keeper", *settings, check=check, user=user)
+
+
+def disks(walt):
+    return "disks=" + json.loads(walt("node", "config", "keeper", "-o", "json").stdout)["keeper"]["disks"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keeper(walt):
+    settings = ("boot.delay=0", "cpu.cores=1", "ram=256M", DISKS)
+    walt("node", "create", "keeper", *(word for one in settings for word in ("-c", one)), "--wait", timeout=240)
+    yield
+    walt("node", "remove", "keeper", "--force", check=False)
+
+
+def test_hybrid_boot_tells_its_copying_on_the_console(walt):
+    printed = walt("node", "console", "keeper", "--log").stdout
+    assert "%" in printed.partition("walt-init")[2]
+    assert "hybrid boot (persistent)" in printed
+
+
+def test_a_reboot_keeps_what_was_written(walt):
+    for write, _, _ in PLACES.values():
+        on(walt, write)
+    walt("node", "reboot", "keeper", "--wait", timeout=240)
+    found = {place: on(walt, read).stdout.strip() for place, (_, read, _) in PLACES.items()}
+    assert found == {place: text for place, (_, _, text) in PLACES.items()}
+
+
+@pytest.mark.parametrize(
+    "less", [f"disks={HYBRID},64M[template=ext4]", f"disks={HYBRID},32M[template=ext4],32M", "disks=none"]
+)
+def test_what_would_destroy_data_is_refused(walt, less):
+    refused = config(walt, "ram=300M", less, check=False)
+    assert refused.status == 4
+    assert "--force" in refused.stderr
+    assert "vd" in refused.stderr
+    assert disks(walt) == DISKS
+
+
+def test_remove_and_release_ask_for_force(walt, terminal):
+    for command in ("remove", "release"):
+        refused = walt("node", command, "keeper", check=False)
+        assert refused.status == 4
+        assert "--force" in refused.stderr
+    asked = terminal("node", "remove", "keeper")
+    asked.wait_for(b"[y/N]")
+    asked.type(b"n\r")
+    assert asked.process.wait(10) != 0
+    assert disks(walt) == DISKS
+
+
+def test_fault_10_disks_grow_and_are_inserted_without_loss(walt):
+    config(walt, f"disks={HYBRID},16M,128M[template=ext4],32M")
+    walt("node", "reboot", "keeper", "--wait", timeout=240)
+    assert on(walt, "mount -t ext4 -o ro /dev/vdc1 /mnt; cat /mnt/kept; umount /mnt").stdout.strip() == "data"
+    assert on(walt, "head -c 4 /dev/vdd").stdout == "bare"
+    assert on(walt, "cat /sys/block/vdc/size").stdout.strip() == str(128_000_000 // 512)
+    assert on(walt, "tr -d '\\0' < /dev/vdb | wc -c").stdout.strip() == "0"
+
+
+def test_fault_11_the_next_owner_reads_nothing_of_the_former_one(walt):
+    walt("node", "release", "keeper", "--force")
+    walt("node", "acquire", "keeper", user="bob")
+    walt("node", "wait", "keeper", user="bob", timeout=240)
+    assert on(walt, "tr -d '\\0' < /dev/vdd | wc -c", user="bob").stdout.strip() == "0"
+    assert on(walt, "ls -A /root/kept /persist", user="bob", check=False).stdout.split() == ["/persist:"]
+    on(walt, "mount -t ext4 /dev/vdc1 /mnt && ls /mnt; umount /mnt", user="bob")
+    on(walt, "echo mine > /persist/of-bob", user="bob")
+
+
+def test_persist_is_per_owner(walt):
+    walt("node", "acquire", "keeper", "--force")
+    walt("node", "wait", "keeper", timeout=240)
+    assert on(walt, "ls /persist").stdout.split() == ["kept"]
+
+
+def test_removed_with_force_nothing_is_left(walt, platform):
+    walt("node", "remove", "keeper", "--force")
+    left = platform.instance.state
+    wait_for(lambda: not list(left.glob("vmrunner/*/disks/*")), 30, "its disks are gone")
+    wait_for(lambda: not list(left.rglob("of-bob")), 30, "what its owners kept is gone")
