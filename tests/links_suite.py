@@ -38,6 +38,7 @@ from tests.links_rig import (
     World,
     arp_request,
     assert_delay,
+    be_punctual,
     interface_names,
     lat,
     one_delay,
@@ -47,11 +48,14 @@ from tests.links_rig import (
 
 def check_delay(world: World) -> None:
     a, b = world.node(1, link=lat(10)), world.node(2)
-    for sender, receiver, wanted in ((a, b, 10.0), (b, a, 0.0)):
-        delays = []
-        for _ in range(50):
-            delays.append(one_delay(sender, receiver))
-        assert wanted - 0.3 <= mean(delays) <= wanted + world.slack_ms, f"asked {wanted} ms, mean {mean(delays):.2f} ms"
+    for sender, receiver, wanted_ms in ((a, b, 10.0), (b, a, 0.0)):
+        for _ in range(3):  # a busy machine may be slow twice
+            mean_ms = mean(one_delay(sender, receiver) for _ in range(50))
+            assert mean_ms >= wanted_ms - 0.3, f"asked {wanted_ms} ms, mean {mean_ms:.2f} ms"
+            if mean_ms <= wanted_ms + world.slack_ms:
+                break
+        else:
+            raise AssertionError(f"asked {wanted_ms} ms, mean {mean_ms:.2f} ms")
 
 
 def check_rate_up(world: World) -> None:
@@ -277,12 +281,6 @@ def run_check(backend: str, name: str) -> str:
         except (AssertionError, Failed, IndexError) as error:
             return str(error) or traceback.format_exc()
     return ""
-
-
-def be_punctual() -> None:
-    """The suite's own clock must not be what is measured; its children do not inherit this."""
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(5))
 
 
 def main() -> int:
