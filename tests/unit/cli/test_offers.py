@@ -1,6 +1,10 @@
 """What completion offers, word by word."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import click
 import pytest
@@ -15,6 +19,7 @@ from services.contracts.links import LINK_OPTIONS, LinkModel, with_option
 from services.contracts.settings import SETTINGS, parse_settings
 from tests.unit.cli.fakes import FakeClient, node
 
+ROOT = Path(__file__).parents[3]
 NAMES = ["walt-net", "home-net"]
 
 
@@ -146,3 +151,35 @@ def test_bash_gets_back_what_follows_the_last_break(monkeypatch):
 
 def test_fish_keeps_commas():
     assert 'string split --max 1 "," $completion' in script("fish")
+
+
+BASH = """
+compopt() { :; }
+eval "$(walt completion bash)"
+complete -p walt
+for COMP_LINE in "$@"; do
+    COMP_POINT=${#COMP_LINE}
+    COMPREPLY=()
+    _walt_completion walt
+    echo "${COMPREPLY[*]}"
+done
+"""
+
+
+def test_bash_itself(tmp_path):
+    program = tmp_path / "walt"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m cli "$@"\n')
+    program.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "WALT_CONFIG": "/nosuch"}
+    lines = [
+        "walt node con",
+        "walt node config a boot.delay=ra",
+        "walt node config a disks=8G[template=e",
+        "walt node stop ",
+    ]
+    argv = ["bash", "-c", BASH, "bash", *lines]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    head, *answers = done.stdout.splitlines()
+    assert head == "complete -o nosort -F _walt_completion walt"
+    assert answers == ["config console", "random", "ext4]", "my-nodes"]
