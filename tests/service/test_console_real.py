@@ -12,6 +12,7 @@ import eventlet
 import pytest
 
 from services.contracts import console
+from services.contracts.errors import Failed
 from services.kit import peers
 from tests.service.console_world import SERVICE, VM_UID, FakeBootserver
 from tests.service.test_console import (  # noqa: F401 (fixtures)
@@ -100,6 +101,13 @@ def test_command_over_real_ssh(service, sshd, user):  # noqa: F811
     one.wait(lambda: one.exit_status() is not None)
     assert (one.data("out"), one.data("err"), one.exit_status()) == (b"through ssh\n", b"problem\n", 9)
     assert one.notices() == []
+
+
+def test_command_of_a_service_over_real_ssh(service, sshd):  # noqa: F811
+    end = peers.call(SERVICE, "run_command", 1, ["echo out; echo err >&2; exit 3"], 10, timeout_s=20)
+    assert (end["status"], sorted(end["output"].split())) == (3, ["err", "out"])
+    with pytest.raises(Failed, match=r"'sleep 60' on 127\.0\.0\.1: no end within 1 s"):
+        peers.call(SERVICE, "run_command", 1, ["sleep 60"], 1, timeout_s=20)
 
 
 def test_shell_over_real_ssh_has_the_users_terminal(service, sshd, user):  # noqa: F811
