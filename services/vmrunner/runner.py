@@ -221,9 +221,12 @@ class Runner:
             self._say(request.fault)
 
     def _free(self) -> None:
-        """What no qemu holds any more."""
+        """What no qemu holds any more. A file that stays is tried again; it must not keep the machine from its end."""
         self._host.memory.give_back(self.wanted.id)
-        self._host.disks.keep_only(self.wanted.id, self.wanted.disks)
+        try:
+            self._host.disks.keep_only(self.wanted.id, self.wanted.disks)
+        except OSError as error:
+            log.warning("%s: a disk that is not wanted stays: %s", self.machine.name, error)
 
     def _end_vm(self) -> None:
         if self._vm is not None:

@@ -420,6 +420,8 @@ def test_fault_10_a_disk_that_cannot_be_made_is_the_reason(platform, amqp_uri):
     (world.folder / "state/vmrunner/5/disks").write_text("a file is in the way")
     wish(amqp_uri, disks=DISKS)
     assert "disks" in wait_state("failed").reason
+    wish(amqp_uri, power="absent")
+    wait_for(lambda: world.removed == [5], "removed all the same")
 
 
 @pytest.mark.parametrize(
