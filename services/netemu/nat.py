@@ -56,7 +56,7 @@ table inet {TABLE} {{
     iifname != "{WALT_NET}" oifname "{WALT_NET}" ip daddr @{NODES} ct state established,related accept
   }}
   chain postrouting {{
-    ip saddr @{NODES} oifname != "{WALT_NET}" masquerade
+    oifgroup != {SEGMENT_GROUP} oifname != "{WALT_NET}" ip saddr @{NODES} masquerade
   }}
 }}
 """

@@ -22,6 +22,7 @@ from services.contracts.errors import InvalidRequest
 from services.contracts.nodes import NodeWanted
 from services.contracts.settings import LAN, NAT
 from services.netemu import nat
+from services.netemu.kernel import SEGMENT_GROUP
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
@@ -112,6 +113,11 @@ class World:
             space.ip(f"link add eth0 type veth peer name {tap} netns {self.platform.pid}", "link set eth0 up")
             space.ip(f"addr add {address}/22 dev eth0", f"route add default via {SERVER}")
             self.platform.ip(f"link set {tap} master walt-net up")
+            space.ip(f"link add eth1 type veth peer name seg{number} netns {self.platform.pid}", "link set eth1 up")
+            space.ip(f"addr add 198.18.200.{number + 1}/24 dev eth1")
+        self.platform.ip("link add home type bridge", f"link set home group {SEGMENT_GROUP} up")
+        for number in (0, 1):
+            self.platform.ip(f"link set seg{number} master home group {SEGMENT_GROUP} up")
         self.host.ip(f"link add {INSTANCE.host_link} type veth peer name uplink netns {self.platform.pid}")
         self.host.ip(f"addr add {UPLINK.host}/30 dev {INSTANCE.host_link}", f"link set {INSTANCE.host_link} up")
         self.platform.ip(f"addr add {UPLINK.inside}/30 dev uplink", "link set uplink up")
@@ -169,6 +175,15 @@ def test_without_the_operators_word_a_node_reaches_walt_net_only(world):
     assert world.nat.ask(INTERNET, 80) == "unreachable"
     assert world.nat.ask(str(UPLINK.host), 22) == "unreachable"
     assert [world.nat.ask(SERVER, port) for port in OPEN] == [NAT_NODE] * len(OPEN)
+
+
+def test_nodes_reach_each_other_whatever_may(world):
+    """Also where the host's packet filter sees frames on bridges (bridge-nf-call-iptables)."""
+    world.lan.listen(9000)
+    for wanted in (NODE, WITH_NAT):
+        world.want(wanted)
+        assert world.nat.ask(LAN_NODE, 9000) == NAT_NODE
+        assert world.nat.ask("198.18.200.1", 9000) == "198.18.200.2"
 
 
 def test_nat_node_gets_out_and_back_and_others_do_not(world):
