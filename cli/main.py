@@ -47,6 +47,8 @@ def walt() -> None:
     """Virtual nodes for network experiments.
 
     A newcomer's start: walt node create vnode1 --wait, then walt node shell vnode1.
+
+    What is worth knowing beside the commands: walt help
     """
 
 
