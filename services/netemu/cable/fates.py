@@ -6,8 +6,8 @@ random numbers, whatever is asked, so that with the same seed 2 % of loss loses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from services.contracts.links import Direction
 
@@ -15,8 +15,7 @@ PPM = 1_000_000
 _ADDRESSES = 12  # bytes; who gets the frame is not the link's business
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(NamedTuple):
     """copies: 0 when it is lost; jitter_ns: either way; overtakes: it skips the delay;
     corrupt_at: where a bit is inverted (0 first, 1 last), None for nowhere."""
 
