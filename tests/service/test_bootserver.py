@@ -9,6 +9,8 @@ import struct
 import tarfile
 import time
 from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import eventlet
 import pytest
@@ -16,11 +18,14 @@ from nameko.containers import ServiceContainer
 from nameko.events import event_handler
 from nameko.standalone.events import event_dispatcher
 
-from services.bootserver import dnsping, initrd, nfsping, persist, watch
+from cli.client import Client
+from cli.configuration import Configuration
+from services.bootserver import dnsping, initrd, nfsping, persist, saving, watch
 from services.bootserver.service import BootServer
 from services.contracts import bootserver, nodes, wire
 from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted
-from services.contracts.errors import Failed, InvalidRequest, NotFound
+from services.contracts.errors import Denied, Failed, InvalidRequest, NotFound, NotOwner
+from services.contracts.vmrunner import BOOTED
 from services.kit import peers
 from services.kit.entrypoints import internal
 
@@ -330,3 +335,54 @@ def test_node_whose_removal_was_not_heard_is_forgotten(process, amqp_uri, tmp_pa
         wait_for(lambda: not list((tmp_path / "state/bootserver/keys").glob("node-8*")))
     finally:
         container.stop()
+
+
+@pytest.fixture
+def as_user(user_uri):
+    """as_user("alice", "save_image", …): a public call by that user's own account."""
+    clients = []
+
+    def call(user, method, **arguments):
+        uri = urlsplit(user_uri(user))
+        broker = f"{uri.hostname}:{uri.port}"
+        client = Client(lambda: Configuration(user, uri.password, broker, uri.path[1:], Path("/nowhere")))
+        clients.append(client)
+        return client.call(bootserver.SERVICE, method, **arguments)
+
+    yield call
+    for client in clients:
+        client.close()
+
+
+def test_users_save_and_see_their_own_images(process, amqp_uri, as_user, monkeypatch):
+    class Nodes:
+        name = nodes.SERVICE
+
+        @internal
+        def authorize(self, user, name, action):
+            if (user, name, action) != ("alice", "vnode1", nodes.SAVE):
+                raise NotOwner(f"{name} is alice's")
+            return wire.dump(nodes.NodeTarget(7, name, user, "lab", NODE_IP, BOOTED))
+
+    def nothing_changed(source, place):
+        with tarfile.open(place / "changes.tar", "w") as tar:
+            for name in ("directories", "names"):
+                tar.addfile(tarfile.TarInfo(name))
+
+    monkeypatch.setattr(saving, "fetch", nothing_changed)
+    publish()
+    container = ServiceContainer(Nodes, {"AMQP_URI": amqp_uri})
+    container.start()
+    try:
+        with pytest.raises(NotOwner):
+            as_user("bob", "save_image", node="vnode1", name="exp1")
+        assert as_user("alice", "save_image", node="vnode1", name="exp1")["name"] == "alice/exp1"
+    finally:
+        container.stop()
+    assert [image["name"] for image in as_user("alice", "get_images")] == ["default", "alice/exp1"]
+    assert [image["name"] for image in as_user("bob", "get_images")] == ["default"]
+    assert call("check_image", name="exp1", user="alice")["owner"] == "alice"
+    with pytest.raises(Denied):
+        call("check_image", name="alice/exp1", user="bob")
+    publish(replace(REQUEST, run=2, image="alice/exp1"))
+    assert "/images/users/" in fetch("/boot/7/script.ipxe")[2].decode()
