@@ -6,6 +6,7 @@ CHANGES is the tar that `saving.py` fetches from the node:
     directories   the directories in which the node changed anything, each ended by NUL
     names         all that is in them now; whatever of BASE is not named there was deleted. Last: without it, the tar is
                   not whole.
+Extended attributes are left out: a node does not see them in its image, since NFS does not carry them.
 TREE begins as hard links to BASE, so that nothing in it may be written to: a changed file takes the place of its link.
 The tar comes from a machine of which its user is root: no path of it leads out of TREE, by `..` or by a symbolic link.
 """
@@ -34,7 +35,6 @@ OWN_FILES = (
 )
 
 COPY_LIMIT_S = 600
-XATTR = "SCHILY.xattr."  # of a pax header
 WHITEOUT = (0, 0)  # device number of what says "deleted" in an upper directory
 
 
@@ -88,9 +88,6 @@ def _apply(tree: Path, path: PurePosixPath, tar: tarfile.TarFile, member: tarfil
     if member.issym():
         return
     os.chmod(target, member.mode)  # after chown, which takes the set-uid bit away
-    for name, value in member.pax_headers.items():
-        if name.startswith(XATTR):
-            os.setxattr(target, name.removeprefix(XATTR), value.encode("utf-8", "surrogateescape"))
     os.utime(target, (member.mtime, member.mtime))
 
 

@@ -51,9 +51,7 @@ for one in {CHANGES}/* {CHANGES}/.[!.]* {CHANGES}/..?*; do
         *) set -- "$@" "$one" ;;
     esac
 done
-attributes=
-tar --version 2>/dev/null | grep -q GNU && attributes='--xattrs --xattrs-include=security.*'
-tar -c $attributes -f - "$@" {DIRECTORIES} {NAMES} || [ $? -eq 1 ]  # 1: GNU tar saw a file change while it read it
+tar -c -f - "$@" {DIRECTORIES} {NAMES} || [ $? -eq 1 ]  # 1: GNU tar saw a file change while it read it
 """
 
 
