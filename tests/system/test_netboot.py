@@ -65,12 +65,13 @@ class World:
         """Of bootserver."""
         return self.folder / "WALT_STATE_DIR" / "bootserver"
 
-    def make_disk(self, name: str, megabytes: int, *folders: str) -> Path:
-        """One partition with an ext4 file system that has these folders."""
+    def make_disk(self, name: str, megabytes: int, **files: int) -> Path:
+        """One partition with an ext4 file system that has these files, of so many megabytes (0: folders)."""
         path, content = self.folder / name, self.folder / f"{name}.content"
         content.mkdir()
-        for folder in folders:
-            (content / folder).mkdir(parents=True)
+        for file, size in files.items():
+            (content / file).parent.mkdir(parents=True, exist_ok=True)
+            (content / file).write_bytes(os.urandom(size * 10**6)) if size else (content / file).mkdir()
         path.touch()
         os.truncate(path, megabytes * 10**6)
         label = f"label: gpt\nstart={FIRST_SECTOR}\n"
@@ -325,12 +326,14 @@ def test_persist_of_another_node_cannot_be_mounted_and_its_coming_disturbs_nobod
 
 @pytest.fixture(scope="module")
 def hybrid_disk(world: World) -> Path:
-    return world.make_disk("hybrid", 400, "walt_hybrid/.persistent", "walt_hybrid/older-image/image/etc")
+    """With a copy of an image that the node booted once, which leaves no room for another."""
+    return world.make_disk("hybrid", 300, **{"walt_hybrid/.persistent": 0, "walt_hybrid/older/image/file": 180})
 
 
 def test_hybrid_boot_starts_again_after_it_was_killed_while_copying(world, node, hybrid_disk):
     node.power_on(hybrid_disk, owner="bob")
     wait_until(lambda: world.said("copying: 10 %"), BOOT_LIMIT_S, "copying")
+    assert world.said("no room on vda1: removing image older and what was changed in it")
     node.kill()
     node.boot(hybrid_disk, owner="bob")
     assert world.said("hybrid boot (persistent) from vda1") and world.said("copying: done")
