@@ -22,9 +22,7 @@ class PrivateBroker:
 
     def __init__(self, folder: Path, accounts: list[broker.Account]) -> None:
         self.folder = folder
-        self.place = broker.BrokerPlace(
-            folder, ("127.0.0.1",), _free_port(), _free_port(), _free_port(), name="walt-test"
-        )
+        self.place = broker.BrokerPlace(folder, ("127.0.0.1",), *(_free_port() for _ in range(5)), name="walt-test")
         self._programs = contextlib.ExitStack()
         broker.write(self.place, accounts, VHOSTS)
 

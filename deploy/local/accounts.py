@@ -1,6 +1,6 @@
 """Accounts of an instance: who may log in to its broker, kept in its state, made once.
 
-accounts.json     {"walt-services": password, user: password, …}   0600
+accounts.json     {"walt-services": password, "walt-accounts": password, user: password, …}   0600
 clients/USER.toml what `walt` of that user reads                   0600
 """
 
@@ -18,23 +18,24 @@ from pathlib import Path
 
 from deploy.local import broker
 from deploy.local.instance import Instance, Uplink
-from deploy.local.programs import AS_RABBITMQ, SERVICES_ACCOUNT, amqp_uri, broker_place
+from deploy.local.programs import ACCOUNTS_ACCOUNT, AS_RABBITMQ, SERVICES_ACCOUNT, amqp_uri, broker_place
 from services.contracts.errors import InvalidRequest
-from services.contracts.rights import SERVICE_RIGHTS, user_rights
+from services.contracts.rights import NO_RIGHTS, SERVICE_RIGHTS, user_rights
 from services.kit.commands import run
 from services.kit.files import write_atomically
 
 USER_RULE = "a lower-case letter first, then lower-case letters, digits, '-' and '_', at most 32 characters"
+PLATFORM = (SERVICES_ACCOUNT, ACCOUNTS_ACCOUNT)
 _USER = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 
 
 def is_user(name: str) -> bool:
-    return _USER.fullmatch(name) is not None and name != SERVICES_ACCOUNT
+    return _USER.fullmatch(name) is not None and name not in PLATFORM
 
 
 def check_user(name: str) -> str:
     if not is_user(name):
-        raise InvalidRequest(f"'{name}' is not a user name; allowed: {USER_RULE}; not {SERVICES_ACCOUNT}")
+        raise InvalidRequest(f"'{name}' is not a user name; allowed: {USER_RULE}; not {' or '.join(PLATFORM)}")
     return name
 
 
@@ -48,7 +49,7 @@ def ensure(instance: Instance, *users: str) -> dict[str, str]:
     """All passwords by account; an account that is new is written down first."""
     path = instance.state / "accounts.json"
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    wanted = {name: known.get(name) or secrets.token_urlsafe(24) for name in (SERVICES_ACCOUNT, *known, *users)}
+    wanted = {name: known.get(name) or secrets.token_urlsafe(24) for name in (*PLATFORM, *known, *users)}
     if wanted != known:
         write_atomically(path, json.dumps(wanted, indent=1), 0o600)
     return wanted
@@ -72,7 +73,7 @@ def import_definitions(instance: Instance, uplink: Uplink) -> None:
 
 def write_clients(instance: Instance, uplink: Uplink, passwords: Mapping[str, str]) -> None:
     for user, password in passwords.items():
-        if user != SERVICES_ACCOUNT:
+        if user not in PLATFORM:
             _write_for(user, instance.clients / f"{user}.toml", client_config(instance, user, password, uplink))
 
 
@@ -99,7 +100,7 @@ def install_client(instance: Instance, user: str) -> None:
 
 def public_methods(checkout: Path) -> list[str]:
     """['nodes.create_nodes', 'console@*.open_line', …], asked in a process of its own: the services patch theirs."""
-    return run([sys.executable, "-m", "deploy.local.public"], cwd=checkout).split()
+    return run([sys.executable, "-m", "deploy.public"], cwd=checkout).split()
 
 
 def _mark(instance: Instance) -> str:
@@ -107,10 +108,13 @@ def _mark(instance: Instance) -> str:
 
 
 def _accounts(passwords: Mapping[str, str], public: Sequence[str]) -> list[broker.Account]:
-    return [
-        broker.Account(name, password, SERVICE_RIGHTS if name == SERVICES_ACCOUNT else user_rights(name, public))
-        for name, password in passwords.items()
-    ]
+    return [_account(name, password, public) for name, password in passwords.items()]
+
+
+def _account(name: str, password: str, public: Sequence[str]) -> broker.Account:
+    if name == ACCOUNTS_ACCOUNT:
+        return broker.Account(name, password, NO_RIGHTS, broker.ADMINISTRATOR)
+    return broker.Account(name, password, SERVICE_RIGHTS if name == SERVICES_ACCOUNT else user_rights(name, public))
 
 
 def _write_for(user: str, path: Path, content: str) -> None:

@@ -28,6 +28,8 @@ ERLANG_ARGUMENTS = (
 
 
 USER_QUEUE_BYTES = 2 * 2**20
+PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")  # accounts are made by nodes; metrics are for Prometheus
+ADMINISTRATOR = "administrator"  # tag of an account that may make accounts through the management API
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Account:
     user: str
     password: str
     rights: Rights
+    tags: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,10 @@ class BrokerPlace:
     """Where one private broker lives. All its ports are its own: it never meets another broker of the host."""
 
     folder: Path
-    listen: tuple[str, ...]  # addresses
+    listen: tuple[str, ...]  # addresses; the last is where metrics are served too
     port: int = 5672
+    management_port: int = 15672  # on 127.0.0.1 only
+    metrics_port: int = 15692
     epmd_port: int = 4369
     distribution_port: int = 25672
     name: str = "walt"
@@ -60,6 +65,11 @@ def configuration(place: BrokerPlace) -> str:
         [
             *listeners,
             f"load_definitions = {place.definitions}",
+            "management.tcp.ip = 127.0.0.1",
+            f"management.tcp.port = {place.management_port}",
+            "management.rates_mode = none",
+            f"prometheus.tcp.ip = {place.listen[-1]}",
+            f"prometheus.tcp.port = {place.metrics_port}",
             "loopback_users = none",
             "log.console = true",
             "log.console.level = warning",
@@ -115,7 +125,7 @@ def write(place: BrokerPlace, accounts: Sequence[Account], vhosts: Sequence[str]
     for folder in ("mnesia", "log"):
         (place.folder / folder).mkdir(exist_ok=True)
     (place.folder / "rabbitmq.conf").write_text(configuration(place))
-    (place.folder / "enabled_plugins").write_text("[].\n")
+    (place.folder / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
     handle = os.open(place.definitions, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(definitions(accounts, vhosts))
@@ -153,7 +163,7 @@ def _user(account: Account) -> Mapping[str, Any]:
         "name": account.user,
         "password_hash": base64.b64encode(salt + digest).decode(),
         "hashing_algorithm": "rabbit_password_hashing_sha256",
-        "tags": "",
+        "tags": account.tags,
     }
 
 

@@ -62,6 +62,11 @@ class Instance:
         return self.state / "clients"
 
     @property
+    def public_methods(self) -> Path:
+        """What users may call, a routing key a line."""
+        return self.state / "public-methods"
+
+    @property
     def user_images(self) -> Path:
         """The images that users have saved: beside the platform's, of which they are hard links for the most part."""
         return IMAGES / f"users-{self.name}"

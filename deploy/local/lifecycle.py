@@ -57,9 +57,11 @@ def up(instance: Instance, recipes: Mapping[str, str], internet_: bool | None, u
                 checkout=CHECKOUT,
                 python=Path(sys.executable),
                 services_password=passwords[programs.SERVICES_ACCOUNT],
+                accounts_password=passwords[programs.ACCOUNTS_ACCOUNT],
                 images=images,
                 resolvers=internet.resolvers() if choice.internet else (),
             )
+            write_atomically(instance.public_methods, "\n".join([*public, ""]))
             accounts.write_broker(instance, uplink, passwords, public)
             accounts.write_clients(instance, uplink, passwords)
             _run_programs(setup, is_new, say)

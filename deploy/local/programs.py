@@ -12,12 +12,14 @@ from deploy.local.instance import IMAGES, UPLINK_POOL, Instance, Uplink
 from services.contracts import bootserver, console, netemu, nodes, vmrunner
 
 BROKER_PORT = 5672
+MANAGEMENT_PORT = 15672
 SERVICES_ACCOUNT = "walt-services"
+ACCOUNTS_ACCOUNT = "walt-accounts"  # nodes makes the users' accounts with it; it may do nothing else
 
 SERVICES = (nodes.SERVICE, bootserver.SERVICE, vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
 HOST_AGENTS = (vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
 WALT_NET_SERVERS = ("nfs", "dns")  # bootserver's, each a process of its own
-METRICS_PORTS = {service: 9101 + number for number, service in enumerate(SERVICES)}
+METRICS_PORTS = {service: 9101 + number for number, service in enumerate(SERVICES)} | {"rabbitmq": 15692}
 
 AS_RABBITMQ = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "--")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -37,6 +39,7 @@ class Setup:
     checkout: Path
     python: Path
     services_password: str
+    accounts_password: str
     images: Mapping[str, str]
     resolvers: Sequence[str] = ()
 
@@ -61,7 +64,14 @@ def amqp_uri(user: str, password: str, uplink: Uplink) -> str:
 
 
 def broker_place(instance: Instance, uplink: Uplink) -> broker.BrokerPlace:
-    return broker.BrokerPlace(instance.broker, ("127.0.0.1", str(uplink.inside)), BROKER_PORT)
+    addresses = ("127.0.0.1", str(uplink.inside))
+    return broker.BrokerPlace(
+        instance.broker,
+        addresses,
+        BROKER_PORT,
+        management_port=MANAGEMENT_PORT,
+        metrics_port=METRICS_PORTS["rabbitmq"],
+    )
 
 
 def service_name(service: str, host: str) -> str:
@@ -107,6 +117,12 @@ def service_environment(setup: Setup, service: str) -> dict[str, str]:
 
 
 def _own_variables(setup: Setup, service: str) -> dict[str, str]:
+    if service == nodes.SERVICE:
+        account = f"{ACCOUNTS_ACCOUNT}:{setup.accounts_password}"
+        return {
+            "WALT_BROKER_API": f"http://{account}@127.0.0.1:{MANAGEMENT_PORT}",
+            "WALT_PUBLIC_METHODS": str(setup.instance.public_methods),
+        }
     if service == bootserver.SERVICE:
         return {
             "WALT_HTTP_ADDRESS": "0.0.0.0:80",

@@ -32,6 +32,7 @@ class Rights:
 
 
 SERVICE_RIGHTS = Rights(configure=".*", write=".*", read=".*", topics=())
+NO_RIGHTS = Rights(configure="^$", write="^$", read="^$", topics=())  # of an account that makes accounts only
 
 
 def user_rights(user: str, public: Iterable[str]) -> Rights:

@@ -14,7 +14,7 @@ import pytest
 
 from deploy.local import network
 from deploy.local.instance import Instance
-from deploy.local.programs import METRICS_PORTS, SERVICES
+from deploy.local.programs import BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS, SERVICES
 from tests.system.platform import CHECKOUT, Platform, wait_for
 
 IMAGES = ("default=small",)
@@ -113,20 +113,23 @@ def test_the_metrics_of_every_service_are_reached_from_the_host(platforms: tuple
     platform, _ = platforms
     uplink = network.find(platform.instance)
     assert uplink is not None
+    first_words = {**dict.fromkeys(SERVICES, "walt_entrypoint_seconds"), "rabbitmq": "rabbitmq_"}
     for service, port in METRICS_PORTS.items():
         read = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())"
         argv = [sys.executable, "-c", read, f"http://{uplink.inside}:{port}/metrics"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert "walt_entrypoint_seconds" in done.stdout, (service, done.stderr)
+        assert first_words[service] in done.stdout, (service, done.stderr)
 
 
 def test_the_broker_is_not_reached_by_other_addresses(platforms: tuple[Platform, Platform]) -> None:
     platform, _ = platforms
     listening = platform.inside("ss", "-Hltn").stdout
-    amqp = {line.split()[3] for line in listening.splitlines() if line.split()[3].endswith(":5672")}
+    found = {line.split()[3] for line in listening.splitlines()}
     uplink = network.find(platform.instance)
     assert uplink is not None
-    assert amqp == {"127.0.0.1:5672", f"{uplink.inside}:5672"}
+    amqp = {f"127.0.0.1:{BROKER_PORT}", f"{uplink.inside}:{BROKER_PORT}"}
+    assert {one for one in found if one.endswith(f":{BROKER_PORT}")} == amqp
+    assert {one for one in found if one.endswith(f":{MANAGEMENT_PORT}")} == {f"127.0.0.1:{MANAGEMENT_PORT}"}
 
 
 def test_a_second_up_changes_nothing(platforms: tuple[Platform, Platform]) -> None:
@@ -145,7 +148,7 @@ def test_a_new_user_is_known_without_a_restart(platforms: tuple[Platform, Platfo
     assert platform.pid("rabbitmq") == pid
 
 
-def test_two_instances_side_by_side_know_nothing_of_each_other(platforms: tuple[Platform, Platform]) -> None:
+def test_fault_34_two_instances_side_by_side_know_nothing_of_each_other(platforms: tuple[Platform, Platform]) -> None:
     one, two = platforms
     two.bring_up(IMAGES)
     nodes = json.loads(two.walt("node", "show", "-o", "json", "all-nodes").stdout)

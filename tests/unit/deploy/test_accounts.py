@@ -22,9 +22,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
 def test_passwords_are_made_once_and_kept_to_their_owner(place: Instance) -> None:
     first = accounts.ensure(place, "alice")
     again = accounts.ensure(place, "bob")
-    assert set(again) == {"walt-services", "alice", "bob"}
+    assert set(again) == {"walt-services", "walt-accounts", "alice", "bob"}
     assert {name: again[name] for name in first} == first
-    assert len(set(again.values())) == 3
+    assert len(set(again.values())) == 4
     assert (place.state / "accounts.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -39,7 +39,7 @@ def test_the_client_file_is_toml_with_the_address_of_the_uplink(place: Instance)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("name", ["", "walt-services", "Alice", "a b", "1a", "a.b", "a/b", "x" * 33])
+@pytest.mark.parametrize("name", ["", "walt-services", "walt-accounts", "Alice", "a b", "1a", "a.b", "a/b", "x" * 33])
 def test_names_that_are_no_accounts_are_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match=f"'{name}' is not a user name; allowed: "):
         accounts.check_user(name)

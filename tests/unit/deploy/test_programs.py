@@ -17,6 +17,7 @@ SETUP = programs.Setup(
     checkout=Path("/src/a walt"),
     python=Path("/src/a walt/.venv/bin/python"),
     services_password="pass%word",
+    accounts_password="other",
     images={"full": "debian-1", "default": "small-2"},
 )
 
