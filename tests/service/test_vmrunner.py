@@ -590,7 +590,7 @@ def test_fault_01_killed_and_started_again_it_finds_everything(platform, amqp_ur
     wait_for(lambda: world.last(6).state == "booting" and world.last(6).run == 2, "booted again")
 
 
-def test_kernel_is_fetched_once_for_all(platform, amqp_uri):
+def test_fault_24_kernel_is_fetched_once_for_all(platform, amqp_uri):
     for node_id in range(5, 9):
         wish(amqp_uri, id=node_id, name=f"vnode{node_id}")
     for node_id in range(5, 9):

@@ -94,3 +94,10 @@ def test_wrong_password_is_denied(walt, platform, tmp_path):
     done = show_nodes_with(config)
     assert done.returncode == 5
     assert "alice" in done.stderr
+
+
+@pytest.mark.parametrize("setting", ["kexec.allow=true", "mount.persist=true", "expose=none", "powersave=1"])
+def test_fault_37_no_setting_without_effect_is_taken(node, walt, setting):
+    refused = walt("node", "config", node, setting, check=False)
+    assert refused.status == USAGE
+    assert setting.partition("=")[0] in refused.stderr

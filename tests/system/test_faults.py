@@ -39,7 +39,7 @@ def loss(printed):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_killing_a_service_interrupts_nothing(pair, walt, platform, service):
+def test_fault_04_killing_a_service_interrupts_nothing(pair, walt, platform, service):
     machines = set(platform.machines())
     before = boot_id(walt, "left")
     ping = platform.start("node", "run", "right", "--", "ping", "-c", "60", "-i", "0.2", "10.9.0.1")

@@ -91,7 +91,7 @@ def test_fixed_delay_counts_down_on_the_console_and_in_the_reason(node, walt):
         walt("node", "config", node, "boot.delay=0")
 
 
-def test_states_on_the_way(node, walt):
+def test_fault_03_states_on_the_way(node, walt):
     walt("node", "reboot", node)
     states = seen_states(walt, node, "booted", 240)
     assert set(states) <= {"delaying", "loading", "booting", "booted"}

@@ -25,7 +25,7 @@ def test_cable(check):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_failing_check_is_noticed():
+def test_fault_33_a_wrong_link_fails_the_suite():
     done = in_namespace("-m", "tests.links_suite", "no-such-backend", "delay")
     assert done.returncode == 1
     assert done.stdout.startswith("FAIL no-such-backend delay")

@@ -408,7 +408,7 @@ def test_qemu_that_does_not_start_says_why(start, processes, monkeypatch):
     assert processes.known() == set()
 
 
-def test_accelerator_is_found_by_booting_and_remembered(kernel, folder):
+def test_fault_26_accelerator_is_found_by_booting_and_remembered(kernel, folder):
     memory = folder / "accelerator.json"
     chooser = Accelerator("auto", BINARY, UID, memory)
     began = time.monotonic()

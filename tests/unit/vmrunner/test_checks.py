@@ -29,3 +29,8 @@ from services.vmrunner.accelerator import Choice
 def test_checks(check, status, found):
     assert check.status == status and found in check.found
     assert status == OK or (check.consequence and check.mend)
+
+
+def test_fault_29_memory_saved_by_sharing_is_told():
+    assert "1 MiB saved" in checks.check_ksm(1, 256).found
+    assert "fewer fit" in checks.check_ksm(0, 0).consequence
