@@ -57,3 +57,8 @@ def keys_that_leave() -> bytes:
     match = _ADVICE.search(TEXT)
     assert match is not None
     return bytes([ord(match["control"]) - ord("a") + 1]) + match["key"].encode()
+
+
+def words(line: str, name: str) -> list[str]:
+    """A command line of the post, with this name for <vnode>, <node> and <name-of-the-node>."""
+    return re.sub(r"<[a-z-]+>", name, line).split()

@@ -1,65 +1,19 @@
-"""Every command line of the blog post works as it stands there, typed at a terminal where the post does so."""
+"""What the blog post says in its prose; its session at the terminal is in test_experiment."""
 
 import json
-import re
 
 import pytest
 
 from tests.system import blog
-from tests.system.platform import wait_for
 
-SPARE = "spare"  # stands for <vnode>, <node> and <name-of-the-node>
-PLACEHOLDER = re.compile(r"<[a-z-]+>")
-ANSWERS_IN_BLOG = 3  # answers that the post's ping shows before its ^C
-ROUND_TRIP_MS = re.compile(rb"time=([\d.]+) ms")
+SPARE = "spare"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def spare(walt):
     walt("node", "create", SPARE, "-c", "boot.delay=0")
     yield
-    walt("node", "remove", f"{SPARE},vnode1,vnode2", "--force")
-
-
-def words_of(line):
-    return PLACEHOLDER.sub(SPARE, line).split()
-
-
-def test_the_session_line_by_line(walt, terminal):
-    for typed in blog.session():
-        words = words_of(typed.words)
-        if not typed.in_node:
-            walt(*words)
-            continue
-        wait_for(lambda name=words[-1]: state(walt, name) == "booted", 240, f"{words[-1]} is booted", 0.5)
-        shell = terminal(*words)
-        type_in(shell, f"root@{words[-1]}:~#".encode(), typed.in_node)
-        if typed.in_node[-1] == "exit":
-            assert shell.process.wait(20) == 0
-            assert b"ens3" in shell.seen
-        else:
-            assert b" 0% packet loss" in shell.seen
-            # The first one also asks for the MAC address. Unshaped it would be 1 to 2 ms.
-            assert all(19.0 < float(ms) < 40.0 for ms in ROUND_TRIP_MS.findall(shell.seen)[1:])
-
-
-def type_in(shell, prompt, lines):
-    """Each line once the prompt is there; ^C once ping has shown as many answers as in the post."""
-    prompts = 1
-    for line in lines:
-        if line == "^C":
-            shell.wait_for(b"bytes from 192.168.55.2", times=ANSWERS_IN_BLOG)
-            shell.type(b"\x03")
-        else:
-            shell.wait_for(prompt, 60, times=prompts)
-            shell.type(line.encode() + b"\r")
-        prompts += not line.startswith("ping")
-    if line != "exit":
-        shell.wait_for(prompt, times=prompts)
-
-
-def state(walt, name):
-    return json.loads(walt("node", "show", name, "-o", "json").stdout)[0]["state"]
+    walt("node", "remove", SPARE, "--force")
 
 
 def config(walt):
@@ -113,9 +67,9 @@ def test_console_shows_the_whole_boot_of_a_reboot_typed_elsewhere(walt, terminal
     walt(
         "node", "config", SPARE, "boot.delay=1", "networks=walt-net", "disks=none", "cpu.cores=1", "ram=256M", "--force"
     )
-    console = terminal(*words_of("node console <vnode>"))
+    console = terminal(*blog.words("node console <vnode>", SPARE))
     console.wait_for(b"console of")
-    walt(*words_of("node reboot <vnode>"))
+    walt(*blog.words("node reboot <vnode>", SPARE))
     for seen in (b"booting in", b"http://", b"starting the kernel", b"walt-init"):
         console.wait_for(seen, 60)
     console.type(blog.keys_that_leave())
