@@ -18,6 +18,7 @@ PROGRAMS = {
     "qemu": "qemu-system-x86_64",
     "nfs": "ganesha.nfsd",
     "netns": "ip",
+    "dns": "dnsmasq",
 }
 
 
