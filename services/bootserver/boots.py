@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.bootserver import bootplan, health, metrics, plans
+from services.bootserver import bootplan, health, plans
 from services.bootserver.access import KeyStore
 from services.bootserver.bootplan import Root, Site
 from services.bootserver.images import ImageStore
+from services.bootserver.metrics import BootTimes
 from services.bootserver.persist import PersistStore
 from services.bootserver.plans import PlanStore, Published
 from services.bootserver.watch import BootWatches
@@ -46,12 +47,12 @@ class Boots:
         self._keys = KeyStore(state / "keys")
         self._plans = PlanStore(state / "plans")
         self.persist = PersistStore(state)
+        self.times = BootTimes()
         self._watches = BootWatches(self._on_greeting, world.greets)
 
     def start(self) -> None:
         """Watch again what was booting when this service ended; tell again what had booted, should the broker have
         been away when it was told."""
-        metrics.IMAGES.set(len(self.images.names()))
         for published in self._plans.all():
             self._watches.watch(published)
             if published.booted_at:
@@ -64,7 +65,6 @@ class Boots:
         image = self.images.find(request.image)
         self.images.files(image)
         fault = self._world.nfs_fault()
-        metrics.NFS_UP.set(not fault)
         if fault:
             raise Failed(f"the NFS server does not answer at {self._site.server} ({fault})")
         self._export_persist(request)
@@ -73,7 +73,6 @@ class Boots:
         published = plans.publish(known, request, image.folder, time.time())
         if published is not known:
             self._plans.put(published)
-            metrics.BOOTS.inc()
         self._watches.watch(published)
         return bootplan.answer(request, self._site)
 
@@ -92,6 +91,7 @@ class Boots:
         self.withdraw(node_id)
         self._keys.forget_node(node_id)
         self.persist.forget(node_id)
+        self.times.forget(node_id)
 
     def known(self) -> set[int]:
         """Nodes of which there is a plan, a key or a /persist."""
@@ -139,7 +139,6 @@ class Boots:
 
     def diagnose(self) -> list[Check]:
         fault = self._world.nfs_fault()
-        metrics.NFS_UP.set(not fault)
         return [
             health.nfs(fault, self._site.server),
             health.dns(self._world.dns_fault(), self._site.server),
@@ -157,8 +156,8 @@ class Boots:
     def _on_greeting(self, published: Published, at: float) -> None:
         if not self._plans.put_booted(published, at):
             return
-        metrics.BOOT_SECONDS.observe(at - published.published_at)
         request = published.request
+        self.times.observe(request.node_id, at - published.published_at)
         log.info("%s has booted in %.1f s (run %d)", request.name, at - published.published_at, request.run)
         self._tell(published, at)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from services.bootserver import bootplan, dns, dnsping, nfsping, watch, zone
 from services.bootserver.boots import Boots, World
 from services.bootserver.images import ImageStore, parse_platform_images
 from services.bootserver.library import Library
+from services.bootserver.metrics import BootCollector
 from services.bootserver.nfs import IMAGES_DIR
 from services.bootserver.saving import Saver
 from services.bootserver.zone import Zone
@@ -17,6 +20,7 @@ from services.contracts.bootserver import NODE_BOOTED
 from services.contracts.nodes import NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
+from services.kit.metrics import watch_space
 from services.kit.peers import Announcer
 from services.kit.reconciliation import keep_in_step
 
@@ -42,26 +46,27 @@ class Here(Announcer):
             state / "images",
         )
         self.zone = Zone(dns.names_folder(env.state_dir), site.server)
-        self.boots = Boots(
-            site,
-            images,
-            state,
-            World(
-                lambda: nfsping.ping(site.server),
-                lambda: dnsping.ping(site.server, zone.SERVER),
-                lambda address: watch.greets(address),
-            ),
-            lambda event: self.announce(NODE_BOOTED, event),
+        world = World(
+            lambda: nfsping.ping(site.server),
+            lambda: dnsping.ping(site.server, zone.SERVER),
+            lambda address: watch.greets(address),
         )
+        self.boots = Boots(site, images, state, world, lambda event: self.announce(NODE_BOOTED, event))
         self.saver = Saver(self.boots, authorize)
+        self._collector = BootCollector(
+            self.boots.times, self.zone.names, world.nfs_fault, world.dns_fault, lambda: len(images.names())
+        )
+        watch_space("images", images.folder)
 
     def start(self) -> None:
+        REGISTRY.register(self._collector)
         self.zone.write()
         self.boots.start()
         self.saver.sweep()
         self.container.spawn_managed_thread(lambda: keep_in_step(self._reconcile, RECONCILE_S), identifier="reconcile")
 
     def stop(self) -> None:
+        REGISTRY.unregister(self._collector)
         self.boots.stop()
 
     def get_dependency(self, worker_ctx: Any) -> Any:

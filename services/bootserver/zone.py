@@ -64,6 +64,9 @@ class Zone:
         if self._entries.pop(node_id, None) is not None:
             self.write()
 
+    def names(self) -> dict[int, str]:
+        return {node_id: entry.name for node_id, entry in self._entries.items()}
+
     def known(self) -> set[int]:
         return set(self._entries)
 

@@ -1,21 +1,26 @@
-"""Prometheus: calls, failures and seconds per entry point, and the port on which all metrics are served."""
+"""Prometheus: calls, failures and seconds per entry point, space of folders, the port on which all metrics are served."""
 
 from __future__ import annotations
 
 import logging
+import math
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import eventlet
 import eventlet.wsgi
 from nameko.extensions import DependencyProvider
-from prometheus_client import Counter, Histogram, make_wsgi_app
+from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app
 
 from services.contracts.errors import Refused
 
 CALLS = Counter("walt_entrypoint_calls_total", "Calls of an entry point", ["entrypoint"])
 FAILURES = Counter("walt_entrypoint_failures_total", "Calls that ended in an error", ["entrypoint", "kind"])
 SECONDS = Histogram("walt_entrypoint_seconds", "Seconds that a call took", ["entrypoint"])
+FREE = Gauge("walt_folder_free_bytes", "Space left on the file system of a folder", ["folder"])
+SIZE = Gauge("walt_folder_size_bytes", "Size of the file system of a folder", ["folder"])
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +40,21 @@ class Metrics(DependencyProvider):
         SECONDS.labels(entrypoint).observe(time.monotonic() - self._started.pop(worker_ctx.call_id))
         if exc_info is not None:
             FAILURES.labels(entrypoint, "refused" if issubclass(exc_info[0], Refused) else "failed").inc()
+
+
+def watch_space(name: str, folder: Path) -> None:
+    """From now on each scrape tells the space of its file system, under this name."""
+    FREE.labels(name).set_function(lambda: _usage(folder)[0])
+    SIZE.labels(name).set_function(lambda: _usage(folder)[1])
+
+
+def _usage(folder: Path) -> tuple[float, float]:
+    """(free, size); unknown while the folder is away: that must not cost the other metrics."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return math.nan, math.nan
+    return usage.free, usage.total
 
 
 def serve_metrics(port: int) -> None:

@@ -16,6 +16,7 @@ from services.netemu.plan import BROKEN, PortState
 from services.netemu.traffic import Readings
 
 PORT = ["node", "network", "slot"]
+BY_WAY = [*PORT, "direction"]
 
 
 class PortCollector(Collector):
@@ -26,6 +27,7 @@ class PortCollector(Collector):
         readings = self._emulation.readings()
         yield from _backends(readings, self._emulation.shaper)
         yield from _delays(readings)
+        yield from _rates(readings)
         yield from _traffic(readings)
 
     def describe(self) -> Iterable[Metric]:
@@ -59,19 +61,38 @@ def _delays(readings: Readings) -> Iterator[Metric]:
     asked = GaugeMetricFamily("walt_port_asked_latency_seconds", "Outgoing delay asked", labels=PORT)
     applied = GaugeMetricFamily("walt_port_applied_latency_seconds", "Outgoing delay applied", labels=PORT)
     share = GaugeMetricFamily("walt_port_compensation_seconds", "What the platform itself adds, measured", labels=PORT)
+    jitter = GaugeMetricFamily("walt_port_asked_jitter_seconds", "How far the delay asked may vary", labels=PORT)
+    measured = GaugeMetricFamily(
+        "walt_port_measured_latency_seconds",
+        "Mean outgoing delay that frames had lately, waiting for the rate and what the platform adds included",
+        labels=PORT,
+    )
     for state in readings.world.ports.values():
         asked.add_metric(_labels(state), state.port.link.up.latency_us / 1e6)
         applied.add_metric(_labels(state), state.applied.up.latency_us / 1e6)
         share.add_metric(_labels(state), state.port.compensation_us / 1e6)
-    yield from (asked, applied, share)
+        jitter.add_metric(_labels(state), state.port.link.up.jitter_us / 1e6)
+        measured_us = traffic.measured_latency_us(readings, state)
+        if measured_us is not None:
+            measured.add_metric(_labels(state), measured_us / 1e6)
+    yield from (asked, applied, share, jitter, measured)
+
+
+def _rates(readings: Readings) -> Iterator[Metric]:
+    rates = GaugeMetricFamily("walt_port_asked_rate_bytes_per_second", "Rate asked, where one is", labels=BY_WAY)
+    for state in readings.world.ports.values():
+        for direction in SIDES:
+            rate_bps = getattr(state.port.link, direction).rate_bps
+            if rate_bps:
+                rates.add_metric([*_labels(state), direction], rate_bps / 8)
+    yield rates
 
 
 def _traffic(readings: Readings) -> Iterator[Metric]:
-    labels = [*PORT, "direction"]
-    size = CounterMetricFamily("walt_port_bytes", "Bytes of the node: up it sent, down it received", labels=labels)
-    frames = CounterMetricFamily("walt_port_frames", "Frames of the node", labels=labels)
-    drops = CounterMetricFamily("walt_port_drops", "Frames dropped on the port, loss as asked included", labels=labels)
-    late = CounterMetricFamily("walt_port_late_frames", "Frames that the cable sent more than 1 ms late", labels=labels)
+    size = CounterMetricFamily("walt_port_bytes", "Bytes of the node: up it sent, down it received", labels=BY_WAY)
+    frames = CounterMetricFamily("walt_port_frames", "Frames of the node", labels=BY_WAY)
+    drops = CounterMetricFamily("walt_port_drops", "Frames dropped on the port, loss as asked included", labels=BY_WAY)
+    late = CounterMetricFamily("walt_port_late_frames", "Frames that the cable sent more than 1 ms late", labels=BY_WAY)
     for state in readings.world.ports.values():
         for direction, one in zip(SIDES, traffic.of_port(readings, state), strict=True):
             values = (one.bytes, one.frames, one.dropped, one.late)

@@ -12,6 +12,7 @@ from services.contracts.vmrunner import STATES
 from services.vmrunner import admission, checks
 from services.vmrunner.fleet import Fleet
 from services.vmrunner.memory import Memory
+from services.vmrunner.metrics import OUTCOMES
 
 
 class FleetCollector(Collector):
@@ -31,6 +32,10 @@ class FleetCollector(Collector):
         yield from self._of_host()
 
     def _of_nodes(self) -> Iterator[Metric]:
+        boots = CounterMetricFamily("walt_vm_boots", "Boots of the node by how they went", labels=["node", "outcome"])
+        for node, counts in self._fleet.boots():
+            for outcome in OUTCOMES:
+                boots.add_metric([node, outcome], counts.get(outcome, 0))
         cpu = CounterMetricFamily("walt_vm_cpu_seconds", "CPU time of the node's qemu", labels=["node"])
         memory = GaugeMetricFamily("walt_vm_memory_bytes", "Resident memory of the node's qemu", labels=["node"])
         for node, usage in self._fleet.usage():
@@ -39,7 +44,7 @@ class FleetCollector(Collector):
         disks = GaugeMetricFamily("walt_vm_disk_bytes", "Server disk space that the node's disks take", labels=["node"])
         for node, used_bytes in self._fleet.disk_bytes():
             disks.add_metric([node], used_bytes)
-        yield from (cpu, memory, disks)
+        yield from (boots, cpu, memory, disks)
 
     def _of_host(self) -> Iterator[Metric]:
         memory, promised_bytes = self._memory.now(), self._memory.promised_bytes()

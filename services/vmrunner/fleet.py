@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from services.contracts.bootserver import NodeBooted
@@ -62,14 +62,22 @@ class Fleet:
 
     def usage(self) -> list[tuple[str, Usage]]:
         """What each running qemu has taken, by node name."""
-        running = [(runner.machine.name, runner.vm) for runner in self._runners.values()]
+        running = [(runner.wanted.name, runner.vm) for runner in self._present()]
         measured = [(name, vm.usage()) for name, vm in running if vm is not None]
         return [(name, usage) for name, usage in measured if usage is not None]
 
     def disk_bytes(self) -> list[tuple[str, int]]:
         """What the disks of each node take of the server's space, by node name."""
-        data = {runner.machine.name: self._host.disks.data(node_id) for node_id, runner in self._runners.items()}
+        data = {runner.wanted.name: self._host.disks.data(runner.wanted.id) for runner in self._present()}
         return [(name, sum(disk.used_bytes for disk in disks)) for name, disks in data.items() if disks]
+
+    def boots(self) -> list[tuple[str, Mapping[str, int]]]:
+        """How the boots of each node went, by node name."""
+        return [(runner.wanted.name, self._host.boots.of(runner.wanted.id)) for runner in self._present()]
+
+    def _present(self) -> list[Runner]:
+        """Without those that are about to go: their names may be another node's already."""
+        return [runner for runner in self._runners.values() if runner.wanted.power != ABSENT]
 
     def _look_after(self, runner: Runner) -> None:
         runner.run()

@@ -14,6 +14,7 @@ from services.contracts.health import Check
 from services.contracts.nodes import NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
+from services.kit.metrics import watch_space
 from services.kit.reconciliation import keep_in_step
 from services.vmrunner import accelerator, checks
 from services.vmrunner.accelerator import Accelerator
@@ -50,6 +51,7 @@ class Machines(peers.Announcer):
 
     def start(self) -> None:
         REGISTRY.register(self._collector)
+        watch_space("machines", self.state_folder)
         self.container.spawn_managed_thread(lambda: keep_in_step(self._reconcile, RECONCILE_S), identifier="reconcile")
 
     def stop(self) -> None:

@@ -1,26 +1,45 @@
-"""Prometheus metrics of boots."""
+"""How the boots of each node went, since this process started. Pure."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from collections import Counter
+from collections.abc import Mapping
 
 from services.contracts.vmrunner import BOOTED, BOOTING, FAILED
 from services.vmrunner.lifecycle import NO_BOOT_WITHIN, Machine
 
-BOOTS = Counter("walt_vm_boots_total", "Boots by how they went", ["outcome"])
-BOOT_SECONDS = Histogram(
-    "walt_vm_boot_seconds",
-    "From qemu's start until ssh answers",
-    buckets=(1, 2, 4, 6, 8, 10, 12, 15, 20, 30, 45, 60, 120, 300),
-)
+ENDED_BOOTED = "booted"
+TIMED_OUT = "timed_out"
+ENDED = "ended"
+HOST_FAILED = "failed"
+OUTCOMES = (ENDED_BOOTED, TIMED_OUT, ENDED, HOST_FAILED)
 
 
-def count(old: Machine, new: Machine) -> None:
-    """A boot ends booted, timed out or ended (before it was booted); a power-on that the host refused is failed."""
+def outcome(old: Machine, new: Machine) -> str:
+    """A boot ends booted, timed out or ended (before it was booted); a power-on that the host refused is failed.
+    '' when no boot ends here."""
     if new.state == BOOTED:
-        BOOTS.labels("booted").inc()
-        BOOT_SECONDS.observe(max(0.0, new.since - new.powered_at))
-    elif new.state == FAILED and new.due:
-        BOOTS.labels("failed").inc()
-    elif old.state == BOOTING:
-        BOOTS.labels("timed_out" if new.reason.startswith(NO_BOOT_WITHIN) else "ended").inc()
+        return ENDED_BOOTED
+    if new.state == FAILED and new.due:
+        return HOST_FAILED
+    if old.state == BOOTING:
+        return TIMED_OUT if new.reason.startswith(NO_BOOT_WITHIN) else ENDED
+    return ""
+
+
+class BootBook:
+    """By node id, so that a node that is renamed takes its figures along, and one that is removed leaves none."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, Counter[str]] = {}
+
+    def count(self, old: Machine, new: Machine) -> None:
+        ended = outcome(old, new)
+        if ended:
+            self._of.setdefault(new.node_id, Counter())[ended] += 1
+
+    def of(self, node_id: int) -> Mapping[str, int]:
+        return self._of.get(node_id, Counter())
+
+    def forget(self, node_id: int) -> None:
+        self._of.pop(node_id, None)

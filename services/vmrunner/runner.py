@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.contracts.bootserver import NodeBooted
 from services.contracts.console import Line
@@ -17,13 +17,14 @@ from services.contracts.nodes import NodeWanted
 from services.contracts.settings import MAX_RANDOM_DELAY_S
 from services.contracts.vmrunner import VM_CHANGED, VM_REMOVED, VmRemoved, VmReport
 from services.kit.peers import Announce
-from services.vmrunner import guest, lifecycle, metrics
+from services.vmrunner import guest, lifecycle
 from services.vmrunner.admission import Enter, Never, Wait
 from services.vmrunner.boot import SAY, Booter
 from services.vmrunner.disks import DiskStore
 from services.vmrunner.lifecycle import Begin, Count, GiveUp, Load, Machine, Recognise, Remove, Rest, Stop, TakeAsOff
 from services.vmrunner.line import LineWriter
 from services.vmrunner.memory import Memory
+from services.vmrunner.metrics import BootBook
 from services.vmrunner.processes import Processes, Vm
 from services.vmrunner.store import Store
 
@@ -45,6 +46,7 @@ class Host:
     memory: Memory
     soft_end_s: float
     announce: Announce
+    boots: BootBook = field(default_factory=BootBook)
 
 
 class Runner:
@@ -126,7 +128,7 @@ class Runner:
         except OSError as error:  # a full disk must not take the machine down
             log.error("%s: its state cannot be saved: %s", machine.name, error)
         if machine.sequence != old.sequence:
-            metrics.count(old, machine)
+            self._host.boots.count(old, machine)
             self._host.announce(VM_CHANGED, self.report())
 
     def _begin(self, action: Begin) -> None:
@@ -245,3 +247,4 @@ class Runner:
 def forget(host: Host, node_id: int) -> None:
     host.processes.forget(node_id)
     host.store.forget(node_id)
+    host.boots.forget(node_id)

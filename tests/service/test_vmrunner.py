@@ -318,7 +318,7 @@ def test_from_wish_to_booted(platform, amqp_uri):
     (listed,) = peers.call(NAME, "list_vms")
     assert wire.load(VmReport, listed) == report
     text = platform.metrics()
-    assert 'walt_vms{state="booted"} 1.0' in text and 'walt_vm_boots_total{outcome="booted"} 1.0' in text
+    assert 'walt_vms{state="booted"} 1.0' in text and 'walt_vm_boots_total{node="vnode1",outcome="booted"} 1.0' in text
     assert 'walt_vm_memory_bytes{node="vnode1"}' in text
 
 
@@ -364,7 +364,7 @@ def test_fault_25_a_guest_that_reboots_for_ever_before_it_is_booted_fails(platfo
     assert wait_state("failed").reason == "the guest rebooted before it was booted, 2 retries spent; left as it is"
     causes = [one.reason for one in world.reports if one.state == "delaying"]
     assert causes[1:] == [f"the guest rebooted before it was booted; retry {n} of 2" for n in (1, 2)]
-    assert 'walt_vm_boots_total{outcome="ended"} 3.0' in platform.metrics()
+    assert 'walt_vm_boots_total{node="vnode1",outcome="ended"} 3.0' in platform.metrics()
     wish(amqp_uri, boot=2)
     wait_state("booting", boot=2)
 
