@@ -13,7 +13,7 @@ from services.bootserver import bootplan, health, plans
 from services.bootserver.access import KeyStore
 from services.bootserver.bootplan import Root, Site
 from services.bootserver.images import ImageStore
-from services.bootserver.metrics import BootTimes
+from services.bootserver.metrics import BOOT_SECONDS
 from services.bootserver.persist import PersistStore
 from services.bootserver.plans import PlanStore, Published
 from services.bootserver.watch import BootWatches
@@ -47,7 +47,6 @@ class Boots:
         self._keys = KeyStore(state / "keys")
         self._plans = PlanStore(state / "plans")
         self.persist = PersistStore(state)
-        self.times = BootTimes()
         self._watches = BootWatches(self._on_greeting, world.greets)
 
     def start(self) -> None:
@@ -91,7 +90,6 @@ class Boots:
         self.withdraw(node_id)
         self._keys.forget_node(node_id)
         self.persist.forget(node_id)
-        self.times.forget(node_id)
 
     def known(self) -> set[int]:
         """Nodes of which there is a plan, a key or a /persist."""
@@ -108,6 +106,11 @@ class Boots:
     def folders(self) -> set[str]:
         """Of the images that nodes run."""
         return {published.folder for published in self._plans.all()}
+
+    def last_boots(self) -> dict[int, float]:
+        """Seconds that the last boot of each node took, of those that have booted."""
+        booted = [one for one in self._plans.all() if one.booted_at]
+        return {one.request.node_id: one.booted_at - one.published_at for one in booted}
 
     def access(self, node_id: int) -> NodeAccess:
         request = self._plans.get(node_id).request
@@ -156,8 +159,8 @@ class Boots:
     def _on_greeting(self, published: Published, at: float) -> None:
         if not self._plans.put_booted(published, at):
             return
+        BOOT_SECONDS.observe(at - published.published_at)
         request = published.request
-        self.times.observe(request.node_id, at - published.published_at)
         log.info("%s has booted in %.1f s (run %d)", request.name, at - published.published_at, request.run)
         self._tell(published, at)
 

@@ -54,7 +54,7 @@ class Here(Announcer):
         self.boots = Boots(site, images, state, world, lambda event: self.announce(NODE_BOOTED, event))
         self.saver = Saver(self.boots, authorize)
         self._collector = BootCollector(
-            self.boots.times, self.zone.names, world.nfs_fault, world.dns_fault, lambda: len(images.names())
+            self.zone.names, self.boots.last_boots, world.nfs_fault, world.dns_fault, lambda: len(images.names())
         )
         watch_space("images", images.folder)
 
