@@ -20,6 +20,7 @@ from cli.log import log
 from cli.network import network
 from cli.node import node
 from cli.output import say
+from cli.user import user
 from services.contracts.errors import EXIT_INTERRUPTED, EXIT_USAGE, WaltError
 
 EXIT_TERMINATED = 143
@@ -52,7 +53,7 @@ def walt() -> None:
     """
 
 
-for _command in (node, device, network, image, log, doctor, help_command, completion):
+for _command in (node, device, network, image, log, user, doctor, help_command, completion):
     walt.add_command(_command)
 
 

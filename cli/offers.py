@@ -164,6 +164,10 @@ def networks(asked: Asked) -> list[str]:
     return list(dict.fromkeys([WALT_NET, *sorted(uses)]))
 
 
+def users(asked: Asked) -> list[str]:
+    return [one["name"] for one in ask(asked, "nodes", "get_users")]
+
+
 def settings(asked: Asked) -> list[str]:
     return setting_words(asked.typed, asked.given, lambda: networks(asked))
 
@@ -203,6 +207,8 @@ OFFERS: dict[str, Offer] = {
     "NODE": node_names,
     "IMAGE": images,
     "NETWORK": networks,
+    "USER": users,
+    "[USER]": users,
     "KEY=VALUE": settings,
     "[KEY=VALUE]...": settings,
     "[OPTION=VALUE]...": link_options,

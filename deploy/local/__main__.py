@@ -81,9 +81,10 @@ def clean(instance: Instance) -> None:
 @main.command()
 @instance_option
 @click.argument("name")
-def user(instance: Instance, name: str) -> None:
+@click.option("--admin", "administrator", is_flag=True, help="an administrator, with a new password")
+def user(instance: Instance, name: str, administrator: bool) -> None:
     """Give NAME an account; prints the path of its client.toml."""
-    click.echo(lifecycle.add_user(instance, name))
+    click.echo(lifecycle.add_user(instance, name, administrator))
 
 
 @main.command()

@@ -81,6 +81,10 @@ def configuration(place: BrokerPlace) -> str:
     )
 
 
+def enabled_plugins() -> str:
+    return f"[{','.join(PLUGINS)}].\n"
+
+
 def environment(place: BrokerPlace) -> dict[str, str]:
     """For rabbitmq-server, epmd and rabbitmqctl.
 
@@ -125,7 +129,7 @@ def write(place: BrokerPlace, accounts: Sequence[Account], vhosts: Sequence[str]
     for folder in ("mnesia", "log"):
         (place.folder / folder).mkdir(exist_ok=True)
     (place.folder / "rabbitmq.conf").write_text(configuration(place))
-    (place.folder / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
+    (place.folder / "enabled_plugins").write_text(enabled_plugins())
     handle = os.open(place.definitions, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(definitions(accounts, vhosts))

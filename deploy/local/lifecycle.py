@@ -19,6 +19,7 @@ from deploy.local.instance import IMAGES, Instance, Uplink, host_label
 from deploy.local.programs import Say
 from services.contracts.bootserver import DEFAULT_IMAGE
 from services.contracts.errors import Conflict, Failed
+from services.contracts.names import check_user_name
 from services.kit.files import write_atomically
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,7 @@ def up(instance: Instance, recipes: Mapping[str, str], internet_: bool | None, u
             internet.check()
         images = {name: _image(recipe, say) for name, recipe in choice.recipes.items()}
         write_atomically(_choice_file(instance), json.dumps(asdict(choice), indent=1))
-        passwords = accounts.ensure(instance, user)
+        passwords = accounts.ensure(instance)
         public = accounts.public_methods(CHECKOUT)
         with contextlib.ExitStack() as undo:
             uplink, is_new = _network(instance, say)
@@ -62,13 +63,14 @@ def up(instance: Instance, recipes: Mapping[str, str], internet_: bool | None, u
                 resolvers=internet.resolvers() if choice.internet else (),
             )
             write_atomically(instance.public_methods, "\n".join([*public, ""]))
-            accounts.write_broker(instance, uplink, passwords, public)
-            accounts.write_clients(instance, uplink, passwords)
+            accounts.write_broker(instance, uplink, passwords)
+            accounts.readdress(instance, uplink)
             _run_programs(setup, is_new, say)
             readiness.wait(setup, say)
             undo.pop_all()
         if not is_new:
             accounts.import_definitions(instance, uplink)
+        accounts.provide(instance, uplink, user, administrator=True)
         if _may_install(instance):
             accounts.install_client(instance, user)
 
@@ -86,29 +88,26 @@ def down(instance: Instance, say: Say) -> None:
 def clean(instance: Instance, say: Say) -> None:
     """`down`, and its registry, disks, accounts, logs and users' images are forgotten. The platform's images stay."""
     down(instance, say)
+    is_installed = accounts.is_installed(instance)
     network.unmount_below(instance.state)
     if instance.user_images.exists():
         shutil.rmtree(instance.user_images)
     if instance.state.exists():
         shutil.rmtree(instance.state)
         say(f"forgot the state in {instance.state}")
-    if accounts.is_installed(instance):
+    if is_installed:
         accounts.installed_client().unlink()
     _lock_file(instance).unlink(missing_ok=True)
 
 
-def add_user(instance: Instance, user: str) -> Path:
-    """The user's client.toml. A running broker knows the account at once."""
-    accounts.check_user(user)
+def add_user(instance: Instance, user: str, administrator: bool) -> Path:
+    """The user's client.toml. One that works is kept as it is, unless it is to be an administrator's."""
+    check_user_name(user)
     with _alone(instance):
         uplink = network.find(instance)
         if uplink is None:
             raise Conflict(f"instance {instance.name} is down; allowed: 'user' after 'up'")
-        passwords = accounts.ensure(instance, user)
-        accounts.write_broker(instance, uplink, passwords, accounts.public_methods(CHECKOUT))
-        accounts.import_definitions(instance, uplink)
-        accounts.write_clients(instance, uplink, passwords)
-        return instance.clients / f"{user}.toml"
+        return accounts.provide(instance, uplink, user, administrator, anew=administrator)
 
 
 def is_up(instance: Instance) -> bool:

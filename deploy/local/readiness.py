@@ -6,6 +6,7 @@ import logging
 import os
 import time
 import warnings
+from typing import Any
 
 from deploy.local import programs, supervisor
 from deploy.local.instance import Instance
@@ -34,12 +35,17 @@ def wait(setup: programs.Setup, say: programs.Say) -> None:
         say(f"{name} answers")
 
 
-def _answers(name: str, probe: str) -> bool:
+def call(service: str, method: str, /, **arguments: Any) -> Any:
+    """The service's answer, asked with the services' account (WALT_AMQP_URI)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from services.kit import peers  # nameko: half a second that `down` and `status` need not wait for
+    return peers.call(service, method, timeout_s=CALL_LIMIT_S, **arguments)
+
+
+def _answers(name: str, probe: str) -> bool:
     try:
-        peers.call(name, probe, timeout_s=CALL_LIMIT_S)
+        call(name, probe)
     except WaltError:
         return False
     return True

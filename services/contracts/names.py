@@ -1,4 +1,4 @@
-"""Names of nodes and networks, and the reserved node sets.
+"""Names of nodes, networks and users, and the reserved node sets.
 
 Node names are DNS labels (RFC 1035, 2.3.1; at most 63 characters) because nodes know each other by name.
 """
@@ -18,10 +18,16 @@ NODE_SETS = (MY_NODES, FREE_NODES, ALL_NODES)
 RESERVED_NODE_NAMES = (*NODE_SETS, "server", "walt", "localhost", "default")
 
 _NODE_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_USER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
+_PLATFORM_USER = re.compile(r"walt-.*|guest", re.ASCII)
 _NETWORK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}", re.ASCII)
 
 NODE_NAME_RULE = "a letter first, then letters, digits and '-', no '-' last, at most 63 characters"
 NETWORK_NAME_RULE = "a letter first, then letters, digits, '-' and '_', at most 32 characters"
+USER_NAME_RULE = (
+    "a lower-case letter first, then lower-case letters, digits, '-' and '_', at most 32 characters; "
+    "neither guest nor what begins with walt-"
+)
 
 
 def check_node_name(name: str) -> str:
@@ -35,6 +41,16 @@ def check_node_name(name: str) -> str:
 
 def is_network_name(name: str) -> bool:
     return _NETWORK_NAME.fullmatch(name) is not None
+
+
+def is_user_name(name: str) -> bool:
+    return _USER_NAME.fullmatch(name) is not None and not _PLATFORM_USER.fullmatch(name)
+
+
+def check_user_name(name: str) -> str:
+    if not is_user_name(name):
+        raise InvalidRequest(f"'{name}' is not a user name; allowed: {USER_NAME_RULE}")
+    return name
 
 
 def split_selection(text: str) -> list[str]:

@@ -18,10 +18,19 @@ Public RPC (users):
                                                 limit: the newest so many or, after an event, the next so many
   get_notices() -> [Event]                      what was done to the caller's nodes by others, of the last day
   diagnose() -> [Check]                          of every service and host agent
+  add_user(name, administrator=False) -> NewPassword          administrators: an account with a password of its own
+  remove_user(name, force=False) -> Changed     administrators: the account and its connections are gone; force: so are
+                                                its nodes (released; they are the answer)
+  get_users() -> [UserView]                     administrators
+  change_password(name=None, password=None) -> NewPassword    name None: one's own, else administrators; password None:
+                                                a new one is made; another's connections are closed
 Internal RPC (services):
   wanted_on_host(host) -> [NodeWanted]           also those wanted absent
   wanted_everywhere() -> [NodeWanted]
   authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when it may not be
+  register_machine(mac, ip) -> NodeWanted        a machine that is not ours boots over walt-net: the physical node that it
+                                                 is; a new and free one when its MAC is not known
+  ensure_user(name, administrator) -> NewPassword     for who sets the platform up: made, or given a new password
 Events: NODE_WANTED (NodeWanted): vmrunner and netemu hear it;  NODE_REMOVED (NodeRemoved): netemu, bootserver, console
 Hears: vmrunner VM_CHANGED, VM_REMOVED
 """
@@ -38,6 +47,9 @@ SERVICE = "nodes"
 
 NODE_WANTED = "node_wanted"  # the wish for one node is new or has changed
 NODE_REMOVED = "node_removed"  # the node is gone, its row too: every agent forgets it
+
+VIRTUAL = "virtual"
+PHYSICAL = "physical"  # a machine that is not ours: bootserver looks after it, not the agents of its host
 
 POWER_ON = "on"
 POWER_OFF = "off"
@@ -110,6 +122,11 @@ class NodeWanted:
     disks: tuple[Disk, ...] = ()
     netsetup: str = LAN
     hard: bool = False
+    type: str = VIRTUAL
+
+    @property
+    def is_virtual(self) -> bool:
+        return self.type == VIRTUAL
 
     @property
     def walt_net(self) -> Interface:
@@ -128,7 +145,7 @@ class NodeRemoved:
 
 @dataclass(frozen=True)
 class NodeTarget:
-    """What console needs to serve a user on one node."""
+    """What console needs to serve a user on one node. host: of the console that reaches it."""
 
     id: int
     name: str
@@ -136,6 +153,7 @@ class NodeTarget:
     host: str
     ip: str
     state: str
+    type: str = VIRTUAL
 
 
 @dataclass(frozen=True)
@@ -185,6 +203,24 @@ class PortView:
     measured_latency_us: int | None = None
     up: Traffic = field(default_factory=Traffic)
     down: Traffic = field(default_factory=Traffic)
+
+
+@dataclass(frozen=True)
+class UserView:
+    """A person with an account. nodes: names of those that are his; connected: at this moment."""
+
+    name: str
+    administrator: bool
+    nodes: tuple[str, ...]
+    connected: bool
+
+
+@dataclass(frozen=True)
+class NewPassword:
+    """Told once, and stored nowhere."""
+
+    name: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from services.contracts.console import INPUT_EXCHANGE
 
+USER = "walt-user"  # tag of every user's account
+ADMINISTRATOR = "walt-admin"  # tag of those who look after the users, beside the other
+
 RPC_EXCHANGE = "nameko-rpc"
 HOST_PATTERN = "[a-z0-9-]+"
 

@@ -18,6 +18,13 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def secret(name: str, value: Any) -> str:
+    """As `text`, but a refusal does not repeat it."""
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{name} is not a text; allowed: a text")
+    return value
+
+
 def texts(name: str, value: Any) -> list[str]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise InvalidRequest(f"{name}={value!r} is not a list of texts; allowed: a list of texts")

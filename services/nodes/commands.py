@@ -11,9 +11,21 @@ from services.contracts.names import MY_NODES, split_selection
 from services.contracts.nodes import Event, NodeTarget, NodeView
 from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import VmReport
-from services.nodes import creation, holdings, journal, linking, model, notes, ownership, request
+from services.nodes import (
+    creation,
+    holdings,
+    journal,
+    linking,
+    model,
+    notes,
+    ownership,
+    physical,
+    registration,
+    request,
+)
 from services.nodes.journal import Deed, Query
 from services.nodes.model import Asked, Node
+from services.nodes.ownership import Watchers
 from services.nodes.request import Limits, Requested
 from services.nodes.selection import find, select, select_names, select_some
 from services.nodes.store import Registry
@@ -61,24 +73,29 @@ def link(
     registry: Registry, asked: Asked, selection: str, network: str, options: Sequence[str], from_plain: bool
 ) -> Outcome:
     nodes = _owned(registry, asked, selection)
+    physical.check_links(nodes)
     new = linking.linked(nodes, network, options, from_plain)
     return _save(registry, Deed("link", asked, journal.link_text(network, options, from_plain)), nodes, new)
 
 
 def reboot(registry: Registry, asked: Asked, selection: str, hard: bool) -> Outcome:
     nodes = _owned(registry, asked, selection)
+    physical.check_soft(nodes, hard)
     new = [model.rebooted(node, asked, hard) for node in nodes]
-    return _save(registry, Deed("reboot", asked, _words(hard=hard)), nodes, new)
+    return _save(registry, Deed("reboot", asked, _words(hard=hard)), nodes, new, physical.notes_of_boot(nodes, new))
 
 
 def stop(registry: Registry, asked: Asked, selection: str, hard: bool) -> Outcome:
     nodes = _owned(registry, asked, selection)
+    physical.check_soft(nodes, hard)
     new = [model.stopped(node, asked, hard) for node in nodes]
-    return _save(registry, Deed("stop", asked, _words(hard=hard)), nodes, new, notes.of_stop(nodes, new))
+    said = [*notes.of_stop(nodes, new), *physical.notes_of_stop(nodes)]
+    return _save(registry, Deed("stop", asked, _words(hard=hard)), nodes, new, said)
 
 
 def start(registry: Registry, asked: Asked, selection: str) -> Outcome:
     nodes = _owned(registry, asked, selection)
+    physical.check_startable(nodes)
     new = [model.started(node, asked) for node in nodes]
     return _save(registry, Deed("start", asked), nodes, new, notes.of_start(nodes, new))
 
@@ -97,7 +114,7 @@ def rename(registry: Registry, asked: Asked, name: str, new_name: str) -> Outcom
 def boot(registry: Registry, asked: Asked, selection: str, image: str) -> Outcome:
     nodes = _owned(registry, asked, selection)
     new = [model.given_image(node, image, asked) for node in nodes]
-    return _save(registry, Deed("boot", asked, f"image={image}"), nodes, new)
+    return _save(registry, Deed("boot", asked, f"image={image}"), nodes, new, physical.notes_of_boot(nodes, new))
 
 
 def remove(registry: Registry, asked: Asked, selection: str) -> Outcome:
@@ -114,16 +131,34 @@ def acquire(registry: Registry, asked: Asked, selection: str) -> Outcome:
         if not node.is_free:
             log.warning("node taken over: node=%s from=%s by=%s", node.name, node.owner, asked.user)
     new = [model.acquired(node, asked) for node in nodes]
-    return _save(registry, Deed("acquire", asked), nodes, new, notes.of_change_of_owner(nodes, new))
+    return _save(registry, Deed("acquire", asked), nodes, new, _said_of_owners(nodes, new))
 
 
 def release(registry: Registry, asked: Asked, selection: str) -> Outcome:
     nodes = select_some(selection, registry.nodes(), asked.user)
     ownership.check_releasable(nodes, asked.user)
     new = [model.released(node, asked) for node in nodes]
-    return _save(
-        registry, Deed("release", asked, _words(force=asked.force)), nodes, new, notes.of_change_of_owner(nodes, new)
-    )
+    return _save(registry, Deed("release", asked, _words(force=asked.force)), nodes, new, _said_of_owners(nodes, new))
+
+
+def register(registry: Registry, asked: Asked, mac: str, ip: str, place: creation.Place) -> Outcome:
+    """The physical node that this machine is, be it new."""
+    present = registry.nodes()
+    known = registration.find(mac, ip, present)
+    if known is not None:
+        return _save(registry, Deed("power on", asked), [known], [registration.switched_on(known)])
+    new = registration.new_node(mac, ip, present, place, asked)
+    stored = registry.add_machine(new, mac)
+    registry.events.add(journal.entries(Deed("register", asked, f"mac={mac} ip={ip}"), [new], [stored]))
+    return Outcome([stored], [stored])
+
+
+def release_all(registry: Registry, asked: Asked, owner: str) -> Outcome:
+    """The nodes of a user who leaves, asked by an administrator."""
+    nodes = select(MY_NODES, registry.nodes(), owner)
+    new = [model.released(node, asked) for node in nodes]
+    words = _words(f"{owner} leaves", force=asked.force)
+    return _save(registry, Deed("release", asked, words), nodes, new, notes.of_change_of_owner(nodes, new))
 
 
 def chosen(registry: Registry, user: str, selection: str) -> list[Node]:
@@ -142,9 +177,9 @@ def events(registry: Registry, user: str, selection: str | None, query: Query) -
     return registry.events.of(select_names(selection, registry.nodes(), logged, user), query)
 
 
-def authorize(registry: Registry, user: str, name: str, action: str) -> NodeTarget:
+def authorize(registry: Registry, user: str, name: str, action: str, watchers: Watchers) -> NodeTarget:
     node = find(name, registry.nodes())
-    ownership.check_action(node, user, action)
+    ownership.check_action(node, user, action, watchers)
     return model.target(node)
 
 
@@ -161,6 +196,10 @@ def _owned(registry: Registry, asked: Asked, selection: str) -> list[Node]:
     nodes = select_some(selection, registry.nodes(), asked.user)
     ownership.check_owned(nodes, asked.user)
     return nodes
+
+
+def _said_of_owners(before: Sequence[Node], after: Sequence[Node]) -> list[str]:
+    return [*notes.of_change_of_owner(before, after), *physical.notes_of_boot(before, after)]
 
 
 def _words(text: str = "", **flags: bool) -> str:

@@ -11,6 +11,7 @@ from services.nodes.database import sqlite_url
 from services.nodes.journal import EVENTS_KEPT, events_kept
 from services.nodes.metrics import NodesCollector
 from services.nodes.model import Node
+from services.nodes.ownership import Watchers, parse_watchers
 from services.nodes.store import Store
 
 
@@ -32,6 +33,19 @@ class StoreProvider(DependencyProvider):  # type: ignore[misc]
     def _present_nodes(self) -> list[Node]:
         with self._store.transaction() as registry:
             return [node for node in registry.nodes() if node.is_present]
+
+
+class WatchersProvider(DependencyProvider):  # type: ignore[misc]
+    """`self.watchers`: who may watch the consoles of others' nodes."""
+
+    def setup(self) -> None:
+        try:
+            self._watchers = parse_watchers(variable("WALT_WATCH_CONSOLES", Watchers.OWNER.value))
+        except ValueError as allowed:
+            raise SystemExit(str(allowed)) from None
+
+    def get_dependency(self, worker_ctx: Any) -> Watchers:
+        return self._watchers
 
 
 class AtStart(Entrypoint):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import Enum
 
 from services.contracts.errors import Conflict, InvalidRequest, NotOwner
 from services.contracts.nodes import ACTIONS, PING, WATCH_CONSOLE
@@ -32,11 +33,29 @@ def check_releasable(nodes: Sequence[Node], user: str) -> None:
     check_owned(nodes, user)
 
 
-def check_action(node: Node, user: str, action: str) -> None:
-    """All may ping any node and watch the console of a free one; the rest is its owner's."""
+class Watchers(Enum):
+    """Who may watch the console of a node that somebody owns."""
+
+    OWNER = "owner"
+    ALL = "all"
+
+
+def parse_watchers(text: str) -> Watchers:
+    """ValueError(what is allowed)."""
+    try:
+        return Watchers(text)
+    except ValueError:
+        allowed = " or ".join(one.value for one in Watchers)
+        raise ValueError(f"WALT_WATCH_CONSOLES={text} is not accepted; allowed: {allowed}") from None
+
+
+def check_action(node: Node, user: str, action: str, watchers: Watchers) -> None:
+    """All may ping any node, and watch the console of a free one; of another's where that is allowed. The rest is its
+    owner's."""
     if action not in ACTIONS:
         raise InvalidRequest(f"'{action}' is not an action on a node; allowed: {', '.join(ACTIONS)}")
-    if action != PING and not (action == WATCH_CONSOLE and node.is_free):
+    watchable = action == WATCH_CONSOLE and (node.is_free or watchers is Watchers.ALL)
+    if action != PING and not watchable:
         check_owned([node], user)
 
 

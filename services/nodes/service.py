@@ -3,16 +3,23 @@
 Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; the
             log of what happened to nodes (each command that changed them, each transition of their machines).
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
-            boot_nodes, remove_nodes, acquire_nodes, release_nodes, get_ports, get_events, get_notices, diagnose
-            (users); wanted_on_host, wanted_everywhere, authorize (services).
-Asks:       vmrunner list_data, capacity; bootserver check_image, persist_bytes; netemu list_ports.
+            boot_nodes, remove_nodes, acquire_nodes, release_nodes, get_ports, get_events, get_notices, add_user,
+            remove_user, get_users, change_password, diagnose (users); wanted_on_host, wanted_everywhere, authorize,
+            ensure_user, register_machine (services).
+Asks:       vmrunner list_data, capacity; bootserver check_image, persist_bytes, list_machines; netemu list_ports; the broker's
+            management API for the accounts of users, which are the broker's own.
 Announces:  NODE_WANTED, NODE_REMOVED.
-Hears:      vmrunner VM_CHANGED, VM_REMOVED of every host; asks every host now and then, for what was lost.
+Hears:      vmrunner VM_CHANGED, VM_REMOVED of every host; bootserver MACHINE_CHANGED; asks all of them now and then, for
+            what was lost.
 
 Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
              WALT_EVENTS_KEPT    how many events the log keeps, the newest (default: 100000)
+             WALT_BROKER_API     http://USER:PASSWORD@HOST:15672, an account with the tag "administrator" (default: none,
+                                 and users cannot be looked after)
+             WALT_PUBLIC_METHODS file of what users may call, as `python -m deploy.public` prints it
+             WALT_WATCH_CONSOLES who may watch a node's console: owner or all (default: owner)
              WALT_HOST           the host that runs new nodes
-             WALT_SUBNET         addresses of the nodes; the first is the server's
+             WALT_SUBNET         addresses of the nodes; the first is the server's, the upper quarter for physical nodes
 """
 
 from __future__ import annotations
@@ -23,9 +30,9 @@ from typing import Any
 from nameko.events import event_handler
 from nameko.timer import timer
 
-from services.contracts import nodes, vmrunner, wire
-from services.contracts.bootserver import DEFAULT_IMAGE
-from services.contracts.names import check_node_name
+from services.contracts import bootserver, nodes, vmrunner, wire
+from services.contracts.bootserver import DEFAULT_IMAGE, MACHINE_CHANGED
+from services.contracts.names import MY_NODES, check_node_name
 from services.contracts.nodes import Changed
 from services.contracts.vmrunner import VmRemoved, VmReport
 from services.kit.entrypoints import Caller, internal, public
@@ -42,9 +49,12 @@ from services.nodes import (
     journal,
     model,
     portviews,
+    registration,
     request,
+    users,
 )
-from services.nodes.extensions import StoreProvider, at_start
+from services.nodes.accounts import Accounts
+from services.nodes.extensions import StoreProvider, WatchersProvider, at_start
 from services.nodes.model import Asked
 
 CATCH_UP_S = 20
@@ -58,6 +68,8 @@ class NodesService:
     metrics = Metrics()
     store = StoreProvider()
     announce = Announcer()
+    accounts = Accounts()
+    watchers = WatchersProvider()
 
     @public
     def create_nodes(self, names: Any, settings: Any = (), image: Any = None) -> dict[str, Any]:
@@ -138,6 +150,31 @@ class NodesService:
             return wire.dump_all(registry.events.by_others(self.caller, time.time() - journal.NOTICE_AGE_S))
 
     @public
+    def add_user(self, name: Any, administrator: Any = False) -> dict[str, Any]:
+        new = users.new_account(arguments.text("name", name), arguments.flag("administrator", administrator))
+        return wire.dump(self.accounts.add(self.caller, new))
+
+    @public
+    def remove_user(self, name: Any, force: Any = False) -> dict[str, Any]:
+        leaving, forced = arguments.text("name", name), arguments.flag("force", force)
+        with self.store.transaction() as registry:
+            owned = commands.chosen(registry, leaving, MY_NODES)
+        self.accounts.remove(self.caller, leaving, owned, forced)
+        return self._carry_out(commands.release_all, leaving, force=forced)
+
+    @public
+    def get_users(self) -> list[dict[str, Any]]:
+        with self.store.transaction() as registry:
+            known = registry.nodes()
+        return wire.dump_all(self.accounts.views(self.caller, known))
+
+    @public
+    def change_password(self, name: Any = None, password: Any = None) -> dict[str, Any]:
+        whose = self.caller if name is None else arguments.text("name", name)
+        chosen = None if password is None else arguments.secret("password", password)
+        return wire.dump(self.accounts.change_password(self.caller, whose, chosen))
+
+    @public
     def diagnose(self) -> list[dict[str, Any]]:
         return wire.dump_all(hosts.diagnose([environment().host]))
 
@@ -153,7 +190,22 @@ class NodesService:
     @internal
     def authorize(self, user: str, name: str, action: str) -> dict[str, Any]:
         with self.store.transaction() as registry:
-            return wire.dump(commands.authorize(registry, user, name, action))
+            return wire.dump(commands.authorize(registry, user, name, action, self.watchers))
+
+    @internal
+    def ensure_user(self, name: Any, administrator: Any) -> dict[str, Any]:
+        return wire.dump(self.accounts.ensure(users.new_account(name, administrator)))
+
+    @internal
+    def register_machine(self, mac: str, ip: str) -> dict[str, Any]:
+        env = environment()
+        place = creation.Place(env.host, env.subnet)
+        (node,) = self._change(commands.register, registration.parse_mac(mac), ip, place).named
+        return wire.dump(model.wanted(node))
+
+    @event_handler(bootserver.SERVICE, MACHINE_CHANGED)
+    def on_machine_changed(self, payload: dict[str, Any]) -> None:
+        self.on_vm_changed(payload)
 
     def on_vm_changed(self, payload: dict[str, Any]) -> None:
         with self.store.transaction() as registry:

@@ -15,7 +15,7 @@ from services.contracts.vmrunner import STATES
 from tests.unit.cli.command_lines import check
 from tests.unit.cli.fakes import FakeClient
 
-EXPECTED = ["boot", "console", "disks", "images", "networks", "nodes", "ownership", "scripting", "settings"]
+EXPECTED = ["boot", "console", "disks", "images", "networks", "nodes", "ownership", "scripting", "settings", "users"]
 
 
 def shown(topic):
