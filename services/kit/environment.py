@@ -44,7 +44,13 @@ DEFAULTS = {
 
 
 def variable(name: str, default: str | None = None) -> str:
-    """A service's own variable (documented in its `service.py`)."""
+    """A service's own variable (documented in its `service.py`); NAME_FILE names a file that holds it, as for secrets."""
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise SystemExit(f"{name}_FILE: {path} cannot be read: {error.strerror}") from None
     value = os.environ.get(name, default if default is not None else DEFAULTS.get(name))
     if value is None:
         raise SystemExit(f"{name} is not set")

@@ -117,6 +117,7 @@ def _become_realtime() -> bool:
 
 def _listen(path: Path) -> socket.socket:
     """The control socket; whoever holds the lock beside it is the cable of this host."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,73 @@
+"""A certificate authority of this platform's own, and the broker's certificate. Made by openssl, renewed when it is time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.contracts.errors import Failed
+from services.kit.commands import run
+
+CA_DAYS, DAYS, RENEW_DAYS = 3650, 397, 60  # clients refuse server certificates of more than 398 days
+CA_EXTENSIONS = ("basicConstraints=critical,CA:TRUE,pathlen:0", "keyUsage=critical,keyCertSign")
+KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")
+
+
+def ensure(authority: Path, folder: Path, name: str, alternative: str) -> str:
+    """The authority's certificate (PEM). `folder` has ca.pem, cert.pem and key.pem, good for that name."""
+    authority.mkdir(parents=True, exist_ok=True)
+    if not (authority / "ca.pem").exists():
+        _make(authority, "ca", f"/CN=walt at {name}", CA_DAYS, CA_EXTENSIONS)
+    pem = (authority / "ca.pem").read_text()
+    (folder / "ca.pem").write_text(pem)
+    if not _is_good(folder, alternative):
+        issuer = ("-CA", str(authority / "ca.pem"), "-CAkey", str(authority / "ca.key"))
+        extensions = (f"subjectAltName={alternative}", "extendedKeyUsage=serverAuth")
+        _make(folder, "cert", "/CN=walt broker", DAYS, extensions, *issuer)
+        (folder / "cert.key").rename(folder / "key.pem")
+    return pem
+
+
+def _make(folder: Path, stem: str, subject: str, days: int, extensions: Sequence[str], *issuer: str) -> None:
+    """stem.key and stem.pem; the certificate comes last, so that a kill in between makes them both anew."""
+    key, pem, new = folder / f"{stem}.key", folder / f"{stem}.pem", folder / f"{stem}.new"
+    words = [
+        "openssl",
+        "req",
+        "-config",
+        "/dev/null",
+        "-x509",
+        *KEY,
+        "-keyout",
+        str(key),
+        "-out",
+        str(new),
+        "-days",
+        str(days),
+    ]
+    run([*words, "-subj", subject, *(word for one in extensions for word in ("-addext", one)), *issuer])
+    new.rename(pem)
+
+
+def _is_good(folder: Path, alternative: str) -> bool:
+    """Whether the certificate is there, is of this authority, of this name, and will be for some time."""
+    cert, ca = folder / "cert.pem", folder / "ca.pem"
+    if not (cert.exists() and (folder / "key.pem").exists()):
+        return False
+    kind, _, name = alternative.partition(":")
+    with contextlib.suppress(Failed):
+        run(["openssl", "x509", "-in", str(cert), "-noout", "-checkend", str(RENEW_DAYS * 86400)])
+        run(
+            [
+                "openssl",
+                "verify",
+                "-CAfile",
+                str(ca),
+                f"-verify_{'ip' if kind == 'IP' else 'hostname'}",
+                name,
+                str(cert),
+            ]
+        )
+        return True
+    return False
