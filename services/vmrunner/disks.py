@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -58,7 +59,9 @@ class DiskStore:
         """Delete all others, and what a crash has left. Not while a qemu has them open."""
         kept = {f"{disk.id}.{ending}" for disk in disks for ending in ("raw", "json")}
         for path in self._files(node_id):
-            if path.name not in kept:
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in kept:
                 path.unlink()
 
     def has_any(self, node_id: int) -> bool:
@@ -99,10 +102,11 @@ def _make(path: Path, disk: Disk, size_bytes: int) -> None:
     draft = path.with_name(f".{path.name}")
     with contextlib.ExitStack() as undo:
         undo.callback(draft.unlink, missing_ok=True)
-        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        draft.unlink(missing_ok=True)  # the tool of a process that was killed may write on in it
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         undo.callback(os.close, descriptor)
         os.ftruncate(descriptor, size_bytes)
-        content = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="walt-disk-")))
+        content = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix=".content-", dir=path.parent)))
         _fill(content, disk.template)
         for command in templates.making(disk.template, str(draft), disk.size_bytes, str(content)):
             commands.run(command.argv, stdin=command.stdin, timeout=TOOL_LIMIT_S)

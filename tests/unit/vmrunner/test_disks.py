@@ -141,12 +141,25 @@ def test_fault_11_what_is_not_wanted_is_gone(store, tmp_path):
     kept, dropped = Disk(1, MB, NO_TEMPLATE), Disk(2, 16 * MB, EXT4)
     store.prepare(NODE, [kept, dropped])
     (tmp_path / f"{NODE}/disks/.3.raw").write_text("left by a crash")
+    (tmp_path / f"{NODE}/disks/.content-x/lost+found").mkdir(parents=True)
     store.keep_only(NODE, [kept])
     assert {path.name for path in (tmp_path / f"{NODE}/disks").iterdir()} == {"1.raw", "1.json"}
     assert store.has_any(NODE)
     store.keep_only(NODE, [])
     assert not store.has_any(NODE) and store.data(NODE) == []
     assert not store.has_any(77) and store.data(77) == []
+
+
+def test_the_tool_of_a_process_that_was_killed_writes_in_no_disk(store, tmp_path, monkeypatch):
+    """It goes on in the draft that it has open; nothing of either making is outside of the node's folder."""
+    folder = tmp_path / f"{NODE}/disks"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with (folder / ".1.raw").open("wb") as left:
+        (path,) = store.prepare(NODE, [Disk(1, 32 * MB, EXT4)])
+        made = path.read_bytes()
+        left.write(b"half a file system")
+    assert path.read_bytes() == made
 
 
 @pytest.mark.parametrize("tool", ["sfdisk", "mke2fs"])
