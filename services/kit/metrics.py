@@ -22,6 +22,8 @@ SECONDS = Histogram("walt_entrypoint_seconds", "Seconds that a call took", ["ent
 FREE = Gauge("walt_folder_free_bytes", "Space left on the file system of a folder", ["folder"])
 SIZE = Gauge("walt_folder_size_bytes", "Size of the file system of a folder", ["folder"])
 
+KINDS = (REFUSED, FAILED) = ("refused", "failed")
+
 log = logging.getLogger(__name__)
 
 
@@ -33,13 +35,15 @@ class Metrics(DependencyProvider):
 
     def worker_setup(self, worker_ctx: Any) -> None:
         self._started[worker_ctx.call_id] = time.monotonic()
+        for kind in KINDS:  # so that there is a 0 before the first failure
+            FAILURES.labels(worker_ctx.entrypoint.method_name, kind)
 
     def worker_result(self, worker_ctx: Any, result: Any = None, exc_info: Any = None) -> None:
         entrypoint = worker_ctx.entrypoint.method_name
         CALLS.labels(entrypoint).inc()
         SECONDS.labels(entrypoint).observe(time.monotonic() - self._started.pop(worker_ctx.call_id))
         if exc_info is not None:
-            FAILURES.labels(entrypoint, "refused" if issubclass(exc_info[0], Refused) else "failed").inc()
+            FAILURES.labels(entrypoint, REFUSED if issubclass(exc_info[0], Refused) else FAILED).inc()
 
 
 def watch_space(name: str, folder: Path) -> None:
