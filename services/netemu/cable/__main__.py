@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from services.netemu.cable.control import Cable, link_of, link_words, socket_path
 from services.netemu.cable.switch import CablePort, Lane, Switch
+from services.netemu.cable.words import link_of, link_words, socket_path
 
 REALTIME_PRIORITY = 10
 _PR_SET_TIMERSLACK = 29
@@ -135,6 +135,8 @@ def _listen(path: Path) -> socket.socket:
 def main() -> None:
     run_dir = Path(sys.argv[1])
     if sys.argv[2:] == ["stop"]:
+        from services.netemu.cable.control import Cable  # netemu's side: not in the cable's own image
+
         Cable(run_dir).stop()
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -13,30 +13,18 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from services.contracts.errors import Failed
-from services.contracts.links import Direction, LinkModel
+from services.contracts.links import LinkModel
 from services.contracts.netemu import Traffic
+from services.netemu.cable.words import link_of, link_words, socket_path
 from services.netemu.ports import helpers
 from services.netemu.traffic import CableState
 
 START_S = 15.0
 ANSWER_S = 5.0
-
-
-def socket_path(run_dir: Path) -> Path:
-    return run_dir / "netemu" / "cable.sock"
-
-
-def link_words(link: LinkModel) -> dict[str, list[int]]:
-    return {"up": list(astuple(link.up)), "down": list(astuple(link.down))}
-
-
-def link_of(words: dict[str, Any]) -> LinkModel:
-    return LinkModel(up=Direction(*words["up"]), down=Direction(*words["down"]))
 
 
 class Cable:
