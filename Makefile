@@ -4,6 +4,7 @@ INSTANCE ?= local
 PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m deploy.local
 READY := .venv/.complete
+TESTABLE := .venv/.testable
 
 .DEFAULT_GOAL := help
 .PHONY: help deps demo up down status clean user check format unit service system test
@@ -14,6 +15,9 @@ help:  ## this list
 deps: $(READY)  ## install what is missing: Debian packages, .venv
 $(READY): requirements.lock deploy/local/packages.txt deploy/local/deps pyproject.toml
 	@deploy/local/deps
+$(TESTABLE): $(READY) tests/packages.txt
+	@deploy/local/deps tests/packages.txt
+	@touch $@
 
 demo: up  ## start the platform and run the experiment of the blog post
 	@$(PYTHON) -m deploy.local.demo $(INSTANCE)
@@ -40,10 +44,12 @@ format: $(READY)  ## rewrite the sources in the project's style
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
-unit service system: $(READY)
+unit service: $(READY)
+system: $(TESTABLE)
+unit service system:
 	@$(PYTHON) -m pytest tests/$@
 
-test: $(READY)  ## everything: style, types, unit, service and system tests (as root)
+test: $(TESTABLE)  ## everything: style, types, unit, service and system tests (as root)
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy

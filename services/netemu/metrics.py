@@ -40,7 +40,7 @@ def _labels(state: PortState) -> list[str]:
 
 def _backends(readings: Readings, shaper: str) -> Iterator[Metric]:
     count = Counter(state.backend for state in readings.world.ports.values())
-    ports = GaugeMetricFamily("walt_ports", "Ports by the back-end that carries them", labels=["backend"])
+    ports = GaugeMetricFamily("walt_ports", "Ports, by the back-end that carries them", labels=["backend"])
     for backend in (DIRECT, KERNEL, CABLE, BROKEN):
         ports.add_metric([backend], count[backend])
     yield ports
@@ -60,7 +60,9 @@ def _backends(readings: Readings, shaper: str) -> Iterator[Metric]:
 def _delays(readings: Readings) -> Iterator[Metric]:
     asked = GaugeMetricFamily("walt_port_asked_latency_seconds", "Outgoing delay asked", labels=PORT)
     applied = GaugeMetricFamily("walt_port_applied_latency_seconds", "Outgoing delay applied", labels=PORT)
-    share = GaugeMetricFamily("walt_port_compensation_seconds", "What the platform itself adds, measured", labels=PORT)
+    share = GaugeMetricFamily(
+        "walt_port_compensation_seconds", "Delay that the platform itself adds, measured", labels=PORT
+    )
     jitter = GaugeMetricFamily("walt_port_asked_jitter_seconds", "How far the delay asked may vary", labels=PORT)
     measured = GaugeMetricFamily(
         "walt_port_measured_latency_seconds",
@@ -79,7 +81,7 @@ def _delays(readings: Readings) -> Iterator[Metric]:
 
 
 def _rates(readings: Readings) -> Iterator[Metric]:
-    rates = GaugeMetricFamily("walt_port_asked_rate_bytes_per_second", "Rate asked, where one is", labels=BY_WAY)
+    rates = GaugeMetricFamily("walt_port_asked_rate_bytes_per_second", "Rate asked, where one is asked", labels=BY_WAY)
     for state in readings.world.ports.values():
         for direction in SIDES:
             rate_bps = getattr(state.port.link, direction).rate_bps
@@ -90,7 +92,7 @@ def _rates(readings: Readings) -> Iterator[Metric]:
 
 def _traffic(readings: Readings) -> Iterator[Metric]:
     size = CounterMetricFamily("walt_port_bytes", "Bytes of the node: up it sent, down it received", labels=BY_WAY)
-    frames = CounterMetricFamily("walt_port_frames", "Frames of the node", labels=BY_WAY)
+    frames = CounterMetricFamily("walt_port_frames", "Frames of the node: up it sent, down it received", labels=BY_WAY)
     drops = CounterMetricFamily("walt_port_drops", "Frames dropped on the port, loss as asked included", labels=BY_WAY)
     late = CounterMetricFamily("walt_port_late_frames", "Frames that the cable sent more than 1 ms late", labels=BY_WAY)
     for state in readings.world.ports.values():

@@ -32,7 +32,7 @@ class FleetCollector(Collector):
         yield from self._of_host()
 
     def _of_nodes(self) -> Iterator[Metric]:
-        boots = CounterMetricFamily("walt_vm_boots", "Boots of the node by how they went", labels=["node", "outcome"])
+        boots = CounterMetricFamily("walt_vm_boots", "Boots of the node, by how they ended", labels=["node", "outcome"])
         for node, counts in self._fleet.boots():
             for outcome in OUTCOMES:
                 boots.add_metric([node, outcome], counts.get(outcome, 0))
@@ -41,7 +41,9 @@ class FleetCollector(Collector):
         for node, usage in self._fleet.usage():
             cpu.add_metric([node], usage.cpu_seconds)
             memory.add_metric([node], usage.memory_bytes)
-        disks = GaugeMetricFamily("walt_vm_disk_bytes", "Server disk space that the node's disks take", labels=["node"])
+        disks = GaugeMetricFamily(
+            "walt_vm_disk_bytes", "Disk space of the server that the node's disks take", labels=["node"]
+        )
         for node, used_bytes in self._fleet.disk_bytes():
             disks.add_metric([node], used_bytes)
         yield from (boots, cpu, memory, disks)
@@ -49,12 +51,18 @@ class FleetCollector(Collector):
     def _of_host(self) -> Iterator[Metric]:
         memory, promised_bytes = self._memory.now(), self._memory.promised_bytes()
         yield GaugeMetricFamily("walt_host_memory_bytes", "Memory of the host", memory.total_bytes)
-        yield GaugeMetricFamily("walt_host_available_memory_bytes", "Free or freeable of it", memory.available_bytes)
+        yield GaugeMetricFamily(
+            "walt_host_available_memory_bytes", "Memory of the host that is free or can be", memory.available_bytes
+        )
         allowed_bytes = admission.allowed_bytes(memory)
-        yield GaugeMetricFamily("walt_host_promisable_memory_bytes", "May be promised to machines", allowed_bytes)
-        yield GaugeMetricFamily("walt_host_promised_memory_bytes", "Is promised to running machines", promised_bytes)
+        yield GaugeMetricFamily(
+            "walt_host_promisable_memory_bytes", "Memory that may be promised to machines", allowed_bytes
+        )
+        yield GaugeMetricFamily(
+            "walt_host_promised_memory_bytes", "Memory that is promised to running machines", promised_bytes
+        )
         pages = checks.number(checks.KSM_SHARING)
         if pages is not None:
-            yield GaugeMetricFamily("walt_host_ksm_saved_pages", "Pages that KSM saves", pages)
+            yield GaugeMetricFamily("walt_host_ksm_saved_pages", "Pages of memory that KSM saves", pages)
             saved_bytes = pages * checks.PAGE_BYTES
             yield GaugeMetricFamily("walt_host_ksm_saved_bytes", "Memory that KSM saves", saved_bytes)
