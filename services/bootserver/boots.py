@@ -66,16 +66,18 @@ class Boots:
         fault = self._world.nfs_fault()
         if fault:
             raise Failed(f"the NFS server does not answer at {self._site.server} ({fault})")
-        self._export_persist(request)
         self._keys.node(request.node_id)
         known = self._plans.find(request.node_id)
         published = plans.publish(known, request, image.folder, time.time())
+        self._export(published)
         if published is not known:
             self._plans.put(published)
         self._watches.watch(published)
         return bootplan.answer(request, self._site)
 
-    def _export_persist(self, request: BootRequest) -> None:
+    def _export(self, published: Published) -> None:
+        request = published.request
+        self.persist.grant_image(request.node_id, published.folder, request.ip)
         if request.owner:
             self.persist.grant(request.node_id, request.owner, request.ip)
         else:
@@ -84,6 +86,7 @@ class Boots:
     def withdraw(self, node_id: int) -> None:
         self._watches.stop(node_id)
         self.persist.revoke(node_id)
+        self.persist.revoke_image(node_id)
         self._plans.remove(node_id)
 
     def forget(self, node_id: int) -> None:

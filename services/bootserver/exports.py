@@ -1,18 +1,20 @@
-"""Who may mount which /persist, and what NFS-Ganesha is told of it. Pure.
+"""Who may mount which image and which /persist, and what NFS-Ganesha is told of it. Pure.
 
-A node reads and writes the folder of its present owner, from its own address only. Ganesha cannot give an export
-another path, and file handles hold the number of their export: so a folder keeps its number until its node is removed.
+A node reads the image that it boots, and reads and writes the folder of its present owner, from its own address only.
+Ganesha cannot give an export another path, and file handles hold the number of their export: so a folder keeps its
+number, an image until no node has it, a /persist until its node is removed.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-IMAGES_ROOT = "/images"  # pseudo path of the export that holds all images
-PERSIST_ROOT = "/persist"  # those of the nodes: /persist/NODE_ID/OWNER
-IMAGES_ID, LAST_ID = 1, 65_535
+IMAGES_ROOT = "/images"  # pseudo paths: /images/FOLDER
+PERSIST_ROOT = "/persist"  # /persist/NODE_ID/OWNER
+FIRST_ID, LAST_ID = 2, 65_535
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,54 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Client:
+    """A node that may mount an image."""
+
+    node_id: int
+    ip: str
+
+
+@dataclass(frozen=True)
+class ImageExport:
+    """An image that nodes boot."""
+
+    id: int
+    folder: str
+    clients: tuple[Client, ...]
+
+
+@dataclass(frozen=True)
 class Exports:
     """newest_id: of the last new export. Numbers are reused as late as can be: ganesha may not have seen the end of an
     export when the next one begins."""
 
-    newest_id: int = IMAGES_ID
+    newest_id: int = FIRST_ID - 1
     all: tuple[Export, ...] = ()
+    images: tuple[ImageExport, ...] = ()
+
+
+def image_granted(exports: Exports, node_id: int, folder: str, ip: str) -> Exports:
+    """A node, and an address, opens one image."""
+    client = Client(node_id, ip)
+    if any(one.folder == folder and client in one.clients for one in exports.images):
+        return exports
+    others = _without(exports, lambda one: one.node_id == node_id or one.ip == ip, keep=folder)
+    same = next((one for one in others.images if one.folder == folder), None)
+    if same is None:
+        new_id = _next_id(others)
+        return replace(others, newest_id=new_id, images=(*others.images, ImageExport(new_id, folder, (client,))))
+    with_it = replace(same, clients=(*same.clients, client))
+    return replace(others, images=tuple(with_it if one is same else one for one in others.images))
+
+
+def image_revoked(exports: Exports, node_id: int) -> Exports:
+    return _without(exports, lambda one: one.node_id == node_id)
+
+
+def _without(exports: Exports, leaves: Callable[[Client], bool], keep: str = "") -> Exports:
+    """keep: folder of an export that stays though nobody is left."""
+    left = [replace(one, clients=tuple(c for c in one.clients if not leaves(c))) for one in exports.images]
+    return replace(exports, images=tuple(one for one in left if one.clients or one.folder == keep))
 
 
 def granted(exports: Exports, node_id: int, owner: str, ip: str) -> Exports:
@@ -41,7 +85,7 @@ def granted(exports: Exports, node_id: int, owner: str, ip: str) -> Exports:
     if same is not None:
         return replace(exports, all=tuple(replace(one, ip=ip) if one is same else one for one in others))
     new_id = _next_id(exports)
-    return Exports(new_id, (*others, Export(new_id, node_id, owner, ip)))
+    return replace(exports, newest_id=new_id, all=(*others, Export(new_id, node_id, owner, ip)))
 
 
 def revoked(exports: Exports, node_id: int) -> Exports:
@@ -50,6 +94,10 @@ def revoked(exports: Exports, node_id: int) -> Exports:
 
 def forgotten(exports: Exports, node_id: int) -> Exports:
     return replace(exports, all=tuple(one for one in exports.all if one.node_id != node_id))
+
+
+def image_path(folder: str) -> str:
+    return f"{IMAGES_ROOT}/{folder}"
 
 
 def pseudo_path(node_id: int, owner: str) -> str:
@@ -62,21 +110,21 @@ def folder(root: Path, node_id: int, owner: str) -> Path:
 
 def configuration(images: Path, recovery: Path, persist: Path, exports: Exports) -> str:
     """ganesha.conf."""
-    return _SERVER.format(images=images, recovery=recovery, id=IMAGES_ID, pseudo=IMAGES_ROOT) + "".join(
-        _PERSIST.format(
-            id=one.id,
-            folder=folder(persist, one.node_id, one.owner),
-            pseudo=pseudo_path(one.node_id, one.owner),
-            ip=one.ip,
-        )
-        for one in exports.all
-        if one.ip
-    )
+    blocks = []
+    for image in exports.images:
+        ips = ", ".join(client.ip for client in image.clients)
+        path, pseudo = images / image.folder, image_path(image.folder)
+        blocks.append(_EXPORT.format(id=image.id, folder=path, pseudo=pseudo, ips=ips, access="RO"))
+    for one in exports.all:
+        if one.ip:
+            path, pseudo = folder(persist, one.node_id, one.owner), pseudo_path(one.node_id, one.owner)
+            blocks.append(_EXPORT.format(id=one.id, folder=path, pseudo=pseudo, ips=one.ip, access="RW"))
+    return _SERVER.format(recovery=recovery) + "".join(blocks)
 
 
 def _next_id(exports: Exports) -> int:
-    taken = {one.id for one in exports.all}
-    later, all_ids = range(exports.newest_id + 1, LAST_ID + 1), range(IMAGES_ID + 1, LAST_ID + 1)
+    taken = {one.id for one in (*exports.all, *exports.images)}
+    later, all_ids = range(exports.newest_id + 1, LAST_ID + 1), range(FIRST_ID, LAST_ID + 1)
     return next(number for number in itertools.chain(later, all_ids) if number not in taken)
 
 
@@ -98,24 +146,15 @@ NFSv4 {{
     Only_Numeric_Owners = true;
     Minor_Versions = 2;
 }}
-EXPORT {{
-    Export_Id = {id};
-    Path = "{images}";
-    Pseudo = "{pseudo}";
-    Access_Type = RO;
-    Squash = No_Root_Squash;
-    SecType = sys;
-    FSAL {{ Name = VFS; }}
-}}
 """
-_PERSIST = """\
+_EXPORT = """\
 EXPORT {{
     Export_Id = {id};
     Path = "{folder}";
     Pseudo = "{pseudo}";
     Access_Type = None;
     SecType = sys;
-    CLIENT {{ Clients = {ip}; Access_Type = RW; Squash = No_Root_Squash; }}
+    CLIENT {{ Clients = {ips}; Access_Type = {access}; Squash = No_Root_Squash; }}
     FSAL {{ Name = VFS; }}
 }}
 """

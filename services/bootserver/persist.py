@@ -1,4 +1,4 @@
-"""The /persist folders: one per node and owner, kept until the node is removed, exported while the node has a boot.
+"""The /persist folders: one per node and owner, kept until the node is removed. What nodes with a boot may mount.
 
 What is exported is one file, which the NFS server's process watches (`nfs.py`).
 """
@@ -46,6 +46,13 @@ class PersistStore:
         self._folder(node_id, owner).mkdir(parents=True, exist_ok=True)
         self._root.chmod(0o700)  # on the server, users reach no node's files
         self._put(exports.granted(load_exports(self._exports), node_id, owner, ip))
+
+    def grant_image(self, node_id: int, folder: str, ip: str) -> None:
+        """From now on this node may mount that image, and no other."""
+        self._put(exports.image_granted(load_exports(self._exports), node_id, folder, ip))
+
+    def revoke_image(self, node_id: int) -> None:
+        self._put(exports.image_revoked(load_exports(self._exports), node_id))
 
     def revoke(self, node_id: int) -> None:
         self._put(exports.revoked(load_exports(self._exports), node_id))

@@ -48,11 +48,27 @@ def test_configuration_names_those_who_may_only():
     both = exports.granted(ALICES, 8, "bob", "10.0.0.8")
     text = exports.configuration(Path("/i"), Path("/r"), Path("/p"), exports.revoked(both, 7))
     assert "/persist/7" not in text and "10.0.0.7" not in text
-    images, bobs = text.split("EXPORT {")[1:]
-    assert "Access_Type = RO" in images and 'Path = "/i"' in images
+    (bobs,) = text.split("EXPORT {")[1:]
     assert 'Path = "/p/8/bob"' in bobs and 'Pseudo = "/persist/8/bob"' in bobs and "Access_Type = None;" in bobs
     assert "CLIENT { Clients = 10.0.0.8; Access_Type = RW; Squash = No_Root_Squash; }" in bobs
     assert text.count("{") == text.count("}")
+
+
+def test_an_image_is_open_to_the_nodes_that_boot_it_and_to_no_other():
+    two = exports.image_granted(exports.image_granted(ALICES, 7, "users/a1", "10.0.0.7"), 8, "debian", "10.0.0.8")
+    assert exports.image_granted(two, 7, "users/a1", "10.0.0.7") == two
+    assert [(one.id, one.folder) for one in two.images] == [(3, "users/a1"), (4, "debian")]
+    text = exports.configuration(Path("/i"), Path("/r"), Path("/p"), two)
+    users, debian, _ = text.split("EXPORT {")[1:]
+    assert 'Path = "/i/users/a1"' in users and 'Pseudo = "/images/users/a1"' in users and "None" in users
+    assert "Clients = 10.0.0.7; Access_Type = RO" in users and "Clients = 10.0.0.8; Access_Type = RO" in debian
+    moved = exports.image_granted(two, 7, "debian", "10.0.0.7")
+    assert [(one.id, one.folder) for one in moved.images] == [(4, "debian")]
+    assert "Clients = 10.0.0.8, 10.0.0.7;" in exports.configuration(Path("/i"), Path("/r"), Path("/p"), moved)
+    alone = exports.image_granted(exports.image_revoked(moved, 8), 7, "debian", "10.0.0.7")
+    assert alone.images[0].clients == (exports.Client(7, "10.0.0.7"),)
+    assert exports.image_granted(alone, 9, "debian", "10.0.0.7").images[0].clients == (exports.Client(9, "10.0.0.7"),)
+    assert exports.image_revoked(alone, 7).images == ()
 
 
 def test_folders_stay_until_the_node_is_forgotten(tmp_path):
