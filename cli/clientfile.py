@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from services.contracts.errors import Conflict, Failed, InvalidRequest
 
-_URI = re.compile(r"""^amqp_uri\s*=\s*["'](?P<uri>[^"'\\]+)["'].*$""", re.MULTILINE)
+_URI = re.compile(r"""^amqp_uri\s*=\s*["'](?P<uri>[^"'\\]+)["']""", re.MULTILINE)
 
 
 def with_login(text: str, user: str, password: str) -> str:

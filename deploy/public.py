@@ -9,23 +9,26 @@ import services.kit.green  # noqa: F401  # first
 
 # isort: split
 import importlib
-import inspect
-from types import ModuleType
 
 from services.contracts import bootserver, console, netemu, nodes, vmrunner
 from services.kit.entrypoints import public_methods
+from services.kit.environment import environment
 
-CONTRACTS = (nodes, bootserver, vmrunner, netemu, console)
+SERVICES = (nodes.SERVICE, bootserver.SERVICE, vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
 
 
-def routing_keys(contract: ModuleType) -> list[str]:
-    """Those of one service; '@*' stands for any host of an agent."""
-    name = contract.SERVICE + ("@*" if hasattr(contract, "service_on") else "")
-    module = importlib.import_module(f"services.{contract.SERVICE}.service")
-    classes = [one for _, one in inspect.getmembers(module, inspect.isclass) if one.__module__ == module.__name__]
-    return [f"{name}.{method}" for one in classes for method in public_methods(one)]
+def service_class(service: str) -> type:
+    """The class that the process of this service runs."""
+    cls: type = importlib.import_module(f"services.{service}.__main__").load(environment())
+    return cls
+
+
+def routing_keys(service: str) -> list[str]:
+    """'@*' stands for any host of an agent."""
+    cls = service_class(service)
+    name, at, _ = cls.name.partition("@")  # type: ignore[attr-defined]  # nameko's
+    return [f"{name}{at and '@*'}.{method}" for method in public_methods(cls)]
 
 
 if __name__ == "__main__":
-    for one in CONTRACTS:
-        print(*routing_keys(one), sep="\n")
+    print(*(key for service in SERVICES for key in routing_keys(service)), sep="\n")

@@ -15,29 +15,36 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.broker import Account
-from services.console.service import ConsoleService
-from services.contracts.rights import SERVICE_RIGHTS, user_rights
-from services.kit.entrypoints import public_methods
-from services.nodes.service import NodesService
-from tests.broker import VHOSTS, private_broker
+from deploy.local.broker import ADMINISTRATOR, Account
+from deploy.public import SERVICES, routing_keys
+from services.contracts.rights import NO_RIGHTS, SERVICE_RIGHTS, user_rights
+from tests.broker import VHOSTS, PrivateBroker, private_broker
 
 PASSWORD = "secret"
-TEST_PUBLIC = (
-    "toy.greet",
-    *(f"nodes.{method}" for method in public_methods(NodesService)),
-    "bootserver.get_images",
-    "bootserver.save_image",
-    *(f"console@*.{method}" for method in public_methods(ConsoleService)),
-)
+PUBLIC = [key for service in SERVICES for key in routing_keys(service)]
+TEST_PUBLIC = ("toy.greet", *PUBLIC)
 
 
 @pytest.fixture(scope="session")
-def broker_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    accounts = [Account("walt-services", PASSWORD, SERVICE_RIGHTS)]
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
+    accounts = [
+        Account("walt-services", PASSWORD, SERVICE_RIGHTS),
+        Account("walt-accounts", PASSWORD, NO_RIGHTS, ADMINISTRATOR),
+    ]
     accounts += [Account(user, PASSWORD, user_rights(user, TEST_PUBLIC)) for user in ("alice", "bob")]
     with private_broker(Path(tmp_path_factory.mktemp("broker")), accounts) as broker:
-        yield broker.port
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def broker_port(broker: PrivateBroker) -> int:
+    return broker.port
+
+
+@pytest.fixture(scope="module")
+def broker_api(broker: PrivateBroker) -> str:
+    """WALT_BROKER_API of nodes."""
+    return f"http://walt-accounts:{PASSWORD}@127.0.0.1:{broker.place.management_port}"
 
 
 _vhosts = itertools.cycle(VHOSTS)

@@ -1,0 +1,309 @@
+"""Accounts of people: made, changed and ended by the nodes service at a real RabbitMQ."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+from amqp.exceptions import AccessRefused, ConnectionForced
+from nameko.containers import ServiceContainer
+
+from services.contracts.errors import Conflict, Denied, Failed, InvalidRequest, NotFound, NotOwner, from_wire
+from services.contracts.nodes import USE_CONSOLE, WATCH_CONSOLE
+from services.contracts.rights import ADMINISTRATOR, USER, user_rights
+from services.kit import peers
+from services.nodes.brokerapi import BrokerApi
+from services.nodes.extensions import WatchersProvider
+from services.nodes.service import NodesService
+from services.nodes.users import Account
+from tests.service.conftest import PUBLIC
+from tests.service.people import NO_RIGHT, SERVED, Person
+from tests.service.test_rights_matrix import stand_in
+
+ADMIN = "ada"
+PASSWORD = "correct horse battery"
+
+
+class Nodes:
+    """The service as a process: `start` again is a new one on the same state."""
+
+    def __init__(self, uri, public_file):
+        self.uri, self.public_file = uri, public_file
+        self.public_file.write_text("\n".join(PUBLIC))
+        self.container = None
+
+    def start(self):
+        self.container = ServiceContainer(NodesService, {"AMQP_URI": self.uri})
+        self.container.start()
+
+    def stop(self):
+        self.container.stop()
+
+    def provider(self, name):
+        return next(one for one in self.container.dependencies if one.attr_name == name)
+
+    @property
+    def store(self):
+        return self.provider("store").get_dependency(None)
+
+
+@pytest.fixture(scope="module")
+def service(amqp_uri, broker_api, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("users")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WALT_STATE_DIR", str(folder))
+        patch.setenv("WALT_HOST", "rightshost")
+        patch.setenv("WALT_BROKER_API", broker_api)
+        patch.setenv("WALT_PUBLIC_METHODS", str(folder / "public"))
+        edge = [ServiceContainer(stand_in(name), {"AMQP_URI": amqp_uri}) for name in ("bootserver", "vmrunner")]
+        for container in edge:
+            container.start()
+        nodes = Nodes(amqp_uri, folder / "public")
+        nodes.start()
+        yield nodes
+        for container in (nodes.container, *edge):
+            container.stop()
+
+
+@pytest.fixture(scope="module")
+def api(broker_api, vhost):
+    return BrokerApi(broker_api, vhost)
+
+
+@pytest.fixture
+def login(broker_port, vhost, api):
+    """login(name, password) -> Person; no account of a person is left at the end."""
+    opened = []
+
+    def log_in(name, password):
+        opened.append(Person(f"amqp://{name}:{password.replace(' ', '%20')}@127.0.0.1:{broker_port}/{vhost}", name))
+        return opened[-1]
+
+    yield log_in
+    for person in opened:
+        person.close()
+    for account in api.accounts():
+        if account.is_user:
+            api.delete(account.name)
+
+
+@pytest.fixture
+def admin(service, login):
+    return login(ADMIN, ensured(ADMIN, administrator=True))
+
+
+def ensured(name, administrator=False):
+    made = peers.call("nodes", "ensure_user", name=name, administrator=administrator)
+    assert made["name"] == name
+    return made["password"]
+
+
+def do(person, method, **arguments):
+    """What nodes answers to this person; its refusal is raised."""
+    reply = person.answer(f"nodes.{method}", arguments, person.name)
+    if reply["error"]:
+        raise from_wire(reply["error"]["exc_type"], reply["error"]["exc_args"])
+    return reply["result"]
+
+
+def users(admin):
+    return {one["name"]: one for one in do(admin, "get_users")}
+
+
+def test_a_user_who_is_added_can_do_the_public_methods_and_no_more(admin, login):
+    made = do(admin, "add_user", name="bea")
+    bea = login("bea", made["password"])
+    assert len(made["password"]) >= 32
+    assert do(bea, "get_nodes", selection="all-nodes") == []
+    assert bea.outcome("nodes.wanted_everywhere", {}, "bea") == NO_RIGHT
+    with pytest.raises(Denied, match="bea is not an administrator of this platform"):
+        do(bea, "add_user", name="eve")
+    assert users(admin)["bea"] == {"name": "bea", "administrator": False, "nodes": [], "connected": True}
+
+
+def test_an_administrator_can_make_another(admin, login):
+    zoe = login("zoe", do(admin, "add_user", name="zoe", administrator=True)["password"])
+    assert do(zoe, "add_user", name="bea")["name"] == "bea"
+    assert [(one["name"], one["administrator"]) for one in do(zoe, "get_users")] == [
+        (ADMIN, True), ("bea", False), ("zoe", True)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["walt-services", "walt-x", "guest", "Eve", "a.b", "#", "x" * 33])
+def test_names_that_are_none_are_refused(admin, api, name):
+    before = api.accounts()
+    with pytest.raises(InvalidRequest, match="is not a user name; allowed: "):
+        do(admin, "add_user", name=name)
+    assert api.accounts() == before
+
+
+def test_a_name_is_taken_once_and_accounts_of_the_broker_are_not_touched(admin, api):
+    do(admin, "add_user", name="bea")
+    with pytest.raises(Conflict, match="the name 'bea' is taken by a user"):
+        do(admin, "add_user", name="bea")
+    with pytest.raises(Conflict, match="the name 'alice' is taken by an account of the broker"):
+        do(admin, "add_user", name="alice")
+    for method in ("remove_user", "change_password"):
+        with pytest.raises(NotFound, match="no user 'alice'"):
+            do(admin, method, name="alice")
+    assert api.account("alice").tags == frozenset()
+
+
+def test_removed_user_is_out_at_once(admin, login):
+    bea = login("bea", do(admin, "add_user", name="bea")["password"])
+    assert do(admin, "remove_user", name="bea") == {"nodes": [], "notes": []}
+    assert "bea" not in users(admin)
+    with pytest.raises((ConnectionForced, AccessRefused, OSError)):
+        do(bea, "get_nodes", selection="all-nodes")
+    with pytest.raises(NotFound, match="no user 'bea'"):
+        do(admin, "remove_user", name="bea")
+
+
+def test_nobody_removes_himself_so_that_one_administrator_stays(admin):
+    with pytest.raises(Conflict, match=f"'{ADMIN}' is you"):
+        do(admin, "remove_user", name=ADMIN, force=True)
+
+
+def test_user_with_nodes_is_removed_by_force_only_and_the_nodes_are_free(admin, login, service, caplog):
+    bea = login("bea", do(admin, "add_user", name="bea")["password"])
+    do(bea, "create_nodes", names=["one", "two"], settings=["networks=walt-net,home"])
+    with pytest.raises(Conflict, match=r"user 'bea' owns nodes \(one, two\); .* with --force"):
+        do(admin, "remove_user", name="bea")
+    assert users(admin)["bea"]["nodes"] == ["one", "two"]
+    caplog.set_level(logging.INFO)
+    done = do(admin, "remove_user", name="bea", force=True)
+    assert [(one["name"], one["owner"]) for one in done["nodes"]] == [("one", ""), ("two", "")]
+    assert any(f"user removed: user=bea by={ADMIN}" in record.getMessage() for record in caplog.records)
+    logged = do(admin, "get_events", selection="one")[-1]
+    assert (logged["kind"], logged["user"], logged["text"]) == ("release", ADMIN, "bea leaves --force")
+
+
+def test_removal_that_was_cut_off_can_be_done_again(admin, login, api):
+    bea = login("bea", do(admin, "add_user", name="bea")["password"])
+    do(bea, "create_nodes", names=["three"])
+    api.delete("bea")  # as far as a crash let it come
+    with pytest.raises(NotFound):
+        do(admin, "remove_user", name="bea")
+    assert [one["name"] for one in do(admin, "remove_user", name="bea", force=True)["nodes"]] == ["three"]
+
+
+def test_own_password(admin, login):
+    old = do(admin, "add_user", name="bea")["password"]
+    bea = login("bea", old)
+    assert do(bea, "change_password", password=PASSWORD) == {"name": "bea", "password": PASSWORD}
+    assert bea.outcome("nodes.get_notices", {}, "bea") == SERVED, "who changes his own stays connected"
+    assert login("bea", PASSWORD).outcome("nodes.get_notices", {}, "bea") == SERVED
+    with pytest.raises(AccessRefused):
+        login("bea", old)
+    new = do(bea, "change_password")["password"]
+    assert new not in (old, PASSWORD) and login("bea", new)
+
+
+def test_password_of_another_is_an_administrators_and_ends_his_connections(admin, login):
+    bea, eve = (login(name, do(admin, "add_user", name=name)["password"]) for name in ("bea", "eve"))
+    with pytest.raises(Denied):
+        do(eve, "change_password", name="bea", password=PASSWORD)
+    do(admin, "change_password", name="bea", password=PASSWORD)
+    with pytest.raises((ConnectionForced, AccessRefused, OSError)):
+        do(bea, "get_nodes", selection="all-nodes")
+    assert login("bea", PASSWORD).outcome("nodes.get_notices", {}, "bea") == SERVED
+    do(admin, "change_password", name=ADMIN, password=PASSWORD)  # his own, by name
+    assert users(admin)[ADMIN]["administrator"], "what he may is kept"
+
+
+@pytest.mark.parametrize("password", ["", "short", "x" * 129, "line\nend here 123", "bell\a and whistle"])
+def test_bad_passwords_are_refused_and_never_repeated(admin, caplog, password):
+    with pytest.raises(InvalidRequest, match="this password is not accepted; allowed: 12 to 128") as refused:
+        do(admin, "change_password", password=password)
+    assert not password or password not in str(refused.value) + caplog.text
+
+
+def test_passwords_are_not_logged(admin, login, caplog):
+    caplog.set_level(logging.DEBUG, logger="services")
+    made = do(admin, "add_user", name="bea")
+    do(login("bea", made["password"]), "change_password", password=PASSWORD)
+    assert "user added: user=bea" in caplog.text
+    assert made["password"] not in caplog.text and PASSWORD not in caplog.text
+
+
+def test_ensured_user_keeps_what_he_may_and_gets_a_password(admin, login, api):
+    api.put(Account("bea", frozenset()), "somebody-elses")  # of the time before users had tags
+    first = ensured("bea", administrator=True)
+    second = ensured("bea")
+    assert first != second
+    assert api.account("bea").tags == {USER, ADMINISTRATOR}
+    assert login("bea", second).outcome("nodes.get_users", {}, "bea") == SERVED
+
+
+def test_rights_follow_the_public_methods_at_the_next_start(admin, login, api, service):
+    bea = login("bea", do(admin, "add_user", name="bea")["password"])
+    api.put_rights("bea", user_rights("bea", ["nodes.get_nodes", "nodes.authorize"]))  # as of an older release
+    others = {name: one for name, one in api.rights().items() if name not in ("bea", ADMIN)}
+    assert bea.outcome("nodes.get_notices", {}, "bea") == NO_RIGHT
+    service.stop()
+    service.start()
+    wait_for(lambda: api.rights()["bea"] == user_rights("bea", PUBLIC))
+    assert bea.outcome("nodes.get_notices", {}, "bea") == SERVED
+    assert bea.outcome("nodes.authorize", {}, "bea") == NO_RIGHT
+    assert {name: one for name, one in api.rights().items() if name not in ("bea", ADMIN)} == others
+
+
+def test_account_that_gets_no_rights_is_not_left_behind(admin, api, service):
+    service.public_file.write_text("")
+    try:
+        with pytest.raises(Failed, match="the list of public methods is empty"):
+            do(admin, "add_user", name="bea")
+    finally:
+        service.public_file.write_text("\n".join(PUBLIC))
+    assert api.account("bea") is None
+
+
+def test_broker_that_does_not_answer_is_told(admin, service, monkeypatch):
+    accounts = service.provider("accounts")
+    monkeypatch.setattr(accounts, "_broker", BrokerApi("http://x:y@127.0.0.1:1", "/"))
+    reply = admin.answer("nodes.get_users", {}, ADMIN)
+    assert reply["error"]["exc_type"] == "Unreachable"
+    assert "the broker does not answer about accounts" in reply["error"]["value"]
+    monkeypatch.setattr(accounts, "_broker", BrokerApi(f"http://walt-accounts:wrong@127.0.0.1:{port_of(service)}", "/"))
+    assert admin.answer("nodes.get_users", {}, ADMIN)["error"]["exc_type"] == "Failed"
+
+
+def test_platform_without_the_management_api_says_so(admin, service, monkeypatch):
+    monkeypatch.setattr(service.provider("accounts"), "_url", "")
+    with pytest.raises(Failed, match="WALT_BROKER_API is not set"):
+        do(admin, "add_user", name="bea")
+
+
+@pytest.mark.parametrize("setting", ["owner", "all"])
+def test_who_may_watch_anothers_console(admin, login, service, monkeypatch, setting):
+    owner = login("bea", ensured("bea"))
+    do(owner, "create_nodes", names=[f"watched-{setting}"])
+    monkeypatch.setenv("WALT_WATCH_CONSOLES", setting)
+    service.stop()
+    service.start()
+    ask = {"user": ADMIN, "name": f"watched-{setting}"}
+    if setting == "all":
+        assert peers.call("nodes", "authorize", **ask, action=WATCH_CONSOLE)["owner"] == "bea"
+    else:
+        with pytest.raises(NotOwner):
+            peers.call("nodes", "authorize", **ask, action=WATCH_CONSOLE)
+    with pytest.raises(NotOwner):
+        peers.call("nodes", "authorize", **ask, action=USE_CONSOLE)
+
+
+def test_bad_setting_of_watchers_ends_the_start(monkeypatch):
+    monkeypatch.setenv("WALT_WATCH_CONSOLES", "everyone")
+    with pytest.raises(SystemExit, match="WALT_WATCH_CONSOLES=everyone is not accepted; allowed: owner or all"):
+        WatchersProvider().setup()
+
+
+def port_of(service):
+    return int(service.provider("accounts")._url.rpartition(":")[2])
+
+
+def wait_for(condition, limit_s=10):
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

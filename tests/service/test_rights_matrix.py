@@ -1,0 +1,296 @@
+"""Who may call what: every RPC method of every service, tried by everybody, at a real broker.
+
+The methods are those of the service classes; one that is not in the table fails. The entry points are the real ones,
+and so is the whole of nodes; what the other services would do then is left out.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from amqp.exceptions import AccessRefused
+from kombu import Connection
+from nameko.containers import ServiceContainer
+
+from deploy.public import SERVICES, routing_keys, service_class
+from services.contracts import console
+from services.contracts.bootserver import ImageView
+from services.contracts.errors import NotFound
+from services.contracts.nodes import SAVE
+from services.contracts.vmrunner import Capacity
+from services.kit import peers
+from services.kit.entrypoints import Caller, InternalRpc
+from services.nodes.service import NodesService
+from tests.service.conftest import PUBLIC
+from tests.service.people import FORGED, NO_RIGHT, SERVED, Person
+
+HOST = "rightshost"
+NODE = "vn"
+OWNER, OTHER, ADMINISTRATOR, VICTIM = "olga", "otto", "adam", "vera"
+
+NOT_OWNER, DENIED, CONFLICT, NOT_FOUND = "NotOwner", "Denied", "Conflict", "NotFound"
+
+
+@dataclass(frozen=True)
+class Row:
+    """arguments: in which QUEUE is a queue of the caller; then what is answered to each."""
+
+    method: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    owner: str = SERVED
+    other: str = SERVED
+    administrator: str = ""  # as other
+
+    @property
+    def answers(self) -> dict[str, str]:
+        return {OWNER: self.owner, OTHER: self.other, ADMINISTRATOR: self.administrator or self.other}
+
+
+QUEUE = object()
+THE_NODE = {"selection": NODE}
+
+PUBLIC_TABLE = (
+    Row("nodes.create_nodes", {"names": ["new"]}),
+    Row("nodes.get_nodes", THE_NODE),
+    Row("nodes.configure_nodes", {**THE_NODE, "settings": ["ram=1G"]}, other=NOT_OWNER),
+    Row("nodes.configure_nodes", {**THE_NODE, "settings": ["ram=1G"], "force": True}, other=NOT_OWNER),
+    Row("nodes.link_nodes", {**THE_NODE, "network": "walt-net", "options": ["lat=1ms"]}, other=NOT_OWNER),
+    Row("nodes.reboot_nodes", THE_NODE, other=NOT_OWNER),
+    Row("nodes.stop_nodes", THE_NODE, other=NOT_OWNER),
+    Row("nodes.start_nodes", THE_NODE, other=NOT_OWNER),
+    Row("nodes.rename_node", {"name": NODE, "new_name": "vn2"}, other=NOT_OWNER),
+    Row("nodes.boot_nodes", {**THE_NODE, "image": "default"}, other=NOT_OWNER),
+    Row("nodes.remove_nodes", {**THE_NODE, "force": True}, other=NOT_OWNER),
+    Row("nodes.release_nodes", {**THE_NODE, "force": True}, other=NOT_OWNER),
+    Row("nodes.acquire_nodes", THE_NODE, owner=CONFLICT, other=NOT_OWNER),
+    Row("nodes.acquire_nodes", {**THE_NODE, "force": True}, owner=CONFLICT, other=SERVED),  # and is told to the owner
+    Row("nodes.get_ports", THE_NODE),
+    Row("nodes.get_events", THE_NODE),
+    Row("nodes.get_notices"),
+    Row("nodes.diagnose"),
+    Row("nodes.get_users", owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("nodes.add_user", {"name": "nina"}, owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("nodes.remove_user", {"name": "nina"}, owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("nodes.remove_user", {"name": OWNER}, owner=DENIED, other=DENIED, administrator=CONFLICT),  # nodes are hers
+    Row("nodes.change_password"),
+    Row("nodes.change_password", {"name": VICTIM}, owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("bootserver.get_images"),
+    Row("bootserver.save_image", {"node": NODE, "name": "mine"}, other=NOT_OWNER),
+    Row("console@*.open_line", {"node": NODE, "queue": QUEUE}, other=NOT_OWNER),
+    Row("console@*.open_line", {"node": NODE, "queue": QUEUE, "read_only": True}, other=NOT_OWNER),
+    Row("console@*.open_line", {"node": NODE, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
+    Row("console@*.open_shell", {"node": NODE, "queue": QUEUE}, owner=CONFLICT, other=NOT_OWNER),  # it does not run
+    Row("console@*.open_shell", {"node": NODE, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
+    Row("console@*.open_ping", {"node": NODE, "queue": QUEUE}),
+    Row("console@*.open_ping", {"node": NODE, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
+    Row("console@*.open_forward", {"node": NODE, "port": 80, "queue": QUEUE}, other=NOT_OWNER),
+    Row("console@*.open_forward", {"node": NODE, "port": 80, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
+    Row("console@*.keep_session", {"session": "of olga"}, other=NOT_FOUND),
+    Row("console@*.close_session", {"session": "of olga"}, other=NOT_FOUND),
+)
+
+# For services alone: everybody is refused by the broker.
+INTERNAL_TABLE = (
+    *(f"nodes.{method}" for method in ("ensure_user", "register_machine")),
+    *(f"nodes.{method}" for method in ("wanted_on_host", "wanted_everywhere", "authorize")),
+    *(f"bootserver.{method}" for method in ("publish_boot", "withdraw_boot", "open_access", "list_images")),
+    *(f"bootserver.{method}" for method in ("check_image", "persist_bytes", "diagnose")),
+    *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "capacity", "diagnose")),
+    *(f"netemu@*.{method}" for method in ("attach_ports", "detach_ports", "list_ports", "diagnose")),
+    *(f"console@*.{method}" for method in ("prepare_line", "run_command", "diagnose")),
+)
+
+
+def entry_points(cls):
+    """{method: function} of all that can be called, public or not."""
+    return {
+        name: function
+        for name, function in inspect.getmembers(cls, inspect.isfunction)
+        if any(isinstance(one, InternalRpc) for one in getattr(function, "nameko_entrypoints", ()))
+    }
+
+
+def all_keys():
+    return {
+        f"{service}{'@*' if '@' in service_class(service).name else ''}.{method}"
+        for service in SERVICES
+        for method in entry_points(service_class(service))
+    }
+
+
+def real(key):
+    return key.replace("@*", f"@{HOST}")
+
+
+class FakeSessions:
+    """One session, of the owner."""
+
+    def keep(self, user, session):
+        if user != OWNER:
+            raise NotFound(f"session '{session}' is not open")
+
+    close = keep
+
+
+def save(user, node, name, force):
+    """As Saver: who may is for nodes to say."""
+    peers.call("nodes", "authorize", user=user, name=node, action=SAVE)
+    return IMAGE
+
+
+OPENED = console.Opened("1", 0)
+IMAGE = ImageView("default", "", 0.0, 1, "linux")
+DEPENDENCIES = {
+    "console": {
+        "desk": SimpleNamespace(
+            sessions=FakeSessions(),
+            watch=lambda *_, **__: OPENED,
+            log_in=lambda *_: OPENED,
+            ping=lambda *_: OPENED,
+            connect=lambda *_: OPENED,
+        )
+    },
+    "bootserver": {
+        "here": SimpleNamespace(
+            boots=SimpleNamespace(images=MagicMock(names_of=lambda _: [], view=lambda _: IMAGE), diagnose=lambda: []),
+            saver=SimpleNamespace(save=save),
+        )
+    },
+    "vmrunner": {
+        "machines": SimpleNamespace(
+            memory=SimpleNamespace(capacity=lambda: Capacity(8, 2**34, 1.5)),
+            disks=SimpleNamespace(data=lambda _: []),
+            fleet=SimpleNamespace(reports=lambda: []),
+            diagnose=lambda: [],
+        )
+    },
+    "netemu": {"here": MagicMock()},
+}
+
+
+def stand_in(service):
+    """The entry points of the real class, over dependencies that do nothing."""
+    name = f"{service}@{HOST}" if "@" in service_class(service).name else service
+    body = {**entry_points(service_class(service)), **DEPENDENCIES[service], "name": name, "caller": Caller()}
+    return type(service, (), body)
+
+
+@pytest.fixture(scope="module")
+def platform(amqp_uri, broker_api, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rights")
+    (folder / "public").write_text("\n".join(PUBLIC))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WALT_STATE_DIR", str(folder))
+        patch.setenv("WALT_HOST", HOST)
+        patch.setenv("WALT_BROKER_API", broker_api)
+        patch.setenv("WALT_PUBLIC_METHODS", str(folder / "public"))
+        classes = [*map(stand_in, DEPENDENCIES), NodesService]
+        containers = [ServiceContainer(cls, {"AMQP_URI": amqp_uri}) for cls in classes]
+        for container in containers:
+            container.start()
+        yield containers[-1]
+        for container in containers:
+            container.stop()
+
+
+@pytest.fixture(scope="module")
+def people(platform, broker_port, vhost):
+    """Everybody, with a connection; their accounts are made by nodes."""
+    everybody = {}
+    for name in (OWNER, OTHER, ADMINISTRATOR, VICTIM):
+        password = peers.call("nodes", "ensure_user", name=name, administrator=name == ADMINISTRATOR)["password"]
+        everybody[name] = Person(f"amqp://{name}:{password}@127.0.0.1:{broker_port}/{vhost}", name)
+    yield everybody
+    for person in everybody.values():
+        person.close()
+
+
+@pytest.fixture
+def node(platform, people):
+    """One node of the owner's, as new for every try."""
+    store = next(one for one in platform.dependencies if one.attr_name == "store").get_dependency(None)
+    with store.transaction() as registry:
+        for one in registry.nodes():
+            registry.delete(one.id)
+    assert people[OWNER].outcome("nodes.create_nodes", {"names": [NODE]}, OWNER) == SERVED
+
+
+def test_every_method_is_in_the_table():
+    assert {row.method for row in PUBLIC_TABLE} == set(PUBLIC)
+    assert set(INTERNAL_TABLE) | set(PUBLIC) == all_keys()
+    assert not set(INTERNAL_TABLE) & set(PUBLIC)
+
+
+def test_rights_are_derived_from_every_service():
+    assert set(PUBLIC) == {key for service in SERVICES for key in routing_keys(service)}
+
+
+@pytest.mark.parametrize("name", [OWNER, OTHER, ADMINISTRATOR])
+@pytest.mark.parametrize("row", PUBLIC_TABLE, ids=lambda row: f"{row.method} {row.arguments}"[:60])
+def test_public_method(row, name, node, people):
+    arguments = {key: f"user.{name}.console" if value is QUEUE else value for key, value in row.arguments.items()}
+    assert people[name].outcome(real(row.method), arguments, name) == row.answers[name]
+
+
+@pytest.mark.parametrize("method", INTERNAL_TABLE)
+def test_internal_method_is_for_services_alone(method, people):
+    for name in (OWNER, OTHER, ADMINISTRATOR):
+        assert people[name].outcome(real(method), {}, name) == NO_RIGHT
+
+
+@pytest.mark.parametrize("method", sorted(all_keys()))
+def test_without_a_name_or_with_anothers_nothing_is_done(method, people):
+    is_public = method in PUBLIC
+    assert people[OTHER].outcome(real(method), {}, None) == (DENIED if is_public else NO_RIGHT)
+    for forged in (OWNER, ADMINISTRATOR, "walt-services"):
+        assert people[OTHER].outcome(real(method), {}, forged) in ({FORGED} if is_public else {FORGED, NO_RIGHT})
+
+
+@pytest.mark.parametrize("login", ["guest:guest", "nobody:secret", f"{OWNER}:wrong", "walt-services:"])
+def test_nobody_else_gets_in(people, broker_port, vhost, login):
+    with pytest.raises(AccessRefused), Connection(f"amqp://{login}@127.0.0.1:{broker_port}/{vhost}") as connection:
+        connection.connect()
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda channel, queue: channel.queue_declare(queue),
+        lambda channel, queue: channel.basic_consume(queue),
+        lambda channel, queue: channel.basic_get(queue),
+        lambda channel, queue: channel.queue_delete(queue),
+        lambda channel, queue: channel.queue_bind(f"user.{OTHER}.spy", "nameko-rpc", queue),
+        lambda channel, queue: channel.queue_bind(f"user.{OTHER}.spy", "nameko-rpc", "#"),
+        lambda channel, queue: channel.queue_bind(f"user.{OTHER}.spy", "walt-console", "#"),
+        lambda channel, queue: channel.queue_bind(f"user.{OTHER}.spy", "amq.topic", "#"),
+        lambda channel, queue: channel.queue_bind(queue, "nameko-rpc", f"user.{OTHER}.1"),
+        lambda channel, queue: channel.exchange_declare("nodes.events", "topic"),
+        lambda channel, queue: channel.exchange_delete("nameko-rpc"),
+        lambda channel, queue: channel.basic_consume("rpc-nodes"),
+    ],
+)
+def test_replies_and_console_streams_are_their_users_alone(people, attempt):
+    """They are queues named after their user; nothing of another's can be read, bound or deleted."""
+    with people[OWNER].connection.channel() as channel, people[OTHER].connection.channel() as spy:
+        queue = channel.queue_declare(f"user.{OWNER}.console.1", auto_delete=True).queue
+        channel.basic_consume(queue, no_ack=True, consumer_tag="hers")
+        spy.queue_declare(f"user.{OTHER}.spy", exclusive=True)
+        with pytest.raises(AccessRefused):
+            attempt(spy, queue)
+
+
+def test_nobody_writes_into_anothers_console_stream(people):
+    """Nor into a service's queue, other than by its public methods."""
+    with people[OWNER].connection.channel() as channel:
+        queue = channel.queue_declare(f"user.{OWNER}.console.2", exclusive=True).queue
+        for exchange, key in (("", queue), ("", "rpc-nodes"), ("nameko-rpc", queue), ("nodes.events", "node_wanted")):
+            spy = people[OTHER].connection.channel()
+            with pytest.raises(AccessRefused):
+                people[OTHER].connection.Producer(spy).publish(b"x", exchange=exchange, routing_key=key)
+                spy.queue_declare(f"user.{OTHER}.after", exclusive=True)  # the refusal comes before its answer
+        assert channel.basic_get(queue) is None
