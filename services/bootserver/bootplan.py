@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import re
 import tarfile
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from services.contracts.bootserver import BootPlan, BootRequest
 
 DOMAIN = "walt"  # of the names on walt-net
 PANIC_S = 10
+RETRY_S = 10
+KERNEL_FILE = "vmlinuz"
 
 # no_timer_check: many guests starting at once under TCG else panic now and then ("IO-APIC + timer doesn't work").
 # rcu_expedited: each mount and module would wait for a grace period, long with several emulated CPUs.
@@ -75,7 +78,7 @@ def script(request: BootRequest, root: Root, files: Files, at: Site) -> str:
     """iPXE: what vmrunner interprets, and what a ROM could run."""
     here = f"http://{_host('${next-server}', at)}/boot"
     arguments = (
-        f"{KERNEL_OPTIONS} walt.mac=${{mac}} walt.ip=${{ip}} walt.netmask=${{netmask}} walt.gateway=${{gateway}} "
+        f"{_options(request)} walt.mac={request.mac} walt.ip=${{ip}} walt.netmask=${{netmask}} walt.gateway=${{gateway}} "
         f"walt.server=${{next-server}} walt.root={exports.IMAGES_ROOT}/{root.folder} "
         f"walt.size={root.copy_kib} walt.seed={here}/{request.node_id}/seed.tar"
     )
@@ -86,11 +89,32 @@ def script(request: BootRequest, root: Root, files: Files, at: Site) -> str:
             "#!ipxe",
             f"echo Booting ${{hostname}} with image {request.image}",
             f"initrd {here}/files/{files.initrd}/initrd",
-            f"kernel {here}/files/{files.kernel}/vmlinuz initrd=initrd {arguments}",
+            f"kernel {here}/files/{files.kernel}/{KERNEL_FILE} initrd=initrd {arguments}",
             "boot",
             "",
         ]
     )
+
+
+def retry_script(why: str, path: str, at: Site) -> str:
+    """iPXE, for a machine that cannot be told now what to boot: it asks again, for its address too."""
+    said = re.sub(r"[^\w .,:;'()/-]", " ", why, flags=re.ASCII)
+    return "\n".join(
+        [
+            "#!ipxe",
+            f"echo walt: {said}",
+            f"echo Trying again in {RETRY_S} s",
+            f"sleep {RETRY_S}",
+            "dhcp ||",
+            f"chain --replace http://{_host(at.server, at)}{path}",
+            "",
+        ]
+    )
+
+
+def _options(request: BootRequest) -> str:
+    """A machine has a screen, where its user looks for what walt-init says: the last one is /dev/console."""
+    return KERNEL_OPTIONS if request.is_virtual else f"{KERNEL_OPTIONS} console=tty0"
 
 
 def _host(address: str, at: Site) -> str:

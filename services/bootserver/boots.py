@@ -120,6 +120,14 @@ class Boots:
         host_key = " ".join(self._keys.node(node_id).public.split()[:2])
         return NodeAccess(request.ip, ROOT, self._keys.platform().private, host_key)
 
+    def of_virtual_node(self, mac: str, asked_from: str) -> int | None:
+        """The node with this MAC, whose own iPXE asks."""
+        for published in self._plans.all():
+            if published.request.mac == mac and published.request.is_virtual:
+                _for_itself(published.request, asked_from)
+                return published.request.node_id
+        return None
+
     def script(self, node_id: int) -> str:
         published = self._plans.get(node_id)
         request = published.request

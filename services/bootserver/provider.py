@@ -1,4 +1,4 @@
-"""`self.here`: the boots, the saving of nodes and the names of walt-net, made from its environment and kept in step."""
+"""`self.here`: the boots, the saving of nodes, the names of walt-net and the physical nodes, made from its environment and kept in step."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from services.bootserver import bootplan, dns, dnsping, nfsping, watch, zone
+from services.bootserver import bootplan, dns, dnsping, machines, nfsping, watch, zone
 from services.bootserver.boots import Boots, World
 from services.bootserver.images import ImageStore, parse_platform_images
 from services.bootserver.library import Library
+from services.bootserver.machines import Machines, Outside
 from services.bootserver.metrics import BootCollector
+from services.bootserver.netboot import NetBoot
 from services.bootserver.nfs import IMAGES_DIR
 from services.bootserver.saving import Saver
 from services.bootserver.zone import Zone
 from services.contracts import nodes, wire
-from services.contracts.bootserver import NODE_BOOTED
+from services.contracts.bootserver import MACHINE_CHANGED, MACHINE_REMOVED, NODE_BOOTED, NodeBooted
 from services.contracts.nodes import NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
@@ -34,6 +36,8 @@ class Here(Announcer):
     boots: Boots
     saver: Saver
     zone: Zone
+    machines: Machines
+    netboot: NetBoot
 
     def setup(self) -> None:
         env = environment()
@@ -45,13 +49,23 @@ class Here(Announcer):
             Library(state / "user-images", variable("WALT_USER_IMAGES", "users")),
             state / "images",
         )
-        self.zone = Zone(dns.names_folder(env.state_dir), site.server)
+        self.zone = Zone(dns.names_folder(env.state_dir), dns.leases_folder(env.state_dir), site.server)
         world = World(
             lambda: nfsping.ping(site.server),
             lambda: dnsping.ping(site.server, zone.SERVER),
             lambda address: watch.greets(address),
         )
-        self.boots = Boots(site, images, state, world, lambda event: self.announce(NODE_BOOTED, event))
+        self.boots = Boots(site, images, state, world, self._booted)
+        self.machines = Machines(
+            state / "machines",
+            Outside(
+                world.greets,
+                machines.tell,
+                lambda report: self.announce(MACHINE_CHANGED, report),
+                lambda gone: self.announce(MACHINE_REMOVED, gone),
+            ),
+        )
+        self.netboot = NetBoot(site, self.boots, self.machines)
         self.saver = Saver(self.boots, authorize)
         self._collector = BootCollector(
             self.zone.names, self.boots.last_boots, world.nfs_fault, world.dns_fault, lambda: len(images.names())
@@ -61,8 +75,10 @@ class Here(Announcer):
     def start(self) -> None:
         REGISTRY.register(self._collector)
         self.zone.write()
+        self.machines.start()
         self.boots.start()
         self.saver.sweep()
+        self.container.spawn_managed_thread(self.machines.probe_for_ever, identifier="probe")
         self.container.spawn_managed_thread(lambda: keep_in_step(self._reconcile, RECONCILE_S), identifier="reconcile")
 
     def stop(self) -> None:
@@ -72,11 +88,18 @@ class Here(Announcer):
     def get_dependency(self, worker_ctx: Any) -> Any:
         return self
 
+    def _booted(self, news: NodeBooted) -> None:
+        self.announce(NODE_BOOTED, news)
+        self.machines.booted(news)
+
     def _reconcile(self) -> None:
-        known, names = self.boots.known(), self.zone.known()
+        known, names, machines_known = self.boots.known(), self.zone.known(), self.machines.known()
         wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_everywhere"))
         self.zone.replace(wanted, names)
+        self.machines.reconcile(wanted)
         self.boots.forget_all(known - {one.id for one in wanted})
+        for node_id in machines_known - {one.id for one in wanted}:
+            self.machines.forget(node_id)
         self.saver.sweep()
 
 

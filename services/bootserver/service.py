@@ -2,12 +2,14 @@
 
 Owns:      the image store, the plan of every node's boot, the ssh keys of platform and nodes, the names of nodes,
            the /persist folders.
-Serves:    get_images, save_image (users); publish_boot, withdraw_boot, open_access, list_images, check_image, persist_bytes, diagnose;
+Serves:    get_images, save_image (users); publish_boot, withdraw_boot, open_access, list_images, check_image, persist_bytes,
+           list_machines, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/image.tar (to that node only),
-           /boot/files/SHA256/NAME.
+           /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (what a machine boots that asks by its own ROM).
 Announces: NODE_BOOTED, once per boot (again when this service starts): its ssh server greeted. Looked at from here,
-           so that an image needs nothing special.
-Hears:     nodes NODE_WANTED (its name), NODE_REMOVED (forget it); asks nodes at start and now and then, for what was lost.
+           so that an image needs nothing special. MACHINE_CHANGED, MACHINE_REMOVED of physical nodes.
+Asks:      nodes register_machine, when a machine boots; console run_command, to reboot it.
+Hears:     nodes NODE_WANTED (its name; boots and ends of physical nodes), NODE_REMOVED (forget it); asks nodes at start and now and then, for what was lost.
 
 The NFS server and the name server are processes of their own (`nfs.py`, `dns.py`), so that no restart of this one
 interrupts a node's root or leaves it without names.
@@ -23,7 +25,7 @@ from typing import Any
 from nameko.events import event_handler
 from werkzeug.wrappers import Request, Response
 
-from services.bootserver import web
+from services.bootserver import dns, web
 from services.bootserver.provider import Here
 from services.contracts import bootserver, nodes, wire
 from services.contracts.bootserver import BootRequest
@@ -72,8 +74,16 @@ class BootServer:
         return self.here.boots.persist.bytes_used(node_id, owner)
 
     @internal
+    def list_machines(self) -> list[dict[str, Any]]:
+        return wire.dump_all(self.here.machines.reports())
+
+    @internal
     def diagnose(self) -> list[dict[str, Any]]:
         return wire.dump_all(self.here.boots.diagnose())
+
+    @web.page("GET", dns.BOOT_PAGE)
+    def machine_script(self, request: Request) -> Response:
+        return web.text(self.here.netboot.script(request.args.get("mac", ""), request.remote_addr or ""))
 
     @web.page("GET", "/boot/<int:node_id>/script.ipxe")
     def boot_script(self, request: Request, node_id: int) -> Response:
@@ -89,14 +99,18 @@ class BootServer:
 
     @web.page("GET", "/boot/files/<digest>/<name>")
     def boot_file(self, request: Request, digest: str, name: str) -> Response:
+        self.here.netboot.file_sent(name, request.remote_addr or "")
         return web.content(request, digest, self.here.boots.images.served(digest))
 
     @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
     def on_node_wanted(self, event: dict[str, Any]) -> None:
-        self.here.zone.put(wire.load(nodes.NodeWanted, event))
+        wanted = wire.load(nodes.NodeWanted, event)
+        self.here.zone.put(wanted)
+        self.here.machines.wish(wanted)
 
     @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
     def on_node_removed(self, event: dict[str, Any]) -> None:
         node = wire.load(nodes.NodeRemoved, event)
         self.here.zone.forget(node.id)
+        self.here.machines.forget(node.id)
         self.here.boots.forget(node.id)

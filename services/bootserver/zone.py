@@ -1,6 +1,7 @@
-"""The names that nodes have on walt-net: a hosts file, which dnsmasq follows (`dns.py`).
+"""The names that nodes have on walt-net: a hosts file, which dnsmasq follows (`dns.py`), and beside it the addresses that
+DHCP keeps for physical nodes.
 
-The file is the only record: a bootserver that starts reads back what it knew, until `nodes` answers.
+The hosts file is the only record: a bootserver that starts reads back what it knew, until `nodes` answers.
 """
 
 from __future__ import annotations
@@ -18,18 +19,25 @@ SERVER = "server"
 
 @dataclass(frozen=True)
 class Entry:
-    """version: of the wish that it stands for, so that a late message does not bring back a former name."""
+    """version: of the wish that it stands for, so that a late message does not bring back a former name. mac: of a
+    physical node, "" of a virtual one, which does not ask for its address."""
 
     ip: str
     name: str
     node_id: int
     version: int
+    mac: str = ""
 
 
 def render(server: str, entries: Iterable[Entry]) -> str:
     """hosts(5); the comment is ours. Pure."""
-    nodes = [f"{one.ip} {one.name} # {one.node_id} {one.version}" for one in entries]
+    nodes = [f"{one.ip} {one.name} # {one.node_id} {one.version} {one.mac}".rstrip() for one in entries]
     return "\n".join([f"{server} {SERVER}", *nodes, ""])
+
+
+def render_leases(entries: Iterable[Entry]) -> str:
+    """dhcp-hostsfile of dnsmasq(8). Pure."""
+    return "".join(f"{one.mac},{one.ip}\n" for one in entries if one.mac)
 
 
 def parse(text: str) -> dict[int, Entry]:
@@ -38,14 +46,17 @@ def parse(text: str) -> dict[int, Entry]:
     for line in text.splitlines():
         names, mark, ours = line.partition(" # ")
         if mark:
-            (ip, name), (node_id, version) = names.split(), map(int, ours.split())
-            entries[node_id] = Entry(ip, name, node_id, version)
+            (ip, name), (node_id, version, *mac) = names.split(), ours.split()
+            entries[int(node_id)] = Entry(ip, name, int(node_id), int(version), *mac)
     return entries
 
 
 class Zone:
-    def __init__(self, folder: Path, server: str) -> None:
-        self._path = folder / FILE
+    """names, leases: folders."""
+
+    def __init__(self, names: Path, leases: Path, server: str) -> None:
+        self._path = names / FILE
+        self._leases = leases / FILE
         self._server = server
         self._entries = parse(self._path.read_text()) if self._path.exists() else {}
 
@@ -84,7 +95,9 @@ class Zone:
 
     def write(self) -> None:
         write_atomically(self._path, render(self._server, self._entries.values()))
+        write_atomically(self._leases, render_leases(self._entries.values()))
 
 
 def _entry(node: NodeWanted) -> Entry:
-    return Entry(node.ip, node.name, node.id, node.version)
+    mac = "" if node.is_virtual else node.walt_net.mac
+    return Entry(node.ip, node.name, node.id, node.version, mac)

@@ -9,7 +9,7 @@ from typing import Any
 from services.console.terminal import Terminal, parse_command, parse_terminal
 from services.contracts import vmrunner
 from services.contracts.errors import Conflict, Denied, InvalidRequest
-from services.contracts.nodes import NodeTarget
+from services.contracts.nodes import PHYSICAL, NodeTarget
 
 MAX_PINGS = 3600
 PING_GRACE_S = 3  # beyond one second per ping; links may be slow
@@ -24,6 +24,14 @@ def check_queue(user: str, queue: Any) -> None:
 def check_host(target: NodeTarget, host: str) -> NodeTarget:
     if target.host != host:
         raise Conflict(f"{target.name} lives on host {target.host}, not on {host}: ask console@{target.host}")
+    return target
+
+
+def check_line(target: NodeTarget) -> NodeTarget:
+    if target.type == PHYSICAL:
+        raise Conflict(
+            f"{target.name} is a physical node and has no console here; log in to it: walt node shell {target.name}"
+        )
     return target
 
 

@@ -37,7 +37,8 @@ class ConsoleService:
         self, node: str, queue: str, read_only: bool = False, offset: int | None = None, follow: bool = True
     ) -> dict[str, Any]:
         rules.check_queue(self.caller, queue)
-        target = _authorized(self.caller, node, nodes.WATCH_CONSOLE if read_only else nodes.USE_CONSOLE)
+        action = nodes.WATCH_CONSOLE if read_only else nodes.USE_CONSOLE
+        target = rules.check_line(_authorized(self.caller, node, action))
         begin = rules.parse_offset(offset)
         return wire.dump(
             self.desk.watch(self.caller, queue, target, begin, read_only=bool(read_only), follow=bool(follow))

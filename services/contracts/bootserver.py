@@ -13,8 +13,11 @@ Internal RPC:
                                              else the platform's; USER/NAME); its `name` is the full one
   persist_bytes(node_id, owner) -> int       what this owner keeps in the node's /persist
   diagnose() -> [Check]
+  list_machines() -> [VmReport]              of the physical nodes, what vmrunner's list_vms is of the virtual ones
 Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port; vmrunner and netemu hear it
-Hears: nodes NODE_WANTED (names of the nodes, for DNS), NODE_REMOVED
+        MACHINE_CHANGED (VmReport): every transition of a physical node;  MACHINE_REMOVED (VmRemoved): one that is
+        wanted absent is forgotten; nodes hears both
+Hears: nodes NODE_WANTED (names of the nodes, for DNS; boots and ends of physical nodes), NODE_REMOVED
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from dataclasses import dataclass
 SERVICE = "bootserver"
 
 NODE_BOOTED = "node_booted"
+MACHINE_CHANGED = "machine_changed"
+MACHINE_REMOVED = "machine_removed"
 
 DEFAULT_IMAGE = "default"
 
@@ -40,6 +45,7 @@ class BootRequest:
     image: str
     cpu_cores: int
     owner: str = ""  # whose /persist the node mounts; "": none
+    is_virtual: bool = True
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
     def measure(self, node_id: int) -> None:
         """The node has booted: its share of a round trip is measured from now on."""
         for node in self._wanted():
-            if node.id == node_id:
+            if node.id == node_id and node.is_virtual:
                 self.calibration.measure(node.id, node.ip)
 
     def reconcile(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from services.contracts import addresses
 from services.contracts.errors import Conflict
 from services.contracts.nodes import FIRST_SLOT, Interface, Network
 from services.contracts.settings import NetworkUse
@@ -14,13 +14,10 @@ MAC_BITS = 24
 
 
 def lowest_free_ip(subnet: str, taken: Collection[str]) -> str:
-    """The first address of the subnet is the server's."""
-    hosts = iter(ipaddress.ip_network(subnet).hosts())
-    next(hosts)
-    for address in hosts:
+    for address in addresses.of_virtual_nodes(subnet):
         if str(address) not in taken:
             return str(address)
-    raise Conflict(f"all addresses of walt-net ({subnet}) are taken; remove a node first")
+    raise Conflict(f"all addresses for virtual nodes on walt-net ({subnet}) are taken; remove a node first")
 
 
 def new_mac(taken: Collection[str], random_bits: Callable[[int], int]) -> str:

@@ -70,6 +70,15 @@ def list_vms(host: str) -> list[VmReport] | None:
         return None
 
 
+def list_machines() -> list[VmReport] | None:
+    """Of the physical nodes; None while bootserver is away."""
+    try:
+        return wire.load_all(VmReport, peers.call(bootserver.SERVICE, "list_machines", timeout_s=ANSWER_S))
+    except WaltError as error:
+        log.info("no reports of physical nodes yet: %s", error)
+        return None
+
+
 def list_ports(hosts: Iterable[str]) -> dict[str, list[PortReport] | None]:
     """All hosts asked at once; None of one whose netemu does not answer."""
     asked = list(dict.fromkeys(hosts))

@@ -13,7 +13,7 @@ from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import VmReport
 from services.nodes import disks
 
-VIRTUAL = "virtual"
+MACHINE_SETTINGS = ("netsetup",)  # those that concern physical nodes too
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ class Node:
     interfaces: tuple[Interface, ...] = ()
     disks: tuple[Disk, ...] = ()
     hard: bool = False
+    type: str = nodes.VIRTUAL
+
+    @property
+    def is_virtual(self) -> bool:
+        return self.type == nodes.VIRTUAL
 
     @property
     def is_free(self) -> bool:
@@ -170,24 +175,26 @@ def wanted(node: Node) -> NodeWanted:
         disks=node.disks,
         netsetup=node.config.netsetup,
         hard=node.hard,
+        type=node.type,
     )
 
 
 def view(node: Node) -> NodeView:
+    shown = settings.show_settings(node.config)
     return NodeView(
         name=node.name,
         owner=node.owner,
         state=node.status.state,
         since=node.status.since,
         reason=node.status.reason,
-        type=VIRTUAL,
+        type=node.type,
         ip=node.ip,
         mac=wanted(node).walt_net.mac,
         image=node.image,
         host=node.host,
-        config=settings.show_settings(node.config),
+        config={name: text for name, text in shown.items() if node.is_virtual or name in MACHINE_SETTINGS},
     )
 
 
 def target(node: Node) -> NodeTarget:
-    return NodeTarget(node.id, node.name, node.owner, node.host, node.ip, node.status.state)
+    return NodeTarget(node.id, node.name, node.owner, node.host, node.ip, node.status.state, node.type)

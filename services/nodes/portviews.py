@@ -12,6 +12,7 @@ from services.nodes.model import Node
 
 UP = "up"
 LAGS = "its link has not followed yet"
+REAL = "a real cable, of which nothing is emulated"
 COMES = "comes with the next boot"
 GOES = "goes with the next boot"
 
@@ -25,6 +26,9 @@ def views(nodes: Iterable[Node], reports: Mapping[str, Sequence[PortReport] | No
 
 def _of_node(node: Node, reports: Sequence[PortReport] | None) -> Iterator[PortView]:
     here = [report for report in reports or () if report.node_id == node.id]
+    if not node.is_virtual:
+        yield from (_missing(node, interface, REAL) for interface in node.interfaces)
+        return
     for interface in node.interfaces:
         report = next((one for one in here if _same(interface, one)), None)
         if report:

@@ -13,6 +13,7 @@ from services.contracts import settings, units
 from services.contracts.errors import InvalidRequest
 from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import Capacity
+from services.nodes import physical
 from services.nodes.model import Node
 
 _RELATED = ("boot.delay", "boot.timeout")  # each is checked against the other
@@ -66,8 +67,8 @@ def configured(nodes: Sequence[Node], requested: Requested, limits: Limits) -> l
     for node in nodes:
         config, unfit = fitted(node.config, requested)
         configs.append(config)
-        faults += [f"{node.name}: {sentence}" for sentence in unfit]
-    faults += host_faults(requested, [node.host for node in nodes], limits)
+        faults += physical.setting_faults(node, requested.values) or [f"{node.name}: {sentence}" for sentence in unfit]
+    faults += host_faults(requested, [node.host for node in nodes if node.is_virtual], limits)
     if faults:
         raise InvalidRequest(*faults)
     return configs

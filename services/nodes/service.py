@@ -9,8 +9,8 @@ Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, 
 Asks:       vmrunner list_data, capacity; bootserver check_image, persist_bytes, list_machines; netemu list_ports; the broker's
             management API for the accounts of users, which are the broker's own.
 Announces:  NODE_WANTED, NODE_REMOVED.
-Hears:      vmrunner VM_CHANGED, VM_REMOVED of every host; bootserver MACHINE_CHANGED; asks all of them now and then, for
-            what was lost.
+Hears:      vmrunner VM_CHANGED, VM_REMOVED of every host; bootserver MACHINE_CHANGED,
+            MACHINE_REMOVED; asks all of them now and then, for what was lost.
 
 Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
              WALT_EVENTS_KEPT    how many events the log keeps, the newest (default: 100000)
@@ -31,7 +31,7 @@ from nameko.events import event_handler
 from nameko.timer import timer
 
 from services.contracts import bootserver, nodes, vmrunner, wire
-from services.contracts.bootserver import DEFAULT_IMAGE, MACHINE_CHANGED
+from services.contracts.bootserver import DEFAULT_IMAGE
 from services.contracts.names import MY_NODES, check_node_name
 from services.contracts.nodes import Changed
 from services.contracts.vmrunner import VmRemoved, VmReport
@@ -203,9 +203,13 @@ class NodesService:
         (node,) = self._change(commands.register, registration.parse_mac(mac), ip, place).named
         return wire.dump(model.wanted(node))
 
-    @event_handler(bootserver.SERVICE, MACHINE_CHANGED)
+    @event_handler(bootserver.SERVICE, bootserver.MACHINE_CHANGED)
     def on_machine_changed(self, payload: dict[str, Any]) -> None:
         self.on_vm_changed(payload)
+
+    @event_handler(bootserver.SERVICE, bootserver.MACHINE_REMOVED)
+    def on_machine_removed(self, payload: dict[str, Any]) -> None:
+        self.on_vm_removed(payload)
 
     def on_vm_changed(self, payload: dict[str, Any]) -> None:
         with self.store.transaction() as registry:
@@ -232,11 +236,15 @@ class NodesService:
         return hosts.check_image(arguments.text("image", name), self.caller)
 
     def _carry_out(self, command: commands.Command, *details: Any, force: Any = False) -> dict[str, Any]:
+        outcome = self._change(command, *details, force=force)
+        return wire.dump(Changed(tuple(map(model.view, outcome.named)), tuple(outcome.notes)))
+
+    def _change(self, command: commands.Command, *details: Any, force: Any = False) -> commands.Outcome:
         asked = Asked(self.caller, time.time(), arguments.flag("force", force))
         outcome = execution.carry_out(self.store, command, asked, *details)
         for node in outcome.changed:
             self.announce(nodes.NODE_WANTED, model.wanted(node))
-        return wire.dump(Changed(tuple(map(model.view, outcome.named)), tuple(outcome.notes)))
+        return outcome
 
 
 def service_for(host: str) -> type[NodesService]:

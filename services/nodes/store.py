@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -76,6 +77,13 @@ class Registry:
         saved = self.get(node_id)
         assert saved is not None
         return saved
+
+    def add_machine(self, node: Node, mac: str) -> Node:
+        """A new node whose MAC on walt-net is there already."""
+        node_id = self._insert(tables.nodes, _values(node))
+        port = {"node_id": node_id, "network": names.WALT_NET, "mac": mac, "network_id": None}
+        self._connection.execute(sa.insert(tables.ports).values(port))
+        return self.save(replace(node, id=node_id))
 
     def save_status(self, node: Node) -> None:
         self._connection.execute(
@@ -159,7 +167,7 @@ def _node(row: Mapping[Any, Any], ports: Mapping[str, tuple[str, Network]], disk
     config = settings.apply_settings(NodeConfig(), settings.parse_settings(texts))
     macs = {name: mac for name, (mac, _) in ports.items()}
     networks = {name: network for name, (_, network) in ports.items()}
-    plain = ("id", "name", "host", "owner", "power", "boot", "version", "image", "ip", "hard")
+    plain = ("id", "name", "host", "owner", "power", "boot", "version", "image", "ip", "hard", "type")
     return Node(
         **{column: row[column] for column in plain},
         config=config,
@@ -180,6 +188,7 @@ def _values(node: Node) -> dict[str, Any]:
         "image": node.image,
         "ip": node.ip,
         "hard": node.hard,
+        "type": node.type,
         "config": settings.show_settings(node.config),
         **_status_values(node.status),
     }

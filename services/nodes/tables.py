@@ -19,7 +19,7 @@ from sqlalchemy import (
     false,
 )
 
-from services.contracts.nodes import ABSENT
+from services.contracts.nodes import ABSENT, VIRTUAL
 
 metadata = MetaData()
 
@@ -43,6 +43,7 @@ nodes = Table(
     Column("reported_boot", Integer, nullable=False),
     Column("reported_sequence", Integer, nullable=False),
     Column("hard", Boolean, nullable=False, server_default=false()),
+    Column("type", String(16), nullable=False, server_default=VIRTUAL),
     sqlite_autoincrement=True,
 )
 

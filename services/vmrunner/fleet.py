@@ -29,7 +29,11 @@ class Fleet:
 
     def wish(self, wanted: NodeWanted) -> None:
         """The newest wish for a node counts; an older one, or one for a node that is gone, changes nothing."""
-        if wanted.host != self._host.name or wanted.version <= self._removed.get(wanted.id, -1):
+        if (
+            not wanted.is_virtual
+            or wanted.host != self._host.name
+            or wanted.version <= self._removed.get(wanted.id, -1)
+        ):
             return
         runner = self._runners.get(wanted.id)
         if runner is not None:

@@ -46,7 +46,14 @@ def test_script_names_kernel_and_initrd_by_content():
     assert "initrd http://${next-server}/boot/files/bb22/initrd" in lines
     (kernel,) = [line for line in lines if line.startswith("kernel ")]
     assert kernel.split()[1] == "http://${next-server}/boot/files/aa11/vmlinuz"
-    for argument in ("console=ttyS0", "quiet", "mitigations=off", "no_timer_check", "panic=10", "walt.mac=${mac}"):
+    for argument in (
+        "console=ttyS0",
+        "quiet",
+        "mitigations=off",
+        "no_timer_check",
+        "panic=10",
+        "walt.mac=52:54:00:00:00:07",
+    ):
         assert argument in kernel.split()
     assert {"walt.root=/images/debian-1", "walt.size=1152"} <= set(kernel.split())
     assert "walt.persist" not in kernel
