@@ -19,10 +19,7 @@ from deploy.local.programs import METRICS_PORTS
 from services.contracts import nodes
 from services.contracts.errors import WaltError
 
-BROKER = "rabbitmq"
-BROKER_METRICS_PORT = 15692  # of its plugin rabbitmq_prometheus
-PORTS = {**METRICS_PORTS, BROKER: BROKER_METRICS_PORT}
-OF_THEIR_OWN = (nodes.SERVICE, BROKER)  # the others share the network of `world` in the compose file
+OF_THEIR_OWN = (nodes.SERVICE, "rabbitmq")  # the others share the network of `world` in the compose file
 
 FOLDER = Path(__file__).resolve().parent / "prometheus"
 RULES = "rules/*.yml"
@@ -38,7 +35,8 @@ def compose_host(job: str) -> str:
 def configuration(host_of: HostOf, rules: str, interval_s: int = INTERVAL_S) -> str:
     """prometheus.yml. host_of: where a job is reached; rules: relative to the file, or absolute."""
     scrapes = [
-        {"job_name": job, "static_configs": [{"targets": [f"{host_of(job)}:{port}"]}]} for job, port in PORTS.items()
+        {"job_name": job, "static_configs": [{"targets": [f"{host_of(job)}:{port}"]}]}
+        for job, port in METRICS_PORTS.items()
     ]
     interval = f"{interval_s}s"
     config = {

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from deploy import monitoring
-from deploy.local.programs import SERVICES
+from deploy.local.programs import METRICS_PORTS, SERVICES
 from tests import queries
 from tests.conftest import require
 
@@ -34,6 +34,17 @@ def test_the_configuration_of_the_compose_file_is_fresh() -> None:
 def test_every_service_and_the_broker_are_scraped() -> None:
     config = yaml.safe_load(monitoring.configuration(lambda job: "h", "rules/*.yml"))
     assert {scrape["job_name"] for scrape in config["scrape_configs"]} == {*SERVICES, "rabbitmq"}
+
+
+def test_the_compose_file_has_services_and_dashboards_where_they_are_looked_for() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for job in SERVICES:
+        assert compose[job]["environment"]["WALT_METRICS_PORT"] == str(METRICS_PORTS[job])
+        assert compose[job].get("network_mode", f"service:{job}") == f"service:{monitoring.compose_host(job)}"
+    (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/walt.yml").read_text())["providers"]
+    assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in compose["grafana"]["volumes"]
+    assert "./deploy/grafana/provisioning:/etc/grafana/provisioning:ro" in compose["grafana"]["volumes"]
+    assert "./deploy/prometheus:/etc/prometheus:ro" in compose["prometheus"]["volumes"]
 
 
 @pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.name)
