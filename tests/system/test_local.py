@@ -74,12 +74,14 @@ def host_network() -> dict[str, object]:
         ],
         "routes": [line for line in json.loads(_ip("route", "show")) if _is_host(line.get("dev", ""))],
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
-        "firewall": subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=False).stdout,
+        "firewall": subprocess.run(
+            ["nft", "--stateless", "list", "ruleset"], capture_output=True, text=True, check=False
+        ).stdout,
     }
 
 
 def _is_host(link: str) -> bool:
-    return not link.startswith(("walt", "veth"))
+    return not link.startswith(("walt", "veth", "br-"))
 
 
 def _ip(*words: str) -> str:
