@@ -150,10 +150,6 @@ def node_names(asked: Asked) -> list[str]:
     return _names_of_nodes(asked)
 
 
-def node_files(asked: Asked) -> list[str]:
-    return [f"{name}:" for name in _names_of_nodes(asked)]
-
-
 def images(asked: Asked) -> list[str]:
     return ["default", *(one["name"] for one in ask(asked, "bootserver", "get_images") if one["name"] != "default")]
 

@@ -181,7 +181,8 @@ def check_link(link: LinkModel) -> LinkModel:
 
 
 def parse_options(link: LinkModel, options: Iterable[str]) -> LinkModel:
-    """['lat=10ms', 'loss=1%'] applied to a link; ValueError(what is allowed), each option once, values that go together."""
+    """['lat=10ms', 'loss=1%'] applied to a link: each option once, values that go together; ValueError(what is
+    allowed)."""
     seen = set()
     for option in options:
         word, equals, value = option.partition("=")

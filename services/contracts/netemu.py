@@ -6,7 +6,8 @@ Internal RPC:
   detach_ports(node_id)
   list_ports() -> [PortReport]     diagnose() -> [Check]
 Events: PORT_ATTACHED, PORT_SHAPED (PortReport), PORT_DETACHED (PortDetached): for observers, no service needs them
-Hears: nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's own latency)
+Hears: nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED;
+       bootserver NODE_BOOTED (measure the node's own latency)
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ Internal RPC (services):
   register_machine(mac, ip) -> NodeWanted        a machine that is not ours boots over walt-net: the physical node that it
                                                  is; a new and free one when its MAC is not known
   ensure_user(name, administrator) -> NewPassword     for who sets the platform up: made, or given a new password
-Events: NODE_WANTED (NodeWanted): vmrunner and netemu hear it;  NODE_REMOVED (NodeRemoved): netemu, bootserver, console
+Events: NODE_WANTED (NodeWanted): vmrunner, netemu, bootserver;  NODE_REMOVED (NodeRemoved): netemu, bootserver, console
 Hears: vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED
 """
 

@@ -5,11 +5,12 @@ the server sees when it pings a node is that node's share (in and out); taken of
 ends of a link comes out as asked. Right after its boot a node is still busy, so it is measured until it is calm, and
 more often at first than later.
 
-A virtual CPU that has slept long wakes up late (here 0.9 ms after 200 ms of sleep, 0.7 ms after 20 ms). Of the two ends of an
-exchange one sleeps long, the other only until the answer comes: so pings come in pairs: one after a long pause, one after a short.
+A virtual CPU that has slept long wakes up late (here 0.9 ms after 200 ms of sleep, 0.7 ms after 20 ms). Of the two
+ends of an exchange one sleeps long, the other only until the answer comes: so pings come in pairs, one after a long
+pause, one after a short.
 
-On a loaded host the times of one round lie far apart. They say nothing then of what an exchange meets a moment later, and to
-take too much off would make a link faster than asked: the least time seen counts, until they lie close together.
+On a loaded host the times of one round lie far apart. They say nothing then of what an exchange meets a moment later,
+and to take too much off would make a link faster than asked: the least time seen counts, until they lie close together.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Owns:      the bridges and taps of its network namespace, their shaping, the cab
            and which nodes reach further (netsetup=NAT).
 Serves:    attach_ports, detach_ports, list_ports, diagnose (for services only).
 Announces: PORT_ATTACHED, PORT_SHAPED, PORT_DETACHED.
-Hears:     nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED; bootserver NODE_BOOTED (measure the node's share);
-           asks nodes at start and now and then, for what was lost.
+Hears:     nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED;
+           bootserver NODE_BOOTED (measure the node's share); asks nodes at start and now and then, for what was lost.
 
 Environment: WALT_NAT_EXCEPT ("198.18.0.0/15,…": networks that no node reaches, NAT or not), and the common ones.
 """

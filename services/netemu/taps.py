@@ -33,7 +33,7 @@ def open_tap(name: str, *, offload: bool = False) -> int:
 
 
 def set_offload(descriptor: int, offload: bool) -> None:
-    """Whether the kernel may hand us frames it has neither cut to size nor given their checksum; else it does so first."""
+    """Whether the kernel may hand us frames it has neither cut to size nor given their checksum; else it does so."""
     fcntl.ioctl(descriptor, _TUNSETOFFLOAD, _OFFLOADS if offload else 0)
 
 

@@ -25,7 +25,8 @@ class Counters:
 
 @dataclass(frozen=True)
 class CableState:
-    """What the cable process tells. links, up, down: by tap of the port; delay_us: the mean that frames of the node had lately, where there were any."""
+    """What the cable process tells. links, up, down: by tap of the port; delay_us: the mean that frames of the node had
+    lately, where there were any."""
 
     pid: int
     realtime: bool

@@ -107,7 +107,7 @@ def wire_size(frame: bytes, header: int) -> int:
 
 
 class RunningMean:
-    """The mean of the last durations or so; exact from the first samples on. None of them counts for more than `most_ns`."""
+    """The mean of the last durations or so; exact from the first samples on. None counts for more than `most_ns`."""
 
     SAMPLES = 64
 
