@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from services.contracts.errors import Refused
 
-disable_created_metrics()  # a series for each of the others, of which nobody asks
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each of the others, of which nobody asks
 
 CALLS = Counter("walt_entrypoint_calls_total", "Calls of an entry point", ["entrypoint"])
 FAILURES = Counter(

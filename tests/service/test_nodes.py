@@ -617,6 +617,15 @@ def test_metrics_count_the_nodes(platform):
     assert REGISTRY.get_sample_value("walt_nodes", {"state": DELAYING}) == 2
     assert REGISTRY.get_sample_value("walt_nodes", {"state": BOOTED}) == 0
     assert REGISTRY.get_sample_value("walt_nodes_free") == REGISTRY.get_sample_value("walt_nodes_owned") == 1
+    assert REGISTRY.get_sample_value("walt_node_state", {"node": "a", "state": DELAYING}) == 1
+    assert REGISTRY.get_sample_value("walt_node_state", {"node": "a", "state": BOOTED}) == 0
+    assert (
+        REGISTRY.get_sample_value("walt_node_info", {"node": "a", "owner": "alice", "image": "default", "host": HOST})
+        == 1
+    )
+    platform.ask("alice", "rename_node", "a", "c")
+    assert REGISTRY.get_sample_value("walt_node_state", {"node": "a", "state": DELAYING}) is None
+    assert REGISTRY.get_sample_value("walt_node_state", {"node": "c", "state": DELAYING}) == 1
 
 
 def stopped(platform, name, sequence=50):
