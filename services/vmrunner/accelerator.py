@@ -5,6 +5,7 @@ A /dev/kvm that opens proves nothing: there are some under which a stock Linux k
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -14,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from services.contracts.errors import Failed
-from services.kit import commands
 from services.kit.files import write_atomically
 from services.vmrunner import qemu
+from services.vmrunner.vm import KvmRights, Launcher
 
-KVM_DEVICE = Path("/dev/kvm")
+KVM_DEVICE = "/dev/kvm"
 PROBE_LIMIT_S = 8.0
 AUTO = "auto"
 CHOICES = (AUTO, qemu.TCG, qemu.KVM)
@@ -35,10 +36,9 @@ class Choice:
 class Accelerator:
     """asked: WALT_ACCEL; a choice by probing is made once, with the first kernel that is booted."""
 
-    def __init__(self, asked: str, binary: str, uid: int, memory: Path) -> None:
+    def __init__(self, asked: str, launcher: Launcher, memory: Path) -> None:
         self._asked = asked
-        self._binary = binary
-        self._uid = uid
+        self._launcher = launcher
         self._memory = memory
         self._turn = threading.Lock()
 
@@ -46,14 +46,13 @@ class Accelerator:
         """Without probing; None when only a boot could tell."""
         if self._asked != AUTO:
             return Choice(self._asked, f"WALT_ACCEL={self._asked}")
-        if not KVM_DEVICE.exists():
+        rights = self._launcher.kvm_rights()
+        if rights is None:
             return Choice(qemu.TCG, f"there is no {KVM_DEVICE}")
-        try:
+        with contextlib.suppress(OSError, ValueError, KeyError):
             remembered = json.loads(self._memory.read_text())
-            if remembered["key"] == self._key():
+            if remembered["key"] == self._key(rights):
                 return Choice(remembered["name"], remembered["why"])
-        except (OSError, ValueError, KeyError):
-            pass
         return None
 
     def choose(self, kernel: Path) -> Choice:
@@ -63,38 +62,28 @@ class Accelerator:
             if choice is None:
                 choice = self._probe(kernel)
                 log.info("accelerator: %s (%s)", choice.name, choice.why)
-                write_atomically(self._memory, json.dumps({"key": self._key(), **asdict(choice)}))
+                key = self._key(self._launcher.kvm_rights())
+                write_atomically(self._memory, json.dumps({"key": key, **asdict(choice)}))
             return choice
 
-    def groups(self, choice: Choice) -> str:
-        """setpriv's option: the group of /dev/kvm where that is what opens it, and no other."""
-        if choice.name == qemu.KVM:
-            device = KVM_DEVICE.stat()
-            if device.st_gid and device.st_mode & stat.S_IRGRP and device.st_mode & stat.S_IWGRP:
-                return f"--groups={device.st_gid}"
-        return "--clear-groups"
+    def group(self, choice: Choice) -> int | None:
+        """The group of /dev/kvm where that is what opens it."""
+        rights = self._launcher.kvm_rights() if choice.name == qemu.KVM else None
+        if rights and rights.gid and rights.mode & stat.S_IRGRP and rights.mode & stat.S_IWGRP:
+            return rights.gid
+        return None
 
     def _probe(self, kernel: Path) -> Choice:
         """A kernel without a root panics, and with panic=-1 resets at once: then, and only then, qemu ends well."""
         kvm = Choice(qemu.KVM, f"a kernel boots under {KVM_DEVICE}")
-        descriptor = os.open(kernel, os.O_RDONLY)
         try:
-            argv = qemu.as_user(self._uid, qemu.probe(self._binary, descriptor), self.groups(kvm), detached=False)
-            commands.run(argv, timeout=PROBE_LIMIT_S, pass_fds=[descriptor], cwd="/")
+            self._launcher.try_kvm(kernel, self.group(kvm), PROBE_LIMIT_S)
         except Failed as error:
             log.info("KVM probe: %s", error)
             end = f"{KVM_DEVICE} is there, but a kernel does not boot under it"
             return Choice(qemu.TCG, f"{end} ({str(error).rpartition(': ')[2][-120:]})")
-        finally:
-            os.close(descriptor)
         return kvm
 
-    def _key(self) -> str:
-        device = KVM_DEVICE.stat()
-        rights = f"{stat.S_IMODE(device.st_mode):o} {device.st_uid}:{device.st_gid}"
-        return f"{os.uname().release}; {version(self._binary)}; uid {self._uid}; {KVM_DEVICE} {rights}"
-
-
-def version(binary: str) -> str:
-    """'QEMU emulator version 7.2.22 (…)'; Failed when it is not installed."""
-    return commands.run([binary, "--version"], timeout=10).splitlines()[0]
+    def _key(self, rights: KvmRights | None) -> str:
+        who = f"{stat.S_IMODE(rights.mode):o} {rights.uid}:{rights.gid}" if rights else "gone"
+        return f"{os.uname().release}; {self._launcher.version()}; {KVM_DEVICE} {who}"

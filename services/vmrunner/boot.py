@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +10,15 @@ from pathlib import Path
 from services.contracts import bootserver, console, netemu, units, wire
 from services.contracts.bootserver import BootPlan, BootRequest
 from services.contracts.console import Line
-from services.contracts.errors import Failed
 from services.contracts.netemu import AttachedPort
 from services.contracts.nodes import NodeWanted
 from services.kit import peers
-from services.vmrunner import ipxe, qemu, taps
+from services.vmrunner import ipxe, qemu
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.cache import Cache
 from services.vmrunner.disks import DiskStore
 from services.vmrunner.line import LineWriter
-from services.vmrunner.processes import Processes, Vm
+from services.vmrunner.vm import Launcher, PowerOn, Vm
 
 SAY = "walt-boot: "
 
@@ -32,9 +28,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Booter:
     host: str
-    binary: str
     cache: Cache
-    processes: Processes
+    launcher: Launcher
     accelerator: Accelerator
     disks: DiskStore
 
@@ -43,15 +38,13 @@ class Booter:
         return wire.load(Line, place)
 
     def power_on(self, wanted: NodeWanted, run: int, line: LineWriter) -> Vm:
-        if shutil.which(self.binary) is None:
-            raise Failed(f"{self.binary} is not installed on host {self.host}")
         line.write(f"\n{SAY}power-on {run}, image {wanted.image}\n")
         disks = self._prepare_disks(wanted, line)
         ports = self._attach(wanted)
         plan = self._publish(wanted, run)
         boot = ipxe.Interpreter(self.cache, _Screen(line).say, time.sleep).run(plan.script_url, variables(wanted, plan))
         line.write(f"{SAY}starting the kernel\n")
-        return self._start(wanted, ports, disks, boot, line)
+        return self._start(wanted, run, ports, disks, boot, line)
 
     def _prepare_disks(self, wanted: NodeWanted, line: LineWriter) -> list[Path]:
         for position, disk in enumerate(wanted.disks):
@@ -67,6 +60,7 @@ class Booter:
             name=wanted.name,
             owner=wanted.owner,
             interfaces=wire.dump_all(wanted.interfaces),
+            ip=wanted.ip,
         )
         return wire.load_all(AttachedPort, ports)
 
@@ -84,38 +78,29 @@ class Booter:
         return wire.load(BootPlan, peers.call(bootserver.SERVICE, "publish_boot", request=wire.dump(request)))
 
     def _start(
-        self, wanted: NodeWanted, ports: list[AttachedPort], disks: list[Path], boot: ipxe.Boot, line: LineWriter
+        self,
+        wanted: NodeWanted,
+        run: int,
+        ports: list[AttachedPort],
+        disks: list[Path],
+        boot: ipxe.Boot,
+        line: LineWriter,
     ) -> Vm:
         choice = self.accelerator.choose(boot.kernel.path)
-        with contextlib.ExitStack() as opened:
-
-            def keep(descriptor: int) -> int:
-                opened.callback(os.close, descriptor)
-                return descriptor
-
-            kernel = keep(os.open(boot.kernel.path, os.O_RDONLY))
-            initrd = keep(os.open(boot.initrd.path, os.O_RDONLY)) if boot.initrd else None
-            slots = {port.slot: keep(taps.open_tap(port.tap)) for port in ports}
-            drives = tuple(keep(os.open(path, os.O_RDWR)) for path in disks)
-
-            def command(monitor: int) -> list[str]:
-                return qemu.command(
-                    self.binary,
-                    wanted,
-                    qemu.Files(kernel, initrd, monitor, slots, drives),
-                    command_line=boot.command_line,
-                    pid_file=str(self.processes.pid_file(wanted.id)),
-                    accelerator=choice.name,
-                )
-
-            return self.processes.start(
-                wanted.id,
-                command,
-                stdin=keep(line.open_input()),
-                stdout=keep(line.open_log()),
-                files=[kernel, *slots.values(), *drives, *([] if initrd is None else [initrd])],
-                groups=self.accelerator.groups(choice),
+        return self.launcher.start(
+            PowerOn(
+                wanted=wanted,
+                run=run,
+                command_line=boot.command_line,
+                kernel=boot.kernel.path,
+                initrd=boot.initrd.path if boot.initrd else None,
+                taps={port.slot: port.tap for port in ports},
+                disks=tuple(disks),
+                line=line.line,
+                accelerator=choice.name,
+                kvm_group=self.accelerator.group(choice),
             )
+        )
 
 
 def variables(wanted: NodeWanted, plan: BootPlan) -> dict[str, str]:

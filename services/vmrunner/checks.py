@@ -11,6 +11,7 @@ from services.contracts.health import FAIL, OK, WARN, Check
 from services.vmrunner import accelerator, qemu, templates
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.memory import meminfo_bytes
+from services.vmrunner.vm import Launcher
 
 KSM_RUN = Path("/sys/kernel/mm/ksm/run")
 KSM_SHARING = Path("/sys/kernel/mm/ksm/pages_sharing")
@@ -19,9 +20,12 @@ LOW_MEMORY_BYTES = 2**30
 LOW_SPACE_BYTES = 2 * 2**30
 
 
-def diagnose(chooser: Accelerator, binary: str, state_folder: Path) -> Iterator[Check]:
-    yield check_accelerator(chooser.known())
-    yield _qemu(binary)
+def diagnose(chooser: Accelerator, launcher: Launcher, state_folder: Path) -> Iterator[Check]:
+    try:
+        yield check_accelerator(chooser.known())
+        yield Check("qemu", OK, launcher.version())
+    except Failed as error:
+        yield Check("qemu", FAIL, str(error), "no node can boot", launcher.mend)
     yield check_ksm(number(KSM_RUN), number(KSM_SHARING))
     yield check_memory(meminfo_bytes("MemAvailable"))
     yield check_disk_tools({tool for tool in templates.TOOLS if shutil.which(tool) is None})
@@ -77,13 +81,6 @@ def check_space(free_bytes: int, folder: Path) -> Check:
         "what nodes write to their disks may not fit: they get errors",
         f"free space on the disk of {folder}",
     )
-
-
-def _qemu(binary: str) -> Check:
-    try:
-        return Check("qemu", OK, accelerator.version(binary))
-    except Failed as error:
-        return Check("qemu", FAIL, str(error), "no node can boot", "apt-get install qemu-system-x86")
 
 
 def number(path: Path) -> int | None:

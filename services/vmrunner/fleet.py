@@ -10,8 +10,8 @@ from dataclasses import replace
 from services.contracts.bootserver import NodeBooted
 from services.contracts.nodes import ABSENT, NodeWanted
 from services.contracts.vmrunner import VmReport
-from services.vmrunner.processes import Usage
 from services.vmrunner.runner import Host, Runner, forget
+from services.vmrunner.vm import Usage
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Fleet:
 
     def known(self) -> set[int]:
         """Nodes of which there is anything here: a runner, a process, a file."""
-        return {*self._runners, *self._host.store.known(), *self._host.processes.known()}
+        return {*self._runners, *self._host.store.known(), *self._host.launcher.known()}
 
     def wish(self, wanted: NodeWanted) -> None:
         """The newest wish for a node counts; an older one, or one for a node that is gone, changes nothing."""
@@ -98,7 +98,7 @@ class Fleet:
         if node_id not in self.known():
             return
         log.warning("node %d is not known to nodes: its machine and files are removed", node_id)
-        vm = self._host.processes.adopt(node_id)
+        vm = self._host.launcher.adopt(node_id)
         if vm is not None:
             vm.watch(lambda: None)
             vm.end()

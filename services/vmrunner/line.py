@@ -34,20 +34,22 @@ class LineWriter:
                 return
             self.close()
         try:
-            with open(self.open_log(), "ab") as file:
+            with open(open_log(self.line), "ab") as file:
                 file.write(data)
         except OSError as error:
             log.warning("%s: %s", self.line.log, error)
-
-    def open_input(self) -> int:
-        """For qemu's standard input. Open for both ways, a FIFO never waits for its other end and never sees EOF."""
-        return os.open(self.line.input, os.O_RDWR | os.O_CLOEXEC)
-
-    def open_log(self) -> int:
-        """For qemu's standard output, and for us while console is away."""
-        return os.open(self.line.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def open_input(line: Line) -> int:
+    """For qemu's standard input. Open for both ways, a FIFO never waits for its other end and never sees EOF."""
+    return os.open(line.input, os.O_RDWR | os.O_CLOEXEC)
+
+
+def open_log(line: Line) -> int:
+    """For qemu's standard output, and for us while console is away."""
+    return os.open(line.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -24,11 +24,14 @@ from services.vmrunner.collector import FleetCollector
 from services.vmrunner.disks import DiskStore
 from services.vmrunner.fleet import Fleet
 from services.vmrunner.memory import Memory
+from services.vmrunner.opening import Folders
 from services.vmrunner.processes import Processes
 from services.vmrunner.runner import Host
 from services.vmrunner.store import Store
+from services.vmrunner.vm import Launcher
 
 RECONCILE_S = 30.0
+PROCESS, CONTAINER = "process", "container"  # WALT_VM_LAUNCHER
 
 
 class Machines(peers.Announcer):
@@ -37,16 +40,16 @@ class Machines(peers.Announcer):
     def setup(self) -> None:
         env = environment()
         self.host_name = env.host
-        self.binary = variable("WALT_QEMU", "qemu-system-x86_64")
         self.state_folder = env.state_dir / "vmrunner"
         asked = variable("WALT_ACCEL", accelerator.AUTO)
         if asked not in accelerator.CHOICES:
             raise SystemExit(f"WALT_ACCEL={asked}: allowed: {', '.join(accelerator.CHOICES)}")
         self.state_folder.mkdir(parents=True, exist_ok=True)
-        self.accelerator = Accelerator(asked, self.binary, env.vm_uid, self.state_folder / "accelerator.json")
+        self.launcher = self._launcher(env.run_dir / "vmrunner", env.vm_uid)
+        self.accelerator = Accelerator(asked, self.launcher, self.state_folder / "accelerator.json")
         self.disks = DiskStore(self.state_folder)
         self.memory = Memory(env.host, _number_above_0("WALT_MEMORY_FACTOR", "1.5"))
-        self.fleet = self._fleet(env.run_dir / "vmrunner", env.vm_uid, _number_above_0("WALT_SOFT_END_S", "20"))
+        self.fleet = self._fleet(_number_above_0("WALT_SOFT_END_S", "20"))
         self._collector = FleetCollector(self.fleet, self.memory)
 
     def start(self) -> None:
@@ -61,18 +64,30 @@ class Machines(peers.Announcer):
         return self
 
     def diagnose(self) -> list[Check]:
-        return list(checks.diagnose(self.accelerator, self.binary, self.state_folder))
+        return list(checks.diagnose(self.accelerator, self.launcher, self.state_folder))
 
-    def _fleet(self, run_folder: Path, uid: int, soft_end_s: float) -> Fleet:
+    def _launcher(self, run_folder: Path, uid: int) -> Launcher:
         run_folder.mkdir(parents=True, exist_ok=True)
         os.chmod(run_folder, 0o711)  # qemu's user passes through to its own folder
-        processes = Processes(run_folder, self.state_folder, uid)
+        binary, folders = variable("WALT_QEMU", "qemu-system-x86_64"), Folders(run_folder, self.state_folder)
+        kind = variable("WALT_VM_LAUNCHER", PROCESS)
+        if kind == PROCESS:
+            return Processes(binary, folders, uid)
+        if kind == CONTAINER:
+            from services.vmrunner.containers import Containers  # and with it the Docker SDK, where it is used
+            from services.vmrunner.engine import Engine
+
+            engine = Engine(variable("WALT_VM_IMAGE", "walt-vm"), uid, variable("COMPOSE_PROJECT_NAME", "walt"))
+            return Containers(binary, folders, engine)
+        raise SystemExit(f"WALT_VM_LAUNCHER={kind}: allowed: {PROCESS}, {CONTAINER}")
+
+    def _fleet(self, soft_end_s: float) -> Fleet:
         cache = Cache(self.state_folder / "cache")
-        booter = Booter(self.host_name, self.binary, cache, processes, self.accelerator, self.disks)
+        booter = Booter(self.host_name, cache, self.launcher, self.accelerator, self.disks)
         host = Host(
             name=self.host_name,
             store=Store(self.state_folder),
-            processes=processes,
+            launcher=self.launcher,
             booter=booter,
             disks=self.disks,
             memory=self.memory,

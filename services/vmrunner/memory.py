@@ -10,7 +10,7 @@ from pathlib import Path
 from services.contracts.vmrunner import Capacity
 from services.vmrunner import admission
 from services.vmrunner.admission import Enter, HostMemory, Tenant, Verdict
-from services.vmrunner.processes import Vm
+from services.vmrunner.vm import Vm
 
 MEMINFO = Path("/proc/meminfo")
 

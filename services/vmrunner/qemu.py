@@ -9,6 +9,7 @@ when there are more or fewer of the other.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,22 @@ class Files:
     taps: dict[int, int]
     disks: tuple[int, ...] = ()
 
+    def descriptors(self) -> tuple[int, ...]:
+        """All of them, in the order of `numbered_from`."""
+        initrd = () if self.initrd is None else (self.initrd,)
+        return (self.kernel, self.monitor, *initrd, *self.taps.values(), *self.disks)
+
+    def numbered_from(self, first: int) -> Files:
+        """The same files in a process where they have the numbers first, first + 1, …"""
+        number = itertools.count(first)
+        return Files(
+            kernel=next(number),
+            monitor=next(number),
+            initrd=None if self.initrd is None else next(number),
+            taps={slot: next(number) for slot in self.taps},
+            disks=tuple(next(number) for _ in self.disks),
+        )
+
 
 def command(
     binary: str,
@@ -39,8 +56,8 @@ def command(
     files: Files,
     *,
     command_line: str,
-    pid_file: str,
     accelerator: str,
+    pid_file: str | None = None,
 ) -> list[str]:
     return [
         binary,
@@ -56,7 +73,7 @@ def command(
         *("-device", f"virtio-rng-pci,rng=rng,addr={RNG_SLOT:#x}"),
         *_interfaces(wanted, files.taps),
         *_disks(wanted.disks, files.disks),
-        *("-pidfile", pid_file),
+        *([] if pid_file is None else ["-pidfile", pid_file]),
     ]
 
 
@@ -72,13 +89,14 @@ def probe(binary: str, kernel: int) -> list[str]:
     ]
 
 
-def as_user(uid: int, argv: list[str], groups: str = "--clear-groups", *, detached: bool = True) -> list[str]:
-    """The same as an unprivileged user (0: as it is); detached: in a session of its own, a child of nobody here."""
+def as_user(uid: int, argv: list[str], group: int | None = None, *, detached: bool = True) -> list[str]:
+    """The same as an unprivileged user (0: as it is), who is in that one other group; detached: in a session of its
+    own, a child of nobody here."""
     drop = [
         "setpriv",
         f"--reuid={uid}",
         f"--regid={uid}",
-        groups,
+        "--clear-groups" if group is None else f"--groups={group}",
         "--no-new-privs",
         "--inh-caps=-all",
     ]

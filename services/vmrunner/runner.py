@@ -25,8 +25,8 @@ from services.vmrunner.lifecycle import Begin, Count, GiveUp, Load, Machine, Rec
 from services.vmrunner.line import LineWriter
 from services.vmrunner.memory import Memory
 from services.vmrunner.metrics import BootBook
-from services.vmrunner.processes import Processes, Vm
 from services.vmrunner.store import Store
+from services.vmrunner.vm import Launcher, Vm
 
 AFTER_ERROR_S = 5.0
 SYNC_LIMIT_S = 5.0
@@ -40,7 +40,7 @@ class Host:
 
     name: str
     store: Store
-    processes: Processes
+    launcher: Launcher
     booter: Booter
     disks: DiskStore
     memory: Memory
@@ -60,7 +60,7 @@ class Runner:
         self._place: Line | None = None
         self._news = threading.Event()
         self._removed = False
-        self._vm = host.processes.adopt(wanted.id)
+        self._vm = host.launcher.adopt(wanted.id)
         if self._vm is not None:
             self._vm.watch(self._news.set)
             host.memory.occupy(wanted.id, self.machine.ram_bytes or wanted.ram_bytes, self._vm)
@@ -245,6 +245,6 @@ class Runner:
 
 
 def forget(host: Host, node_id: int) -> None:
-    host.processes.forget(node_id)
+    host.launcher.forget(node_id)
     host.store.forget(node_id)
     host.boots.forget(node_id)

@@ -1,12 +1,16 @@
 """vmrunner@HOST: the virtual machines of one host.
 
-Owns:       qemu processes and their life cycle; disks; the host's memory; the cache of kernels and initrds; the choice of
+Owns:       qemu and its life cycle; disks; the host's memory; the cache of kernels and initrds; the choice of
             accelerator.
 Serves:     list_vms, list_data, capacity, diagnose (services).
 Announces:  VM_CHANGED at every transition, VM_REMOVED.
 Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED; asks nodes at start and now and then, for what was lost.
 
-Environment: WALT_QEMU      qemu binary (default qemu-system-x86_64)
+A machine is a process of this host or, in compose, a container of its own (vm.py: what both have; launch.py: what the
+image of the machines needs). Either outlives this service.
+
+Environment: WALT_VM_LAUNCHER  process (default) or container: then WALT_VM_IMAGE (default walt-vm) and COMPOSE_PROJECT_NAME
+             WALT_QEMU      qemu binary (default qemu-system-x86_64)
              WALT_ACCEL     auto (default: KVM if a kernel boots under it, else TCG), kvm or tcg
              WALT_SOFT_END_S     how long a guest with disks may take to shut down (default 20)
              WALT_MEMORY_FACTOR  how much ram all running machines may have: so many times the host's memory (default 1.5)

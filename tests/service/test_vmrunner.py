@@ -561,7 +561,7 @@ def test_faults_of_peers_are_the_reason_and_mend_themselves(platform, amqp_uri, 
 def test_qemu_missing_then_refusing_then_mended_by_itself(platform, amqp_uri):
     (world.folder / "qemu").unlink()
     wish(amqp_uri, name="refused")
-    assert "is not installed on host lab" in wait_state("failed").reason
+    assert "is not installed on this host" in wait_state("failed").reason
     install_qemu()
     wait_for(lambda: "this machine is refused" in world.last(5).reason, "qemu's own words")
     wish(amqp_uri, name="accepted", boot=2)

@@ -6,12 +6,10 @@ Needs root, qemu and a Linux kernel (WALT_TEST_KERNEL, or the one of Debian's li
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gzip
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -30,19 +28,22 @@ from services.contracts.disks import EXT4, FAT32, MAX_DISKS, NO_TEMPLATE
 from services.contracts.errors import Failed
 from services.contracts.nodes import Disk, Interface, Network
 from services.contracts.settings import MAX_NETWORKS
+from services.netemu.taps import make_tap
 from services.vmrunner import qemu
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.disks import DiskStore
 from services.vmrunner.line import LineWriter
-from services.vmrunner.processes import Processes, Vm
-from services.vmrunner.qemu import Files
-from services.vmrunner.taps import IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, TUNSETIFF
+from services.vmrunner.opening import Folders
+from services.vmrunner.processes import Processes
+from services.vmrunner.vm import Launcher, PowerOn, Vm
 from tests.conftest import require
 from tests.unit.vmrunner.sample import wanted
 
 UID = 64901
 NODE = 5
 BINARY = "qemu-system-x86_64"
+IMAGE = os.environ.get("WALT_VM_IMAGE", "walt-vm:dev")
+SMALL = wanted(interfaces=(), ram_bytes=96 * 2**20, cpu_cores=1)
 COMMAND_LINE = "console=ttyS0 quiet no_timer_check panic=-1"
 PACKAGE = "linux-image-cloud-amd64"
 MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "ext4", "vfat", "nls_cp437", "nls_ascii")
@@ -166,11 +167,40 @@ def line(folder: Path) -> Iterator[SerialLine]:
     shutil.rmtree(place)
 
 
+def launcher_of(kind: str, folder: Path, world: str) -> Launcher:
+    folders = Folders(folder / "run", folder / "state")
+    if kind == "process":
+        return Processes(BINARY, folders, UID)
+    from services.vmrunner.containers import Containers
+    from services.vmrunner.engine import Engine
+
+    return Containers(BINARY, folders, Engine(IMAGE, UID, "walt-test", world))
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[str]:
+    """The container whose namespaces the machines join; it has the network of this host, as we have."""
+    require("docker", shutil.which("docker") is not None, "docker")
+    answer = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, text=True)
+    require("docker", answer.returncode == 0, f"{answer.stderr.strip()} (docker compose build vm, or WALT_VM_IMAGE)")
+    run = ["docker", "run", "--detach", "--rm", "--network=host", "--entrypoint=sleep", IMAGE, "infinity"]
+    made = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
+    yield f"container:{made}"
+    subprocess.run(["docker", "rm", "--force", made], capture_output=True, check=True)
+
+
+@pytest.fixture(params=["process", "container"])
+def kind(request) -> str:
+    if request.param == "container":
+        request.getfixturevalue("world")
+    return request.param
+
+
 @pytest.fixture
-def processes(folder: Path) -> Iterator[Processes]:
-    made = Processes(folder / "run", folder / "state", UID)
+def launcher(folder: Path, kind: str, request) -> Iterator[Launcher]:
     (folder / "run").mkdir(exist_ok=True)
     (folder / "run").chmod(0o711)
+    made = launcher_of(kind, folder, request.getfixturevalue("world") if kind == "container" else "")
     yield made
     left = made.adopt(NODE)
     if left is not None:
@@ -180,37 +210,28 @@ def processes(folder: Path) -> Iterator[Processes]:
 
 
 @pytest.fixture
-def start(processes: Processes, kernel: Path, initrd: Path, line: SerialLine) -> object:
-    def start(node=None, taps=(), disks=(), **changes) -> Vm:  # type: ignore[no-untyped-def]
-        with contextlib.ExitStack() as opened:
-            files = [opened.enter_context(open(path, "rb")).fileno() for path in (kernel, initrd)]
-            drives = [opened.enter_context(path.open("r+b")).fileno() for path in disks]
-            writer = LineWriter(line.line)  # there is no console: it writes to the log
-            writer.write("power-on\n")
-            ends = [writer.open_input(), writer.open_log()]
-            opened.callback(lambda: [os.close(end) for end in ends])
-
-            def command(monitor: int) -> list[str]:
-                return qemu.command(
-                    BINARY,
-                    node or wanted(interfaces=(), ram_bytes=96 * 2**20, cpu_cores=1),
-                    Files(*files, monitor, dict(enumerate(taps, start=2)), tuple(drives)),
-                    **{
-                        "command_line": COMMAND_LINE,
-                        "pid_file": str(processes.pid_file(NODE)),
-                        "accelerator": qemu.TCG,
-                        **changes,
-                    },
-                )
-
-            stdin, stdout = ends
-            given = [*files, *taps, *drives]
-            return processes.start(NODE, command, stdin=stdin, stdout=stdout, files=given, groups="--clear-groups")
+def start(launcher: Launcher, kernel: Path, initrd: Path, line: SerialLine) -> object:
+    def start(node=None, taps=(), disks=()) -> Vm:  # type: ignore[no-untyped-def]
+        LineWriter(line.line).write("power-on\n")  # there is no console: it writes to the log
+        return launcher.start(
+            PowerOn(
+                wanted=node or SMALL,
+                run=1,
+                command_line=COMMAND_LINE,
+                kernel=kernel,
+                initrd=initrd,
+                taps=dict(enumerate(taps, start=2)),
+                disks=tuple(disks),
+                line=line.line,
+                accelerator=qemu.TCG,
+                kvm_group=None,
+            )
+        )
 
     return start
 
 
-def test_confined_and_alone(start, processes, line):
+def test_confined_and_alone(start, line):
     vm = start()
     status = dict(
         entry.split(":\t", 1) for entry in Path(f"/proc/{vm.pid}/status").read_text().splitlines() if ":\t" in entry
@@ -218,7 +239,7 @@ def test_confined_and_alone(start, processes, line):
     assert status["Uid"].split() == status["Gid"].split() == [str(UID)] * 4
     assert (status["CapEff"].strip("0"), status["NoNewPrivs"]) == ("", "1")
     assert status["Seccomp"] == "2"
-    assert status["Groups"].strip() == ""
+    assert set(status["Groups"].split()) <= {str(UID)}
     assert os.getsid(vm.pid) != os.getsid(0) and int(status["PPid"]) != os.getpid()
     line.wait(b"READY")
     usage = vm.usage()
@@ -281,14 +302,14 @@ def test_fault_30_a_machine_whose_processor_hangs_is_ended_by_force(start, line)
     assert vm.ended == "qemu crashed" and time.monotonic() - began < 12
 
 
-def test_another_process_adopts_it(start, processes, folder, line):
+def test_another_process_adopts_it(start, launcher, kind, folder, line):
     """The starter is killed: the machine runs on, its successor finds it, and learns how it ends."""
     starter = textwrap.dedent(f"""
         import os, sys
         sys.path.insert(0, {os.getcwd()!r})
-        from services.vmrunner.processes import Processes
         from pathlib import Path
-        vm = Processes(Path({str(folder / "run")!r}), Path({str(folder / "state")!r}), {UID}).adopt({NODE})
+        from tests.system.test_qemu_process import launcher_of
+        vm = launcher_of({kind!r}, Path({str(folder)!r}), "").adopt({NODE})
         print(vm.pid, flush=True)
         vm.watch(lambda: print(vm.ended, flush=True))
         sys.stdin.read()
@@ -301,13 +322,13 @@ def test_another_process_adopts_it(start, processes, folder, line):
     other.kill()
     other.communicate()
     assert Path(f"/proc/{first.pid}").exists()
-    again = processes.adopt(NODE)
+    again = launcher.adopt(NODE)
     assert again is not None and again.pid == first.pid
     told = threading.Event()
     again.watch(told.set)
     line.type(b"reboot\n")
     assert told.wait(10) and again.ended == "the guest rebooted"
-    assert processes.adopt(NODE) is None
+    assert launcher.adopt(NODE) is None
 
 
 @pytest.fixture
@@ -316,15 +337,14 @@ def store(tmp_path: Path) -> DiskStore:
 
 
 @pytest.fixture
-def taps() -> Iterator[list[int]]:
-    """As many as a node may have, connected to nothing; they vanish when they are closed."""
-    with contextlib.ExitStack() as opened:
-        made = []
-        for _ in range(MAX_NETWORKS):
-            made.append(os.open("/dev/net/tun", os.O_RDWR))
-            opened.callback(os.close, made[-1])
-            fcntl.ioctl(made[-1], TUNSETIFF, struct.pack("16sH22x", b"", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
-        yield made
+def taps() -> Iterator[list[str]]:
+    """As many as a node may have, connected to nothing."""
+    names = [f"wtest{n}" for n in range(MAX_NETWORKS)]
+    with contextlib.ExitStack() as undo:
+        for name in names:
+            make_tap(name)
+            undo.callback(subprocess.run, ["ip", "link", "delete", name], check=True)
+        yield names
 
 
 def used_bytes(store: DiskStore) -> list[int]:
@@ -353,7 +373,8 @@ def test_fault_13_all_disks_and_interfaces_that_may_be_asked_for(start, line, st
     assert {str(one.slot) for one in interfaces} <= set(slots)  # from which the guest names them ens2, ens3, …
 
 
-def test_disks_hold_what_the_guest_writes_and_stay_sparse(start, line, store, processes):
+@pytest.mark.parametrize("kind", ["process"])
+def test_disks_hold_what_the_guest_writes_and_stay_sparse(start, line, store):
     disks = (Disk(3, 10**12, EXT4), Disk(4, 64_000_000, FAT32), Disk(5, 64_000_000, NO_TEMPLATE))
     small = wanted(interfaces=(), ram_bytes=128 * 2**20, cpu_cores=1, disks=disks)
     vm = start(small, (), store.prepare(NODE, disks))
@@ -385,15 +406,16 @@ def test_disks_hold_what_the_guest_writes_and_stay_sparse(start, line, store, pr
     assert b"GPT:" not in line.seen  # the kernel found nothing wrong with the partition table
 
 
-def test_a_pid_file_that_names_another_process_is_not_believed(start, processes, line):
+@pytest.mark.parametrize("kind", ["process"])
+def test_a_pid_file_that_names_another_process_is_not_believed(start, launcher, line):
     vm = start()
     vm.watch(lambda: None)
-    pid_file = processes.pid_file(NODE)
+    pid_file = launcher.pid_file(NODE)
     stranger = subprocess.Popen(["sleep", "60"])
     try:
         pid_file.write_text(str(stranger.pid))
-        assert processes.adopt(NODE) is None
-        processes.forget(NODE)
+        assert launcher.adopt(NODE) is None
+        launcher.forget(NODE)
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -401,20 +423,20 @@ def test_a_pid_file_that_names_another_process_is_not_believed(start, processes,
         vm.end()
 
 
-def test_qemu_that_does_not_start_says_why(start, processes, monkeypatch):
+def test_qemu_that_does_not_start_says_why(start, launcher, monkeypatch):
     monkeypatch.setattr(qemu, "_machine", lambda accelerator: ["-accel", "nonsense"])
     with pytest.raises(Failed, match="qemu does not start: .*invalid accelerator nonsense"):
         start()
-    assert processes.known() == set()
+    assert launcher.known() == set()
 
 
-def test_fault_26_accelerator_is_found_by_booting_and_remembered(kernel, folder):
-    memory = folder / "accelerator.json"
-    chooser = Accelerator("auto", BINARY, UID, memory)
+def test_fault_26_accelerator_is_found_by_booting_and_remembered(kernel, folder, launcher, kind):
+    memory = folder / f"{kind}.json"
+    chooser = Accelerator("auto", launcher, memory)
     began = time.monotonic()
     choice = chooser.choose(kernel)
     assert time.monotonic() - began < 12
     assert choice.name in (qemu.KVM, qemu.TCG) and choice.why
-    assert Accelerator("auto", BINARY, UID, memory).known() == choice
+    assert Accelerator("auto", launcher, memory).known() == choice
     if not Path("/dev/kvm").exists():
         assert choice.name == qemu.TCG

@@ -14,7 +14,7 @@ SERVICES = ("nodes", "vmrunner", "netemu", "bootserver", "console")
 MAX_MODULE_LINES = 300
 MAX_FUNCTION_LINES = 40
 
-HEAVY = {"nameko", "eventlet", "kombu", "amqp", "marshmallow", "sqlalchemy", "pyroute2"}
+HEAVY = {"docker", "nameko", "eventlet", "kombu", "amqp", "marshmallow", "sqlalchemy", "pyroute2"}
 IMPURE = {*HEAVY, "subprocess", "socket", "threading", "select", "fcntl", "tempfile", "shutil"}
 
 # Whoever runs a helper to its end uses kit.commands; these have processes that live on.
