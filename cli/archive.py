@@ -11,11 +11,10 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.contracts.bootserver import COMPLETE, CONTENT
 from services.contracts.errors import Failed
 
 BUFFER_BYTES = 2**16
-CONTENT = "it"  # the name of what is sent
-COMPLETE = "complete"  # an empty file after it: what lacks it was cut off
 
 
 def pack(path: str, sink: Any) -> list[str]:
@@ -25,6 +24,12 @@ def pack(path: str, sink: Any) -> list[str]:
         _add(tar, path, CONTENT, left_out)
         tar.addfile(tarfile.TarInfo(COMPLETE))
     return left_out
+
+
+def pack_whole(folder: str, sink: Any) -> None:
+    """All that is below a folder, as it is: owners, devices, sockets left out by tar itself."""
+    with tarfile.open(mode="w|", fileobj=sink, format=tarfile.GNU_FORMAT, bufsize=BUFFER_BYTES) as tar:
+        tar.add(folder, ".")
 
 
 def _add(tar: tarfile.TarFile, path: str, name: str, left_out: list[str]) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.archive import COMPLETE, CONTENT, Unpacked, pack, unpack
+from cli.archive import Unpacked, pack, unpack
 from cli.output import say
 from cli.pipe import Ended, Pipe
 from cli.waiting import Node
+from services.contracts.bootserver import COMPLETE, CONTENT
 from services.contracts.errors import Failed, InvalidRequest, NotFound
 
 NOT_FOUND = 3  # exit status of the scripts
@@ -153,7 +154,7 @@ def check_here(copy: Copy) -> None:
         if copy.target.node and not os.path.lexists(source.path):
             raise NotFound(f"there is no file '{source.path}' on this computer")
     if not copy.target.node:
-        _local_target(copy, copy.sources[0])
+        local_target(copy, copy.sources[0])
 
 
 def run(client: Any, copy: Copy, nodes: Sequence[Node]) -> None:
@@ -176,11 +177,11 @@ def _send(client: Any, node: Node, source: Place, copy: Copy) -> None:
         except OSError as error:
             raise Failed(f"'{error.filename or source.path}' cannot be read: {error.strerror or error}") from error
         _check_end(pipe, node)
-    _check_left_out(left_out)
+    check_left_out(left_out)
 
 
 def _fetch(client: Any, node: Node, source: Place, copy: Copy) -> None:
-    target = _local_target(copy, source)
+    target = local_target(copy, source)
     beside = target if os.path.isdir(target) else os.path.dirname(target) or "."
     try:
         with tempfile.TemporaryDirectory(prefix=".walt-cp-", dir=beside, ignore_cleanup_errors=True) as stage:
@@ -189,7 +190,7 @@ def _fetch(client: Any, node: Node, source: Place, copy: Copy) -> None:
             unpacked.settle(target)
     except OSError as error:
         raise Failed(f"'{target}' cannot be written: {error.strerror or error}") from error
-    _check_left_out([f"{node['name']}:{source.path}/{name}" for name in unpacked.left_out])
+    check_left_out([f"{node['name']}:{source.path}/{name}" for name in unpacked.left_out])
 
 
 def _receive(pipe: Pipe, node: Node, stage: str) -> Unpacked:
@@ -213,12 +214,12 @@ def _check_end(pipe: Pipe, node: Node) -> None:
     raise (NotFound if status == NOT_FOUND else Failed)(*sentences)
 
 
-def _check_left_out(paths: Sequence[str]) -> None:
+def check_left_out(paths: Sequence[str]) -> None:
     if paths:
         raise Failed(*(f"'{path}' is neither file, directory nor link: it was left out" for path in paths))
 
 
-def _local_target(copy: Copy, source: Place) -> str:
+def local_target(copy: Copy, source: Place) -> str:
     path = copy.target.path
     if os.path.isdir(path):
         return os.path.join(path, source.name) if source.name else path

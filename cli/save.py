@@ -20,6 +20,10 @@ SAVE_TIMEOUT_S = 600.0
 def save(client: Any, name: str, image: str, force: bool) -> None:
     """Save the system of a node as a new OS image of yours, which nodes can boot."""
 
+    save_node(client, name, image, force)
+
+
+def save_node(client: Any, name: str, image: str, force: bool) -> None:
     def order(forced: bool) -> Any:
         progress = Progress()
         progress.show(f"saving {name} as {image}; this may take minutes")

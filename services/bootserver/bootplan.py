@@ -53,10 +53,12 @@ class Files:
 
 @dataclass(frozen=True)
 class Root:
-    """An image as the node sees it: its folder on the NFS server, and the sizes of its files."""
+    """An image as the node sees it: its folder on the NFS server, the sizes of its files, and whether its kernel is the
+    platform's, since it brings none."""
 
     folder: str
     size_bytes: int
+    is_kernel_lent: bool = False
 
     @property
     def copy_kib(self) -> int:
@@ -88,6 +90,7 @@ def script(request: BootRequest, root: Root, files: Files, at: Site) -> str:
         [
             "#!ipxe",
             f"echo Booting ${{hostname}} with image {request.image}",
+            *(["echo The image brings no kernel: this one is the platform's"] if root.is_kernel_lent else []),
             f"initrd {here}/files/{files.initrd}/initrd",
             f"kernel {here}/files/{files.kernel}/{KERNEL_FILE} initrd=initrd {arguments}",
             "boot",

@@ -132,7 +132,7 @@ class Boots:
         published = self._plans.get(node_id)
         request = published.request
         image = self.images.at(published.folder, request.image)
-        root = Root(image.folder, self.images.size_bytes(image))
+        root = Root(image.folder, self.images.size_bytes(image), image.is_kernel_lent)
         return bootplan.script(request, root, self.images.files(image), self._site)
 
     def image_tar(self, node_id: int, asked_from: str) -> Iterator[bytes]:

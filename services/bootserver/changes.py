@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import shutil
-import stat
 import sys
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from services.bootserver import members
 from services.contracts.errors import InvalidRequest, WaltError
 from services.kit.commands import run
 
@@ -49,9 +48,9 @@ def build(base: Path, changes: Path, tree: Path) -> None:
     run(["cp", "--archive", "--link", str(base), str(tree)], timeout=COPY_LIMIT_S)
     with tarfile.open(changes) as tar:
         prune(tree, _listing(tar, DIRECTORIES), _listing(tar, NAMES))
-        members = [member for member in tar if PurePosixPath(member.name).parts[:1] == (CHANGES,)]
-        deleted = {member.name for member in members if _is_whiteout(member)}
-        for member in members:
+        changed = [member for member in tar if PurePosixPath(member.name).parts[:1] == (CHANGES,)]
+        deleted = {member.name for member in changed if _is_whiteout(member)}
+        for member in changed:
             # overlayfs makes one whiteout, and of the others hard links to it
             is_gone = member.name in deleted or (member.islnk() and member.linkname in deleted)
             _apply(tree, _relative(member.name), tar, None if is_gone else member)
@@ -62,11 +61,11 @@ def prune(tree: Path, directories: Iterable[PurePosixPath], names: Iterable[Pure
     kept = set(names)
     for directory in directories:
         inside = _inside(tree, directory)
-        if inside is None or not _is_folder(inside):
+        if inside is None or not members.is_folder(inside):
             continue
         for name in os.listdir(inside):
             if directory / name not in kept and not is_nodes_own(directory / name):
-                _remove(inside / name)
+                members.remove(inside / name)
 
 
 def _apply(tree: Path, path: PurePosixPath, tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> None:
@@ -76,38 +75,14 @@ def _apply(tree: Path, path: PurePosixPath, tar: tarfile.TarFile, member: tarfil
     target = _inside(tree, path)
     if target is None:
         raise InvalidRequest(f"the changes of the node name '{path}', whose folder is no folder")
-    if not (member and member.isdir() and _is_folder(target)):
-        _remove(target)
+    if not (member and member.isdir() and members.is_folder(target)):
+        members.remove(target)
     if member is None:
         return
     if member.islnk():
         _link(tree, _relative(member.linkname), target)
-        return
-    _make(target, tar, member)
-    os.chown(target, member.uid, member.gid, follow_symlinks=False)
-    if member.issym():
-        return
-    os.chmod(target, member.mode)  # after chown, which takes the set-uid bit away
-    os.utime(target, (member.mtime, member.mtime))
-
-
-def _make(target: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    if member.isdir():
-        target.mkdir(exist_ok=True)
-    elif member.issym():
-        target.symlink_to(member.linkname)
-    elif member.isfile() and member.sparse is None:  # else it could claim any size
-        content = tar.extractfile(member)
-        assert content is not None
-        with open(target, "xb") as file:
-            shutil.copyfileobj(content, file)
-    elif member.isfifo():
-        os.mkfifo(target)
-    elif member.isdev():
-        kind = stat.S_IFBLK if member.isblk() else stat.S_IFCHR
-        os.mknod(target, kind | member.mode, os.makedev(member.devmajor, member.devminor))
     else:
-        raise InvalidRequest(f"the changes of the node hold '{member.name}', of a kind that no overlay has")
+        members.put(target, tar, member)
 
 
 def _is_whiteout(member: tarfile.TarInfo) -> bool:
@@ -140,20 +115,9 @@ def _inside(tree: Path, path: PurePosixPath) -> Path | None:
     place = tree
     for part in path.parts[:-1]:
         place = place / part
-        if not _is_folder(place):
+        if not members.is_folder(place):
             return None
     return tree / path
-
-
-def _is_folder(path: Path) -> bool:
-    return os.path.lexists(path) and stat.S_ISDIR(os.lstat(path).st_mode)
-
-
-def _remove(path: Path) -> None:
-    if _is_folder(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        path.unlink()
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.bootserver import initrd, names
+from services.bootserver import initrd, kernels, modules, names
 from services.bootserver.bootplan import Files
 from services.bootserver.library import Library
-from services.contracts.bootserver import ImageView
+from services.contracts.bootserver import DEFAULT_IMAGE, ImageView
 from services.contracts.errors import Failed, InvalidRequest, NotFound
 from services.kit.commands import run
 from services.kit.files import write_atomically
@@ -46,6 +46,10 @@ class Image:
     kernel: Path
     version: str
 
+    @property
+    def is_kernel_lent(self) -> bool:
+        return self.version in kernels.lent_and_unusable(self.tree)[:1]
+
 
 class ImageStore:
     """The images, and the files that boot them. `cache` may be lost at any time."""
@@ -60,6 +64,10 @@ class ImageStore:
 
     def names(self) -> list[str]:
         return [*sorted(self._platform), *(str(record.title) for record in self.library.all())]
+
+    def platform_names(self) -> list[str]:
+        """The usual one first."""
+        return sorted(self._platform, key=lambda name: (name != DEFAULT_IMAGE, name))
 
     def names_of(self, user: str) -> list[str]:
         """What this user may boot."""
@@ -81,16 +89,17 @@ class ImageStore:
 
     def at(self, folder: str, name: str) -> Image:
         tree = self.folder / folder
-        kernels = sorted(tree.glob("boot/vmlinuz-*"))
-        if not kernels:
-            raise Failed(f"image '{name}': {tree} is missing or holds no boot/vmlinuz-*")
-        return Image(name, folder, tree, kernels[-1], kernels[-1].name.removeprefix("vmlinuz-"))
+        kernel = kernels.find(tree)
+        if kernel is None:
+            raise Failed(f"image '{name}': {tree} is missing or holds no boot/vmlinuz* with its modules")
+        return Image(name, folder, tree, kernel.file, kernel.version)
 
     def view(self, image: Image) -> ImageView:
         title = names.parse(image.name)
         record = self.library.find(title)
         created = image.tree.stat().st_mtime if record is None else record.created
-        return ImageView(image.name, title.owner, created, self.size_bytes(image), image.version)
+        kernel = image.version + (" (platform's)" if image.is_kernel_lent else "")
+        return ImageView(image.name, title.owner, created, self.size_bytes(image), kernel)
 
     def files(self, image: Image) -> Files:
         """Kernel and initrd of the image, ready to be served. The first call for an image takes a second."""
@@ -140,15 +149,11 @@ class ImageStore:
 
 
 def _pack(image: Image) -> bytes:
-    home = image.tree / "lib" / "modules" / image.version
     try:
-        modules = initrd.resolve(
-            initrd.MODULES, (home / "modules.dep").read_text(), (home / "modules.builtin").read_text()
-        )
-        files = {path: (home / path).read_bytes() for path in modules.files}
+        wanted, files = modules.read(image.tree, image.version, initrd.MODULES)
     except (OSError, LookupError) as error:
         raise Failed(f"image '{image.name}': no initrd for kernel {image.version}: {error}") from None
-    return initrd.archive(initrd.contents(image.version, modules, files, _bytes(BUSYBOX), _bytes(WALT_INIT)))
+    return initrd.archive(initrd.contents(image.version, wanted, files, _bytes(BUSYBOX), _bytes(WALT_INIT)))
 
 
 def _bytes(path: Path) -> bytes:

@@ -44,5 +44,8 @@ class Library:
     def put(self, record: Record) -> None:
         write_atomically(self._path(record.title), json.dumps(wire.dump(record)))
 
+    def remove(self, title: ImageName) -> None:
+        self._path(title).unlink(missing_ok=True)
+
     def _path(self, title: ImageName) -> Path:
         return self._folder / title.owner / f"{title.name}.json"

@@ -34,10 +34,11 @@ LOST = 255  # ssh's status when the other side closes the connection, as one tha
 
 @dataclass(frozen=True)
 class Outside:
-    """greets: whether the ssh server of an address does; tell: runs a command in the node, Failed when it cannot;
-    changed, removed: told of every transition, and of a node that is gone."""
+    """greets: whether the ssh server of an address does; lives: whether there is a system at all; tell: runs a command
+    in the node, Failed when it cannot; changed, removed: told of every transition, and of a node that is gone."""
 
     greets: Callable[[str], bool]
+    lives: Callable[[str], bool]
     tell: Callable[[Machine, str], None]
     changed: Callable[[VmReport], None]
     removed: Callable[[VmRemoved], None]
@@ -173,11 +174,13 @@ class Machines:
 
     def _see_off(self, one: Machine) -> None:
         end = time.monotonic() + machine.OFF_LIMIT_S
-        while self._outside.greets(one.ip):
+        while self._outside.lives(one.ip):
             if self._known.get(one.node_id) != one:
                 return
             if time.monotonic() > end:
-                self._put(machine.failed(one, f"it answers {machine.OFF_LIMIT_S:g} s after its poweroff", time.time()))
+                self._put(
+                    machine.failed(one, f"it is still on, {machine.OFF_LIMIT_S:g} s after its poweroff", time.time())
+                )
                 return
             eventlet.sleep(OFF_LOOK_S)
         if self._known.get(one.node_id) == one:

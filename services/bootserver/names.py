@@ -54,6 +54,20 @@ def new(text: str, user: str) -> ImageName:
     return ImageName(user, given.name)
 
 
+def from_reference(reference: str) -> str:
+    """'registry/group/Debian:bookworm' -> 'debian-bookworm': what an image of the Docker Engine is called here."""
+    last = reference.partition("@")[0].rpartition("/")[2].lower().removesuffix(":latest")
+    return re.sub(r"[^a-z0-9._-]", "-", last)
+
+
+def own(text: str, user: str) -> ImageName:
+    """An image that this user may change, rename or remove."""
+    given = parse(text)
+    if given.owner:
+        _check_owner(given, user)
+    return ImageName(user, given.name)
+
+
 def _check_owner(given: ImageName, user: str) -> None:
     if given.owner != user:
         raise Denied(f"image '{given}' would be {given.owner}'s; allowed: your own images and the platform's")

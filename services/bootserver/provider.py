@@ -9,13 +9,18 @@ from prometheus_client import REGISTRY
 
 from services.bootserver import bootplan, dns, dnsping, machines, nfsping, watch, zone
 from services.bootserver.boots import Boots, World
+from services.bootserver.catalogue import Catalogue
 from services.bootserver.images import ImageStore, parse_platform_images
+from services.bootserver.jobs import Jobs
 from services.bootserver.library import Library
 from services.bootserver.machines import Machines, Outside
+from services.bootserver.making import Maker
 from services.bootserver.metrics import BootCollector
 from services.bootserver.netboot import NetBoot
 from services.bootserver.nfs import IMAGES_DIR
 from services.bootserver.saving import Saver
+from services.bootserver.transfers import Transfers
+from services.bootserver.workshop import Workshop
 from services.bootserver.zone import Zone
 from services.contracts import nodes, wire
 from services.contracts.bootserver import MACHINE_CHANGED, MACHINE_REMOVED, NODE_BOOTED, NodeBooted
@@ -34,7 +39,12 @@ class Here(Announcer):
     """An `Announcer`, because a boot ends outside of any call."""
 
     boots: Boots
+    catalogue: Catalogue
+    jobs: Jobs
+    maker: Maker
     saver: Saver
+    transfers: Transfers
+    workshop: Workshop
     zone: Zone
     machines: Machines
     netboot: NetBoot
@@ -60,13 +70,18 @@ class Here(Announcer):
             state / "machines",
             Outside(
                 world.greets,
+                lambda address: watch.connects(address),
                 machines.tell,
                 lambda report: self.announce(MACHINE_CHANGED, report),
                 lambda gone: self.announce(MACHINE_REMOVED, gone),
             ),
         )
         self.netboot = NetBoot(site, self.boots, self.machines)
-        self.saver = Saver(self.boots, authorize)
+        workshop = Workshop(images, self.boots.folders)
+        self.workshop, self.saver = workshop, Saver(self.boots, workshop, authorize)
+        self.catalogue, self.jobs = Catalogue(images, workshop, wanted_everywhere), Jobs()
+        self.transfers = Transfers(state / "transfers")
+        self.maker = Maker(images, workshop, self.catalogue, self.jobs, self.transfers)
         self._collector = BootCollector(
             self.zone.names, self.boots.last_boots, world.nfs_fault, world.dns_fault, lambda: len(images.names())
         )
@@ -77,7 +92,7 @@ class Here(Announcer):
         self.zone.write()
         self.machines.start()
         self.boots.start()
-        self.saver.sweep()
+        self.workshop.sweep()
         self.container.spawn_managed_thread(self.machines.probe_for_ever, identifier="probe")
         self.container.spawn_managed_thread(lambda: keep_in_step(self._reconcile, RECONCILE_S), identifier="reconcile")
 
@@ -94,14 +109,18 @@ class Here(Announcer):
 
     def _reconcile(self) -> None:
         known, names, machines_known = self.boots.known(), self.zone.known(), self.machines.known()
-        wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_everywhere"))
+        wanted = wanted_everywhere()
         self.zone.replace(wanted, names)
         self.machines.reconcile(wanted)
         self.boots.forget_all(known - {one.id for one in wanted})
         for node_id in machines_known - {one.id for one in wanted}:
             self.machines.forget(node_id)
-        self.saver.sweep()
+        self.workshop.sweep()
 
 
 def authorize(user: str, node: str, action: str) -> NodeTarget:
     return wire.load(NodeTarget, peers.call(nodes.SERVICE, "authorize", user=user, name=node, action=action))
+
+
+def wanted_everywhere() -> list[NodeWanted]:
+    return wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_everywhere"))

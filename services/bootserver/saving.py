@@ -1,25 +1,17 @@
-"""A node becomes an image: what it has changed is fetched over ssh and put on top of the image that it runs.
-
-A new image is made in a folder of its own, whose name begins with a dot until it is whole; then it gets its record
-(`library.py`), and only then is it an image. Whatever else is there belongs to nobody, and goes.
-"""
+"""A node becomes an image: what it has changed is fetched over ssh and put on top of the image that it runs."""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.bootserver import names
 from services.bootserver.boots import Boots
 from services.bootserver.changes import CHANGES, DIRECTORIES, NAMES, OWN_FOLDERS
-from services.bootserver.library import Record
-from services.bootserver.names import ImageName
+from services.bootserver.workshop import TREE, Workshop
 from services.contracts import nodes
 from services.contracts.bootserver import ImageView, NodeAccess
 from services.contracts.errors import Conflict, Failed
@@ -68,41 +60,24 @@ class Source:
 class Saver:
     """`authorize(user, node, action)` is asked of nodes."""
 
-    def __init__(self, boots: Boots, authorize: Callable[[str, str, str], NodeTarget]) -> None:
+    def __init__(self, boots: Boots, workshop: Workshop, authorize: Callable[[str, str, str], NodeTarget]) -> None:
         self._boots = boots
         self._images = boots.images
+        self._workshop = workshop
         self._authorize = authorize
-        self._making: set[str] = set()
 
     def save(self, user: str, node: str, name: str, force: bool) -> ImageView:
         title = names.new(name, user)
         target = self._authorize(user, node, nodes.SAVE)
-        self._check_free(title, force)
-        source = self._source(target)
-        with self._workplace() as place, self._unfinished() as folder:
-            fetch(source, place)
-            if self._source(target) != source:
-                raise Conflict(f"{source.node} has booted anew while it was saved; allowed: to save it again")
-            self._build(source, place)
-            (place / "tree").rename(self._images.folder / folder)
-            self._images.files(self._images.at(folder, str(title)))
-            self._check_free(title, force)
-            self._images.library.put(Record(title.owner, title.name, folder, time.time()))
-        self.sweep()
-        return self._images.view(self._images.find(str(title)))
-
-    def sweep(self) -> None:
-        """Folders of users' images that no image and no running node has; ends of what was killed half-way."""
-        used = {record.folder for record in self._images.library.all()} | self._boots.folders() | self._making
-        for folder in set(self._images.user_folders()) - used:
-            self._images.forget(folder)
-        for place in (self._images.folder / self._images.library.home).glob(".new-*"):
-            if str(place) not in self._making:
-                shutil.rmtree(place, ignore_errors=True)
-
-    def _check_free(self, title: ImageName, force: bool) -> None:
-        if self._images.library.find(title) and not force:
-            raise Conflict(f"image '{title}' is there already; allowed: another name, or --force to replace it")
+        with self._workshop.hold(title):
+            self._workshop.check_free(title, force)
+            source = self._source(target)
+            with self._workshop.place() as place:
+                fetch(source, place)
+                if self._source(target) != source:
+                    raise Conflict(f"{source.node} has booted anew while it was saved; allowed: to save it again")
+                self._build(source, place)
+                return self._images.view(self._workshop.finish(place, title))
 
     def _source(self, target: NodeTarget) -> Source:
         if target.state != BOOTED:
@@ -114,37 +89,11 @@ class Saver:
 
     def _build(self, source: Source, place: Path) -> None:
         base = self._images.folder / source.folder
-        words = [sys.executable, "-m", "services.bootserver.changes", base, place / "changes.tar", place / "tree"]
+        words = [sys.executable, "-m", "services.bootserver.changes", base, place / "changes.tar", place / TREE]
         try:
             run([str(word) for word in words], timeout=BUILD_LIMIT_S)
         except Failed as error:
             raise Failed(f"{source.node} could not be made an image: {error}") from None
-
-    @contextlib.contextmanager
-    def _workplace(self) -> Iterator[Path]:
-        """In the same file system as the images, and in nobody's reach but root's: users' set-uid programs lie here."""
-        users = self._images.folder / self._images.library.home
-        users.mkdir(mode=0o700, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=".new-", dir=users))
-        self._making.add(str(place))
-        try:
-            yield place
-        finally:
-            run(["rm", "-rf", str(place)])
-            self._making.discard(str(place))
-
-    @contextlib.contextmanager
-    def _unfinished(self) -> Iterator[str]:
-        """A folder that is removed again unless an image has it at the end."""
-        folder = self._images.library.new_folder()
-        self._making.add(folder)
-        try:
-            yield folder
-        except BaseException:
-            self._images.forget(folder)
-            raise
-        finally:
-            self._making.discard(folder)
 
 
 def fetch(source: Source, place: Path) -> None:

@@ -2,7 +2,9 @@
 
 Owns:      the image store, the plan of every node's boot, the ssh keys of platform and nodes, the names of nodes,
            the /persist folders.
-Serves:    get_images, save_image (users); publish_boot, withdraw_boot, open_access, list_images, check_image, persist_bytes,
+Serves:    get_images, save_image, import_image, clone_image, rename_image, remove_image, and for what takes long or much
+           open_upload, write_upload, finish_upload, open_download, read_download,
+           close_transfer, follow_job (users); publish_boot, withdraw_boot, open_access, list_images, check_image, persist_bytes,
            list_machines, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/image.tar (to that node only),
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (what a machine boots that asks by its own ROM).
@@ -68,6 +70,50 @@ class BootServer:
     @public
     def save_image(self, node: str, name: str, force: bool = False) -> dict[str, Any]:
         return wire.dump(self.here.saver.save(self.caller, node, name, force))
+
+    @public
+    def import_image(self, reference: str, name: str = "", force: bool = False) -> str:
+        return self.here.maker.import_image(self.caller, reference, name, force)
+
+    @public
+    def open_upload(self, purpose: str, image: str, path: str = "", name: str = "", force: bool = False) -> str:
+        return self.here.maker.open_upload(self.caller, purpose, image, path, name, force)
+
+    @public
+    def write_upload(self, upload: str, offset: int, data: str) -> None:
+        self.here.transfers.write(self.caller, upload, offset, data)
+
+    @public
+    def finish_upload(self, upload: str) -> str:
+        return self.here.maker.finish_upload(self.caller, upload)
+
+    @public
+    def open_download(self, image: str, path: str) -> str:
+        return self.here.maker.open_download(self.caller, image, path)
+
+    @public
+    def read_download(self, job: str, offset: int) -> str:
+        return self.here.transfers.read(self.caller, job, offset)
+
+    @public
+    def close_transfer(self, transfer: str) -> None:
+        self.here.transfers.close(self.caller, transfer)
+
+    @public
+    def follow_job(self, job: str, seen: int = 0) -> dict[str, Any]:
+        return wire.dump(self.here.jobs.view(self.caller, job, seen))
+
+    @public
+    def clone_image(self, image: str, name: str, force: bool = False) -> dict[str, Any]:
+        return wire.dump(self.here.catalogue.clone(self.caller, image, name, force))
+
+    @public
+    def rename_image(self, image: str, name: str) -> dict[str, Any]:
+        return wire.dump(self.here.catalogue.rename(self.caller, image, name))
+
+    @public
+    def remove_image(self, image: str, force: bool = False) -> None:
+        self.here.catalogue.remove(self.caller, image, force)
 
     @internal
     def persist_bytes(self, node_id: int, owner: str) -> int:

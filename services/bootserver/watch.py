@@ -35,6 +35,17 @@ def greets(address: str, port: int = SSH_PORT) -> bool:
         return False
 
 
+def connects(address: str, port: int = SSH_PORT) -> bool:
+    """Whether there is still a system: one that goes down may accept connections long after it has stopped to greet."""
+    try:
+        with socket.create_connection((address, port), CONNECT_S):
+            return True
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+
+
 class BootWatches:
     """One green thread per node whose boot has not ended; a new one for a node replaces the old."""
 

@@ -4,6 +4,18 @@ Public RPC (users):
   get_images() -> [ImageView]                the platform's and the caller's own
   save_image(node, name, force=False) -> ImageView    a new image of the caller from the image that the node runs and
                                              what it has changed since; force: in place of one he has under that name
+  import_image(reference, name="", force=False) -> job: str    an image of the server's Docker Engine; name "": its own
+  open_upload(purpose, image, path="", name="", force=False) -> upload: str    purpose: one of PURPOSES; what can be known
+                                             to be wrong is refused at once. FILES become path in the image, or name in
+                                             it when that is a directory (name "": their content)
+  write_upload(upload, offset, data)         data: base64 of at most PIECE_BYTES; the same piece may come twice
+  finish_upload(upload) -> job: str          a tar: a root file system, the folder of a Dockerfile, or files
+  open_download(image, path) -> job: str     a tar of what is there, CONTENT or, of a directory, '.'
+  read_download(job, offset) -> str          base64 of the next piece; "" at the end
+  close_transfer(transfer)                   an upload or download that is not wanted any more; idempotent
+  follow_job(job, seen=0) -> JobView         said: the sentences after the first `seen`; the error of a job that failed
+  clone_image(image, name, force=False) | rename_image(image, name) -> ImageChanged    another image of the caller's
+  remove_image(image, force=False)           the caller's; Conflict while a node uses it
 Internal RPC:
   publish_boot(BootRequest) -> BootPlan      idempotent; from then on the node's ssh port is watched
   withdraw_boot(node_id)
@@ -31,6 +43,11 @@ MACHINE_CHANGED = "machine_changed"
 MACHINE_REMOVED = "machine_removed"
 
 DEFAULT_IMAGE = "default"
+
+IMPORT, BUILD, FILES = PURPOSES = ("import", "build", "files")
+PIECE_BYTES = 2**20
+CONTENT = "it"  # the name, in a tar of FILES, of what is sent
+COMPLETE = "complete"  # an empty file after it: what lacks it was cut off
 
 
 @dataclass(frozen=True)
@@ -83,3 +100,22 @@ class ImageView:
     created: float
     size_bytes: int
     kernel: str
+
+
+@dataclass(frozen=True)
+class ImageChanged:
+    """notes: sentences for the user; used_by: the caller's nodes that boot this image, and see the change at their next
+    boot."""
+
+    image: ImageView
+    notes: tuple[str, ...] = ()
+    used_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A long piece of work, as far as it is. changed: what has come of it, None of a download or while it is not done."""
+
+    done: bool
+    said: tuple[str, ...] = ()
+    changed: ImageChanged | None = None

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Iterator, Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 from services.contracts.errors import Failed
+
+
+class CommandEnded(Exception):
+    """A program that was followed ended with this status (negative: by this signal), saying this on its stderr."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(status, said)
+        self.status = status
+        self.said = said
 
 
 def run(argv: Sequence[str], *, stdin: str | bytes | None = None, timeout: float = 60, **options: object) -> str:
@@ -30,6 +41,26 @@ def run(argv: Sequence[str], *, stdin: str | bytes | None = None, timeout: float
         said = done.stderr.decode(errors="replace").strip() or done.stdout.decode(errors="replace").strip()
         raise Failed(f"{line}: status {done.returncode}: {said[-2000:]}")
     return str(done.stdout.decode(errors="replace"))
+
+
+def follow(argv: Sequence[str], on_line: Callable[[str], None], *, timeout: float) -> None:
+    """Each line that the program prints, as it comes. CommandEnded when its status is not 0, or after `timeout`."""
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process:
+            assert process.stdout is not None
+            timer = threading.Timer(timeout, process.kill)
+            timer.start()
+            try:
+                for text in process.stdout:
+                    on_line(text.decode(errors="replace").rstrip())
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                timer.cancel()
+        if process.returncode != 0:
+            errors.seek(0)
+            raise CommandEnded(process.returncode, errors.read().decode(errors="replace").strip())
 
 
 def stream(argv: Sequence[str], piece_bytes: int = 2**18) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from services.bootserver.library import Library
 from services.bootserver.names import ImageName
 from services.bootserver.plans import Published
 from services.bootserver.saving import FETCH, Saver
+from services.bootserver.workshop import Workshop
 from services.contracts import nodes
 from services.contracts.bootserver import BootRequest, NodeAccess
 from services.contracts.errors import Conflict, Denied, Failed, InvalidRequest, NotFound, NotOwner
@@ -275,7 +276,8 @@ class Here:
         library = Library(self.folder / "library", "users")
         self.images = ImageStore(self.folder / "images", {"default": "base"}, library, self.folder / "cache")
         self.boots = Boots(self.images)
-        self.saver = Saver(self.boots, self.authorize)
+        self.workshop = Workshop(self.images, self.boots.folders)
+        self.saver = Saver(self.boots, self.workshop, self.authorize)
 
     def authorize(self, user, node, action):
         assert action == nodes.SAVE
@@ -342,7 +344,7 @@ def test_force_replaces_but_a_running_node_keeps_its_folder(here):
     assert new.folder != old.folder and old.tree.exists()
     kernel = here.images.files(new).kernel
     here.boots.running = Published(REQUEST, 3.0, 4.0, new.folder)
-    here.saver.sweep()
+    here.workshop.sweep()
     assert not old.tree.exists() and new.tree.exists()
     assert here.images.served(kernel).exists()
     assert len(list((here.folder / "cache/users").glob(f"{Path(old.folder).name}*"))) == 0
@@ -379,6 +381,6 @@ def test_leftovers_of_a_kill_are_swept(here):
     for left in (".new-abc/tree/etc", "0123abcd/etc"):
         (here.folder / "images/users" / left).mkdir(parents=True)
     here.restart()
-    here.saver.sweep()
+    here.workshop.sweep()
     assert sorted(path.name for path in (here.folder / "images/users").iterdir()) == kept
     assert (here.folder / "images/base/etc").exists()

@@ -79,6 +79,10 @@ def test_image_is_found_or_named(tmp_path):
         store.find("default")
     (tmp_path / "debian-1/boot").mkdir(parents=True)
     (tmp_path / "debian-1/boot/vmlinuz-6.1-a").write_bytes(b"kernel")
+    with pytest.raises(Failed, match="no boot/vmlinuz.* with its modules"):
+        store.find("default")
+    (tmp_path / "debian-1/lib/modules/6.1-a").mkdir(parents=True)
+    (tmp_path / "debian-1/lib/modules/6.1-a/modules.dep").touch()
     assert store.view(store.find("default")).kernel == "6.1-a"
     assert store.view(store.find("default")).size_bytes >= len(b"kernel")
     with pytest.raises(Failed, match="no initrd for kernel 6.1-a"):

@@ -6,7 +6,8 @@ import tarfile
 
 import pytest
 
-from cli.archive import COMPLETE, CONTENT, pack, unpack
+from cli.archive import pack, unpack
+from services.contracts.bootserver import COMPLETE, CONTENT
 from services.contracts.errors import Failed
 
 

@@ -65,7 +65,7 @@ def test_words(words, offered):
 
 UNCOMPLETED = {
     None, "NAME...", "NEW_NAME", "NEW_IMAGE", "S", "N", "WHEN", "SHELL", "-- COMMAND...", "SRC...", "DST", "NPORT",
-    "LPORT", "ADDRESS", "NAME", "FILE",
+    "LPORT", "ADDRESS", "SOURCE", "[NEW_IMAGE]", "DIR", "NAME", "FILE",
 }  # fmt: skip
 
 

@@ -1,0 +1,148 @@
+"""`python -m services.bootserver.engine export IMAGE TAR` or `build CONTEXT TAR`: the Docker Engine of the server.
+
+TAR becomes the root file system: of an image, pulled if the engine has none of that name; or of what the Dockerfile
+in CONTEXT, a tar of its folder, makes. Prints a sentence a line; on stderr why it failed. A process of its own: it
+waits for the engine with the plain, uncooperative `requests`.
+
+The engine is the one that DOCKER_HOST names (default: the host's socket). Nothing of ours stays there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from services.bootserver.helpers import end_with
+from services.contracts.errors import Failed, InvalidRequest, NotFound, WaltError
+
+ENGINE_WAIT_S = 600
+MACHINE = "amd64"
+OURS = "walt.temporary"  # label of what a process that was killed may have left
+LEFT_S = 3600
+TAIL_LINES = 15
+
+
+def say(sentence: str) -> None:
+    print(sentence, flush=True)
+
+
+@contextlib.contextmanager
+def engine(what: str) -> Iterator[Any]:
+    import docker
+    import requests
+    from docker.errors import APIError, DockerException
+
+    try:
+        client = docker.from_env(timeout=ENGINE_WAIT_S)
+        with contextlib.closing(client):
+            client.ping()
+            yield client.api
+    except APIError as error:
+        raise Failed(f"the Docker Engine of the server refuses {what}: {error.explanation or error}") from None
+    except (DockerException, requests.RequestException) as error:
+        raise Failed(
+            f"no Docker Engine answers on the server ({error}); allowed without one: a FILE.tar or a folder"
+        ) from None
+
+
+def export(reference: str, target: Path) -> None:
+    with engine(f"image '{reference}'") as api:
+        _remove_leftovers(api)
+        _check(_present(api, reference), reference)
+        _export(api, reference, target)
+
+
+def build(context: Path, target: Path) -> None:
+    tag = f"walt-build:{uuid.uuid4().hex}"
+    with engine("the build") as api, open(context, "rb") as file:
+        _remove_leftovers(api)
+        try:
+            _build(api, file, tag)
+            _check(api.inspect_image(tag), "what was built")
+            _export(api, tag, target)
+        finally:
+            _forget_image(api, tag)
+
+
+def _build(api: Any, context: Any, tag: str) -> None:
+    tail: list[str] = []
+    steps = api.build(
+        fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, decode=True, labels={OURS: "yes"}
+    )
+    for step in steps:
+        if "error" in step:
+            raise InvalidRequest("\n".join(["the Dockerfile could not be built:", *tail[-TAIL_LINES:], step["error"]]))
+        for line in filter(None, map(str.strip, step.get("stream", "").splitlines())):
+            tail.append(line)
+            if line.startswith("Step "):
+                say(line)
+
+
+def _present(api: Any, reference: str) -> dict[str, Any]:
+    from docker.errors import APIError, ImageNotFound
+    from docker.utils import parse_repository_tag
+
+    try:
+        return dict(api.inspect_image(reference))
+    except ImageNotFound:
+        say(f"the server's Docker Engine has no '{reference}': pulling it")
+    repository, tag = parse_repository_tag(reference)
+    try:
+        for step in api.pull(repository, tag or "latest", stream=True, decode=True):
+            if "error" in step:
+                raise NotFound(f"there is no image '{reference}' to be had: {step['error']}")
+    except APIError as error:
+        raise NotFound(f"there is no image '{reference}' to be had: {error.explanation or error}") from None
+    return dict(api.inspect_image(reference))
+
+
+def _check(image: dict[str, Any], name: str) -> None:
+    if (image["Os"], image["Architecture"]) != ("linux", MACHINE):
+        raise InvalidRequest(f"image '{name}' is for {image['Os']}/{image['Architecture']}; allowed: linux/{MACHINE}")
+
+
+def _export(api: Any, reference: str, target: Path) -> None:
+    container = api.create_container(reference, command=["/nothing"], labels={OURS: "yes"})["Id"]
+    try:
+        written = 0
+        shown = 0
+        with open(target, "wb") as file:
+            for piece in api.export(container):
+                file.write(piece)
+                written += len(piece)
+                if written // 100_000_000 > shown:
+                    shown = written // 100_000_000
+                    say(f"{shown * 100} MB taken from the Docker Engine")
+    finally:
+        api.remove_container(container, force=True)
+
+
+def _forget_image(api: Any, tag: str) -> None:
+    from docker.errors import ImageNotFound
+
+    with contextlib.suppress(ImageNotFound):
+        api.remove_image(tag)  # of one that is there under another name too, only this name goes
+
+
+def _remove_leftovers(api: Any) -> None:
+    from docker.errors import APIError
+
+    old = time.time() - LEFT_S
+    for container in api.containers(all=True, filters={"label": OURS, "status": "created"}):
+        if container["Created"] < old:
+            with contextlib.suppress(APIError):  # another of us removes it
+                api.remove_container(container["Id"], force=True)
+
+
+if __name__ == "__main__":
+    try:
+        {"export": export, "build": lambda *words: build(Path(words[0]), words[1])}[sys.argv[1]](
+            sys.argv[2], Path(sys.argv[3])
+        )
+    except (WaltError, OSError) as error:
+        sys.exit(end_with(error))

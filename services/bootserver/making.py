@@ -1,0 +1,164 @@
+"""New images from root file systems: of the Docker Engine, of a user's computer, built by a Dockerfile; and images with
+files put into them. Each is a piece of work of its user (`jobs.py`), for a command that follows it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from services.bootserver import names
+from services.bootserver.catalogue import Catalogue
+from services.bootserver.helpers import helper
+from services.bootserver.images import ImageStore
+from services.bootserver.jobs import Jobs, Say
+from services.bootserver.names import ImageName
+from services.bootserver.transfers import Transfer, Transfers
+from services.bootserver.workshop import TREE, Workshop
+from services.contracts.bootserver import BUILD, FILES, IMPORT, PURPOSES, ImageChanged
+from services.contracts.errors import Failed, InvalidRequest
+from services.kit.commands import run
+
+LIMIT_S = 1800
+PACK_LIMIT_S = 50
+SPACE_FACTOR = 2  # what is unpacked against the tar, which may be compressed
+NOT_OF_AN_IMAGE = ("dev", "proc", "sys", "run", ".dockerenv")
+
+Fill = Callable[[Path, Say], None]  # make `tree` in this workplace
+
+
+class Maker:
+    def __init__(self, images: ImageStore, workshop: Workshop, catalogue: Catalogue, jobs: Jobs, transfers: Transfers):
+        self._images = images
+        self._workshop = workshop
+        self._catalogue = catalogue
+        self._jobs = jobs
+        self._transfers = transfers
+
+    def import_image(self, user: str, reference: str, name: str, force: bool) -> str:
+        if not reference or reference.startswith("-") or any(one.isspace() for one in reference):
+            raise InvalidRequest(
+                f"'{reference}' is not the name of an image of the Docker Engine; allowed: IMAGE[:TAG]"
+            )
+        title = self._new(user, name or names.from_reference(reference), force)
+        return self._jobs.start(user, lambda say: self._import(title, force, reference, say))
+
+    def open_upload(self, user: str, purpose: str, image: str, path: str, name: str, force: bool) -> str:
+        if purpose not in PURPOSES:
+            raise InvalidRequest(f"'{purpose}' is not a purpose of an upload; allowed: {', '.join(PURPOSES)}")
+        if purpose == FILES:
+            self._catalogue.own(image, user)
+            _check_file_name(name)
+        else:
+            self._new(user, image, force)
+        return self._transfers.open(user, purpose, image, path, name, force).id
+
+    def finish_upload(self, user: str, upload: str) -> str:
+        if self._jobs.knows(user, upload):
+            return upload
+        transfer = self._transfers.find(user, upload)
+        work = {IMPORT: self._import_tar, BUILD: self._build, FILES: self._put_files}[transfer.purpose]
+        job = self._jobs.start(user, lambda say: self._used_up(transfer, work, say), upload)
+        self._transfers.take(transfer)
+        return job
+
+    def open_download(self, user: str, image: str, path: str) -> str:
+        source = self._images.meant(image, user)
+        transfer = self._transfers.open(user, "download", image, path)
+
+        def pack(say: Say) -> None:
+            try:
+                helper("taking", source.tree, path, transfer.file, say=say, timeout=LIMIT_S)
+            except BaseException:
+                self._transfers.drop(transfer)
+                raise
+
+        return self._jobs.start(user, pack, transfer.id)
+
+    def _new(self, user: str, name: str, force: bool) -> ImageName:
+        title = names.new(name, user)
+        self._workshop.check_free(title, force)
+        return title
+
+    def _used_up(self, transfer: Transfer, work: Callable[[Transfer, Say], ImageChanged], say: Say) -> ImageChanged:
+        try:
+            return work(transfer, say)
+        finally:
+            transfer.file.unlink(missing_ok=True)
+
+    def _import(self, title: ImageName, force: bool, reference: str, say: Say) -> ImageChanged:
+        def fill(place: Path, say: Say) -> None:
+            helper("engine", "export", reference, place / "root.tar", say=say, timeout=LIMIT_S)
+            unpack(place / "root.tar", place / TREE)
+
+        return self._make(title, force, fill, say)
+
+    def _import_tar(self, transfer: Transfer, say: Say) -> ImageChanged:
+        def fill(place: Path, say: Say) -> None:
+            unpack(transfer.file, place / TREE)
+            check_root(place / TREE)
+
+        return self._make(names.new(transfer.image, transfer.user), transfer.force, fill, say)
+
+    def _build(self, transfer: Transfer, say: Say) -> ImageChanged:
+        def fill(place: Path, say: Say) -> None:
+            helper("engine", "build", transfer.file, place / "root.tar", say=say, timeout=LIMIT_S)
+            unpack(place / "root.tar", place / TREE)
+
+        return self._make(names.new(transfer.image, transfer.user), transfer.force, fill, say)
+
+    def _make(self, title: ImageName, force: bool, fill: Fill, say: Say) -> ImageChanged:
+        notes: list[str] = []
+        with self._workshop.hold(title):
+            self._workshop.check_free(title, force)
+            with self._workshop.place() as place:
+                (place / TREE).mkdir()
+                fill(place, say)
+                say("making it an image that boots")
+                helper("furnish", place / TREE, self._lender(), say=notes.append, timeout=LIMIT_S)
+                self._workshop.finish(place, title)
+        return self._catalogue.changed(title, notes)
+
+    def _put_files(self, transfer: Transfer, say: Say) -> ImageChanged:
+        title = names.own(transfer.image, transfer.user)
+        with self._workshop.hold(title), self._workshop.place() as place:
+            tree = self._workshop.copy(self._catalogue.own(transfer.image, transfer.user), place)
+            helper("putting", tree, transfer.file, transfer.path, transfer.name, say=say, timeout=LIMIT_S)
+            self._workshop.finish(place, title)
+        return self._catalogue.changed(title)
+
+    def _lender(self) -> Path:
+        """An image of the platform with a kernel for those that have none."""
+        for name in self._images.platform_names():
+            try:
+                return self._images.find(name).tree
+            except Failed:
+                continue
+        raise Failed("no image of the platform has a kernel; see: walt doctor")
+
+
+def unpack(archive: Path, tree: Path) -> None:
+    """By GNU tar, which takes care of names and links that lead out of a new folder."""
+    if shutil.disk_usage(tree).free < SPACE_FACTOR * archive.stat().st_size:
+        raise Failed(f"no room to unpack {archive.stat().st_size / 1e6:.0f} MB on the server")
+    left_out = [f"--exclude={dot}{one}/*" for one in NOT_OF_AN_IMAGE for dot in ("", "./")]
+    words = ["tar", "--extract", "--anchored", *left_out, "--numeric-owner", "--same-owner", "--same-permissions"]
+    try:
+        run([*words, "--delay-directory-restore", "--file", str(archive), "--directory", str(tree)], timeout=LIMIT_S)
+    except Failed as error:
+        said = str(error).partition(": status ")[2].partition(": ")[2]
+        raise InvalidRequest(f"what was sent cannot be unpacked: {said or error}") from None
+    tree.chmod(0o755)
+
+
+def check_root(tree: Path) -> None:
+    if not any((tree / name).exists() for name in ("bin", "usr", "sbin")):
+        inside = ", ".join(sorted(path.name for path in tree.iterdir())[:5])
+        raise InvalidRequest(
+            f"this is not the root of a system: it has neither /bin nor /usr (but: {inside or 'nothing'})"
+        )
+
+
+def _check_file_name(name: str) -> None:
+    if "/" in name or name in (".", ".."):
+        raise InvalidRequest(f"'{name}' is not a file name")
