@@ -123,7 +123,7 @@ def configuration(images: Path, recovery: Path, persist: Path, exports: Exports)
 
 
 def _next_id(exports: Exports) -> int:
-    taken = {one.id for one in (*exports.all, *exports.images)}
+    taken = {one.id for one in exports.all} | {one.id for one in exports.images}
     later, all_ids = range(exports.newest_id + 1, LAST_ID + 1), range(FIRST_ID, LAST_ID + 1)
     return next(number for number in itertools.chain(later, all_ids) if number not in taken)
 
