@@ -30,14 +30,14 @@ SERVER_MAC = "52:57:41:4c:54:00"  # a bridge without one of its own changes it w
 class Emulation:
     """The networks of this host. Every change reads the world, plans, applies; a failed change is undone."""
 
-    def __init__(self, run_dir: Path, vm_uid: int, server_address: str) -> None:
+    def __init__(self, run_dir: Path, vm_uid: int, server_address: str, *, supervised_cable: bool = False) -> None:
         self.kernel = Kernel()
-        self.cable = Cable(run_dir)
+        self.cable = Cable(run_dir, supervised=supervised_cable)
         self.no_netem = ""
         self._vm_uid = vm_uid
         self._server_address = server_address
         self._lock = threading.Lock()
-        self._looked_at: int | None = NEVER  # the cable's pid when all ports were last known to be whole
+        self._looked_at: int | None = NEVER  # when the cable began with which all ports were last known to be whole
         self._shares: dict[int, int] = {}  # compensation of a node, also while it has no port
 
     @property
@@ -92,12 +92,12 @@ class Emulation:
     def mend(self) -> list[Action]:
         """Ports that pass nothing are made whole: once at the start, and whenever the cable is another process."""
         state = self.cable.show()
-        if self._looked_at == (state.pid if state else None):
+        if self._looked_at == (state.started_ns if state else None):
             return []
         with self._lock:
             done = self._carry_out(plan.plan_mend(self._world()))
             state = self.cable.show()
-        self._looked_at = state.pid if state else None
+        self._looked_at = state.started_ns if state else None
         return done
 
     def world(self) -> World:

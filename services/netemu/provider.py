@@ -24,6 +24,7 @@ from services.netemu.nat import Nat, parse_networks
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 300.0
+OWN, SUPERVISED = "own", "supervised"  # WALT_CABLE
 
 
 class Netemu(DependencyProvider):  # type: ignore[misc]
@@ -37,7 +38,8 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
     def setup(self) -> None:
         env = environment()
         self.host = env.host
-        self.emulation = Emulation(env.run_dir, env.vm_uid, server_address(env.subnet))
+        server = server_address(env.subnet)
+        self.emulation = Emulation(env.run_dir, env.vm_uid, server, supervised_cable=is_cable_supervised())
         self.calibration = Calibration(self.emulation)
         try:
             self.emulation.prepare()
@@ -81,6 +83,13 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
 
     def _wanted(self) -> list[NodeWanted]:
         return wire.load_all(NodeWanted, call(nodes.SERVICE, "wanted_on_host", host=self.host))
+
+
+def is_cable_supervised() -> bool:
+    choice = variable("WALT_CABLE", OWN)
+    if choice not in (OWN, SUPERVISED):
+        raise SystemExit(f"WALT_CABLE={choice}: allowed: {OWN}, {SUPERVISED}")
+    return choice == SUPERVISED
 
 
 def server_address(subnet: str) -> str:

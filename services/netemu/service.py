@@ -7,7 +7,9 @@ Announces: PORT_ATTACHED, PORT_SHAPED, PORT_DETACHED.
 Hears:     nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED;
            bootserver NODE_BOOTED (measure the node's share); asks nodes at start and now and then, for what was lost.
 
-Environment: WALT_NAT_EXCEPT ("198.18.0.0/15,…": networks that no node reaches, NAT or not), and the common ones.
+Environment: WALT_CABLE (own: started here when it is needed, the default; or supervised: somebody else starts it, and again
+             when it has ended), WALT_NAT_EXCEPT ("198.18.0.0/15,…": networks that no node reaches, NAT or not), and the
+             common ones.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ class Counters:
 @dataclass(frozen=True)
 class CableState:
     """What the cable process tells. links, up, down: by tap of the port; delay_us: the mean that frames of the node had
-    lately, where there were any."""
+    lately, where there were any; started_ns: by the host's monotonic clock, since as the only process of a container it
+    has the same pid every time."""
 
     pid: int
     realtime: bool
@@ -35,6 +36,7 @@ class CableState:
     up: dict[str, Traffic]
     down: dict[str, Traffic]
     delay_us: dict[str, int]
+    started_ns: int = 0
 
 
 @dataclass(frozen=True)

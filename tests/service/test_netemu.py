@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -70,7 +71,7 @@ class Listener:
 class Agent:
     """The process, and the namespace it lives in."""
 
-    def __init__(self, uri, folder):
+    def __init__(self, uri, folder, **environment):
         port = str(urlsplit(uri).port)
         argv = [sys.executable, "-m", "tests.service.in_namespace", port]
         self._space = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -82,6 +83,7 @@ class Agent:
             "WALT_HOST": HOST,
             "WALT_RUN_DIR": str(folder),
             "WALT_METRICS_PORT": str(METRICS_PORT),
+            **environment,
         }
         self._process = None
 
@@ -110,7 +112,7 @@ class Agent:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(20)
-        self.run(sys.executable, "-m", "services.netemu.cable", str(self.folder), "stop")
+        Cable(self.folder).stop()
         self._space.stdin.close()
         self._space.wait(10)
 
@@ -229,6 +231,35 @@ def test_a_killed_cable_is_replaced(agent):
     os.kill(pid, signal.SIGKILL)
     until(lambda: cable_pid(agent) not in (pid, None))
     until(lambda: [one.backend for one in ports()] == [netemu.DIRECT, netemu.CABLE])
+
+
+def test_a_cable_that_somebody_else_starts_is_waited_for_and_mended(amqp_uri, fake_peers, tmp_path):
+    """As in containers, where it has the same pid every time."""
+    agent = Agent(amqp_uri, tmp_path, WALT_CABLE="supervised")
+    argv = [*agent.inside, "unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "services.netemu.cable"]
+    with contextlib.ExitStack() as ended:
+
+        def start_cable():
+            process = subprocess.Popen([*argv, str(agent.folder)])
+            ended.callback(process.wait)
+            ended.callback(process.kill)
+            return process
+
+        ended.callback(agent.close)
+        agent.start()
+        late = threading.Timer(2, start_cable)
+        late.start()
+        attach()
+        late.join()
+        first = Cable(agent.folder).show()
+        assert (first.pid, list(first.links)) == (1, ["vn1e3"])
+        agent.kill()
+        agent.start()
+        assert Cable(agent.folder).show().started_ns == first.started_ns
+        Cable(agent.folder)._ask({"do": "stop"})
+        start_cable()
+        until(lambda: (second := Cable(agent.folder).show()) is not None and second.links == first.links)
+        until(lambda: [one.backend for one in ports()] == [netemu.DIRECT, netemu.CABLE])
 
 
 def cable_pid(agent):

@@ -1,4 +1,4 @@
-"""The cable process: `python -m services.netemu.cable RUN_DIR`, started by netemu, ended by `… RUN_DIR stop`.
+"""The cable process: `python -m services.netemu.cable RUN_DIR`, started by netemu or by a supervisor, ended by a signal.
 
 Not under eventlet; at real-time priority where the host allows it. One per host: its memory does not grow with the ports.
 """
@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Process:
     def __init__(self, path: Path) -> None:
         self.switch = Switch()
         self.running = True
+        self._started_ns = time.monotonic_ns()
         self.realtime = _become_realtime()
         self._listener = _listen(path)
         self._partial: dict[int, bytes] = {}
@@ -84,6 +86,7 @@ class Process:
     def _show(self) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
+            "started_ns": self._started_ns,
             "realtime": self.realtime,
             "overhead_us": self.switch.overhead_ns / 1000,
             "ports": {tap: _port_words(port) for tap, port in self.switch.ports.items()},
@@ -133,14 +136,11 @@ def _listen(path: Path) -> socket.socket:
 
 
 def main() -> None:
-    run_dir = Path(sys.argv[1])
-    if sys.argv[2:] == ["stop"]:
-        from services.netemu.cable.control import Cable  # netemu's side: not in the cable's own image
-
-        Cable(run_dir).stop()
-        return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    path = socket_path(run_dir)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit()
+    )  # as the first process of a container it would not end by itself
+    path = socket_path(Path(sys.argv[1]))
     process = Process(path)
     try:
         process.run()

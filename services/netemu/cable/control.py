@@ -23,15 +23,20 @@ from services.netemu.cable.words import link_of, link_words, socket_path
 from services.netemu.ports import helpers
 from services.netemu.traffic import CableState
 
+PROGRAM = "services.netemu.cable"
 START_S = 15.0
 ANSWER_S = 5.0
 
 
 class Cable:
-    """The cable of this host, as a process of its own that outlives its starter."""
+    """The cable of this host, as a process of its own that outlives its starter.
 
-    def __init__(self, run_dir: Path) -> None:
+    supervised: somebody else starts it, and again when it has ended; here it is only waited for.
+    """
+
+    def __init__(self, run_dir: Path, *, supervised: bool = False) -> None:
         self._run_dir = run_dir
+        self._supervised = supervised
         self._path = socket_path(run_dir)
 
     def show(self) -> CableState | None:
@@ -49,6 +54,7 @@ class Cable:
             {tap: Traffic(*port["up_counters"]) for tap, port in ports.items()},
             {tap: Traffic(*port["down_counters"]) for tap, port in ports.items()},
             {tap: port["delay_us"] for tap, port in ports.items() if port["delay_us"] is not None},
+            reply["started_ns"],
         )
 
     def set_port(self, tap: str, link: LinkModel) -> None:
@@ -77,8 +83,11 @@ class Cable:
         """Start it unless it runs; returns once it answers."""
         if self.show() is not None:
             return
+        if self._supervised:
+            _wait(lambda: self.show() is not None, f"no cable (`python -m {PROGRAM}`) answers on {self._path}")
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "services.netemu.cable", str(self._run_dir)]
+        argv = [sys.executable, "-m", PROGRAM, str(self._run_dir)]
         with open(self._path.with_suffix(".log"), "ab") as log:
             process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
