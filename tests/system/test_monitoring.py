@@ -47,8 +47,8 @@ class Prometheus:
             return json.load(page)["data"]
 
     def ask(self, expr: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get("query", query=expr)["result"]
-        return found
+        """The series that have a value."""
+        return [one for one in self.get("query", query=expr)["result"] if one["value"][1] != "NaN"]
 
     def answers(self) -> bool:
         try:
