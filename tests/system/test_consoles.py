@@ -5,8 +5,6 @@ import time
 
 import pytest
 
-from tests.system.platform import wait_for
-
 
 @pytest.fixture(scope="module")
 def node(walt):
@@ -87,15 +85,3 @@ def test_shell_on_a_terminal(node, terminal):
     shell.wait_for(b"42")
     shell.type(b"exit 3\r")
     assert shell.process.wait(20) == 3
-
-
-def test_viewer_that_vanishes_is_forgotten(node, platform, terminal):
-    console = terminal("node", "console", node)
-    console.wait_for(b"http://")
-    console.process.kill()
-    wait_for(
-        lambda: 'walt_console_sessions{kind="viewer"} 0.0' in platform.metrics("console"),
-        90,
-        "the viewer is forgotten",
-        1,
-    )
