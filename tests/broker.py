@@ -18,12 +18,12 @@ VHOSTS = tuple(f"test{number}" for number in range(40))
 
 
 class PrivateBroker:
-    """Started by `start`, ended by `stop`; what is durable survives in between."""
+    """Started by `start`, ended by `stop`, after which what is durable is there again, or by `kill`."""
 
     def __init__(self, folder: Path, accounts: list[broker.Account]) -> None:
         self.folder = folder
         self.place = broker.BrokerPlace(folder, ("127.0.0.1",), *(_free_port() for _ in range(5)), name="walt-test")
-        self._programs = contextlib.ExitStack()
+        self._programs: list[subprocess.Popen[bytes]] = []
         broker.write(self.place, accounts, VHOSTS)
 
     @property
@@ -32,14 +32,21 @@ class PrivateBroker:
 
     def start(self) -> None:
         env = broker.environment(self.place)
-        log = self._programs.enter_context((self.folder / "broker.log").open("a"))
-        for argv in (["epmd", "-address", "127.0.0.1", "-port", str(self.place.epmd_port)], [broker.SERVER]):
-            child = subprocess.Popen([*DIE_WITH_US, *argv], env=env, stdout=log, stderr=log, start_new_session=True)
-            self._programs.callback(_end, child)
+        with (self.folder / "broker.log").open("a") as log:
+            for argv in (["epmd", "-address", "127.0.0.1", "-port", str(self.place.epmd_port)], [broker.SERVER]):
+                words = [*DIE_WITH_US, *argv]
+                self._programs.append(subprocess.Popen(words, env=env, stdout=log, stderr=log, start_new_session=True))
         self._wait_until_open()
 
     def stop(self) -> None:
-        self._programs.close()
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        while self._programs:
+            _end(self._programs.pop(), how)
 
     def _wait_until_open(self, limit_s: float = 60) -> None:
         end = time.monotonic() + limit_s
@@ -61,7 +68,7 @@ def private_broker(folder: Path, accounts: list[broker.Account]) -> Iterator[Pri
         one.start()
         yield one
     finally:
-        one.stop()
+        one.kill()
 
 
 def _free_port() -> int:
@@ -70,9 +77,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[bytes], how: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
+        os.killpg(child.pid, how)
     try:
         child.wait(15)
     except subprocess.TimeoutExpired:

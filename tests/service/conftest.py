@@ -9,16 +9,21 @@ import services.kit.green  # noqa: F401  # first
 
 # isort: split
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nameko.messaging import QueueConsumer
 
 from deploy.local.broker import ADMINISTRATOR, Account
 from deploy.public import SERVICES, routing_keys
 from services.contracts.rights import NO_RIGHTS, SERVICE_RIGHTS, user_rights
 from tests.broker import VHOSTS, PrivateBroker, private_broker
+
+# How often a container looks whether it is to stop; with its second, most of the time of these tests would be that.
+QueueConsumer.consume = functools.partialmethod(QueueConsumer.consume, safety_interval=0.05)
 
 PASSWORD = "secret"
 PUBLIC = [key for service in SERVICES for key in routing_keys(service)]

@@ -38,7 +38,7 @@ def until_it_answers(limit_s):
 def broker(tmp_path_factory):
     one = PrivateBroker(tmp_path_factory.mktemp("broker"), [Account("walt-services", "secret", SERVICE_RIGHTS)])
     yield one
-    one.stop()
+    one.kill()
 
 
 def test_late_and_restarted_broker(broker, monkeypatch):
@@ -46,12 +46,10 @@ def test_late_and_restarted_broker(broker, monkeypatch):
     monkeypatch.setenv("WALT_METRICS_PORT", str(metrics := free_port()))
     toy = subprocess.Popen([sys.executable, "-m", "tests.service.toy_process"], env=os.environ)
     try:
-        time.sleep(2)
+        broker.start()  # takes longer than the start of the toy, which tries in vain meanwhile
         assert toy.poll() is None
-        broker.start()
         assert until_it_answers(20) == "hello you"
         broker.stop()
-        time.sleep(3)
         broker.start()
         assert until_it_answers(30) == "hello you"
         with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics") as page:
