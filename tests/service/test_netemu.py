@@ -109,9 +109,8 @@ class Agent:
         return next((float(one.rsplit(" ", 1)[1]) for one in text.splitlines() if one.startswith(line)), None)
 
     def close(self):
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(20)
+        if self._process is not None:
+            self.kill()
         Cable(self.folder).stop()
         self._space.stdin.close()
         self._space.wait(10)
