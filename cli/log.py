@@ -113,7 +113,8 @@ def happened(event: Event) -> tuple[str, str]:
     if event["kind"] == STATE:
         state, _, reason = event["text"].partition(": ")
         return state, reason
-    return event["kind"], f"by {event['user']}" + (f": {event['text']}" if event["text"] else "")
+    by = f"by {event['user']}" if event["user"] else ""
+    return event["kind"], ": ".join(filter(None, [by, event["text"]]))
 
 
 def json_lines(events: Sequence[Event]) -> list[str]:

@@ -15,6 +15,7 @@ from cli.output import age, say
 from cli.save import save
 from cli.waiting import Node, get_nodes, wait_until
 from services.contracts.names import ALL_NODES, MY_NODES
+from services.contracts.nodes import VIRTUAL
 from services.contracts.settings import SETTINGS
 from services.contracts.vmrunner import BOOTED, STATES
 
@@ -112,7 +113,7 @@ def node_columns(now: float, with_owner: bool) -> list[Column]:
         Column("ip"),
         Column("mac", wide=True),
         Column("host"),
-        Column("type", wide=True),
+        Column("type", cell=lambda row: "" if row["type"] == VIRTUAL else row["type"], sparse=True),
         Column("config", cell=lambda row: " ".join(_lines(row["config"])), wide=True),
         Column("reason", sparse=True),
     ]

@@ -186,7 +186,10 @@ class Platform:
         return VmReport(node_id=wish.id, name=name, sequence=sequence, state=state, **values)
 
     def say(self, event, value):
-        event_dispatcher({"AMQP_URI": self.uri})(RUNNER, event, wire.dump(value))
+        self.tell(RUNNER, event, value)
+
+    def tell(self, service, event, value):
+        event_dispatcher({"AMQP_URI": self.uri})(service, event, wire.dump(value))
 
 
 _serial = itertools.count()

@@ -1,0 +1,136 @@
+"""Machines that are not ours: how they become nodes, and what cannot be asked of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.contracts import nodes
+from services.contracts.bootserver import DEFAULT_IMAGE
+from services.contracts.errors import Conflict, InvalidRequest
+from services.contracts.nodes import Interface, Network
+from services.contracts.settings import SETTINGS, NodeConfig
+from services.contracts.vmrunner import BOOTED, FAILED, LOADING, STOPPED
+from services.nodes import model, physical, portviews, registration, request
+from services.nodes.creation import Place
+from services.nodes.model import Asked, Node, Status
+
+MAC, IP = "52:54:00:1a:2b:3c", "192.168.175.7"
+PLACE = Place("lab", "192.168.172.0/22")
+NOBODY = Asked("", 5.0)
+
+
+def stored(mac, **changes):
+    node = Node("pc-5254001a2b3c", "lab", "", "default", IP, NodeConfig(), Status(BOOTED, 1.0, ""), id=3)
+    port = Interface(2, mac, Network(0, "walt-net", ""))
+    return replace(node, interfaces=(port,), **{"type": nodes.PHYSICAL, **changes})
+
+
+PC = stored(MAC)
+VIRTUAL = stored("52:54:00:00:00:01", name="vnode1", ip="192.168.172.2", type=nodes.VIRTUAL)
+
+
+def test_a_new_machine_is_a_free_node_that_boots_the_default_image():
+    node = registration.new_node(MAC, IP, [VIRTUAL], PLACE, NOBODY)
+    assert (node.name, node.is_free, node.image, node.ip) == ("pc-5254001a2b3c", True, DEFAULT_IMAGE, IP)
+    assert (node.type, node.status.state, node.host) == (nodes.PHYSICAL, LOADING, "lab")
+
+
+def test_its_name_may_be_taken():
+    others = [replace(VIRTUAL, name="pc-5254001a2b3c"), replace(VIRTUAL, name="pc-5254001a2b3c-2")]
+    assert registration.new_node(MAC, IP, others, PLACE, NOBODY).name == "pc-5254001a2b3c-3"
+
+
+def test_a_known_machine_is_found_by_its_mac():
+    assert registration.find(MAC, IP, [VIRTUAL, PC]) == PC
+    assert registration.find("52:54:00:00:00:09", IP, [VIRTUAL, PC]) is None
+
+
+@pytest.mark.parametrize(
+    ("mac", "ip", "known", "why"),
+    [
+        (MAC, "192.168.175.8", PC, "not its own"),
+        (MAC, IP, replace(PC, power=nodes.ABSENT), "being removed"),
+        ("52:54:00:00:00:01", IP, VIRTUAL, "virtual node 'vnode1'"),
+    ],
+)
+def test_a_mac_that_is_not_this_machines_is_refused(mac, ip, known, why):
+    with pytest.raises(Conflict, match=why):
+        registration.find(mac, ip, [known])
+
+
+def test_an_address_that_dhcp_does_not_give_registers_nobody():
+    with pytest.raises(InvalidRequest, match=r"192\.168\.175\.0 to 192\.168\.175\.254"):
+        registration.new_node(MAC, "192.168.172.9", [], PLACE, NOBODY)
+    with pytest.raises(Conflict, match="vnode1"):
+        registration.new_node(MAC, VIRTUAL.ip, [VIRTUAL], PLACE, NOBODY)
+
+
+def test_mac_is_read_in_any_case_and_nothing_else_is_one():
+    assert registration.parse_mac("52:54:00:1A:2B:3C") == MAC
+    for text in ("", "52:54:00:1a:2b", "53:54:00:1a:2b:3c", f"{MAC}\n", "52-54-00-1a-2b-3c"):
+        with pytest.raises(InvalidRequest, match="is not the MAC"):
+            registration.parse_mac(text)
+
+
+def test_a_machine_that_boots_was_switched_on():
+    assert registration.switched_on(PC) is PC
+    assert registration.switched_on(replace(PC, power=nodes.POWER_OFF)).power == nodes.POWER_ON
+
+
+def test_settings_of_virtual_nodes_are_refused_each_with_its_reason():
+    for name, setting in SETTINGS.items():
+        faults = physical.setting_faults(PC, {setting.field: None})
+        assert bool(faults) == (name not in model.MACHINE_SETTINGS)
+        assert all(name in fault and "pc-5254001a2b3c" in fault and "netsetup" in fault for fault in faults)
+        assert physical.setting_faults(VIRTUAL, {setting.field: None}) == []
+
+
+def test_a_set_with_a_physical_node_in_it_is_refused_whole():
+    with pytest.raises(InvalidRequest, match="pc-5254001a2b3c: ram is for virtual nodes only"):
+        request.configured([VIRTUAL, PC], request.parse(["ram=1G"]), {})
+    (config,) = request.configured([PC], request.parse(["netsetup=NAT"]), {})
+    assert config.netsetup == "NAT"
+
+
+@pytest.mark.parametrize(
+    ("check", "word"),
+    [
+        (lambda named: physical.check_soft(named, True), "--hard"),
+        (physical.check_startable, "switch it on"),
+        (physical.check_links, "real cable"),
+    ],
+)
+def test_what_only_a_virtual_node_can(check, word):
+    check([VIRTUAL])
+    with pytest.raises(Conflict, match=f"pc-5254001a2b3c.*{word}"):
+        check([VIRTUAL, PC])
+    physical.check_soft([PC], hard=False)
+
+
+@pytest.mark.parametrize(
+    ("state", "note"),
+    [
+        (BOOTED, None),
+        (LOADING, "told to reboot once it has"),
+        (STOPPED, "once it is switched on, or reset"),
+        (FAILED, "once it is switched on, or reset"),
+    ],
+)
+def test_what_does_not_listen_now_is_said(state, note):
+    before = replace(PC, status=Status(state, 1.0, ""))
+    said = physical.notes_of_boot([before], [replace(before, image="other")])
+    assert said == [] if note is None else note in said[0] and "boots image other" in said[0]
+    assert physical.notes_of_boot([replace(VIRTUAL, status=before.status)], [VIRTUAL]) == []
+
+
+def test_only_what_concerns_it_is_shown():
+    shown = model.view(PC)
+    assert (shown.type, shown.config) == ("physical", {"netsetup": "LAN"})
+    assert len(model.view(VIRTUAL).config) == len(SETTINGS)
+
+
+def test_its_port_is_real():
+    (port,) = portviews.views([PC], {"lab": None})
+    assert (port.mac, port.applied, port.state) == (MAC, None, "a real cable, of which nothing is emulated")
