@@ -8,6 +8,7 @@ from pathlib import Path
 from services.contracts.health import FAIL, OK, WARN, Check
 from services.contracts.names import WALT_NET
 from services.contracts.netemu import KERNEL
+from services.netemu.binding import Bindings
 from services.netemu.emulation import Emulation
 from services.netemu.plan import BROKEN, World
 from services.netemu.traffic import CableState
@@ -15,13 +16,14 @@ from services.netemu.traffic import CableState
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
-def checks(emulation: Emulation) -> list[Check]:
+def checks(emulation: Emulation, bindings: Bindings) -> list[Check]:
     world, cable = emulation.world(), emulation.cable.show()
     return [
         _walt_net(world),
         _backend(emulation),
         *_cable(emulation, cable),
         _platform(world),
+        _bindings(bindings),
         *_bridge_filter(),
         _vhost(),
     ]
@@ -69,6 +71,14 @@ def _platform(world: World) -> Check:
     figure = least if least == most else f"{least} to {most}"
     nodes = "1 node" if len(measured_us) == 1 else f"{len(measured_us)} nodes"
     return Check("platform latency", OK, f"{figure} per node, measured on {nodes}; taken off what they send")
+
+
+def _bindings(bindings: Bindings) -> Check:
+    if not bindings.fault:
+        return Check("addresses", OK, "nodes send from their own addresses on walt-net only")
+    consequence = "a node can take another's address, and read what is meant for that one"
+    mend = "a kernel with nftables for bridges (NF_TABLES_BRIDGE)"
+    return Check("addresses", WARN, f"not bound: {bindings.fault}", consequence, mend)
 
 
 def _bridge_filter() -> list[Check]:

@@ -34,7 +34,7 @@ class Port:
     @property
     def tap(self) -> str:
         """What qemu opens."""
-        return f"vn{self.node_id}e{self.slot}"
+        return tap_name(self.node_id, self.slot)
 
     @property
     def bridge(self) -> str:
@@ -45,6 +45,10 @@ class Port:
         """What the back-end is told: the asked link less what the platform adds by itself, never below 0."""
         latency_us = max(0, self.link.up.latency_us - self.compensation_us)
         return replace(self.link, up=replace(self.link.up, latency_us=latency_us))
+
+
+def tap_name(node_id: int, slot: int) -> str:
+    return f"vn{node_id}e{slot}"
 
 
 def bridge_name(network_id: int) -> str:

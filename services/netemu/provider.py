@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import threading
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nameko.extensions import DependencyProvider
@@ -11,15 +13,17 @@ from prometheus_client import REGISTRY
 
 from services.contracts import nodes, wire
 from services.contracts.errors import Failed
-from services.contracts.nodes import ABSENT, NodeWanted
+from services.contracts.nodes import ABSENT, Interface, NodeWanted
 from services.kit.environment import environment, variable
 from services.kit.peers import call
 from services.kit.reconciliation import keep_in_step
-from services.netemu import firewall
+from services.netemu import binding, firewall
+from services.netemu.binding import Bindings
 from services.netemu.calibration import Calibration
 from services.netemu.emulation import Emulation
 from services.netemu.metrics import PortCollector
 from services.netemu.nat import Nat, parse_networks
+from services.netemu.plan import Action
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
     emulation: Emulation
     calibration: Calibration
     nat: Nat
+    bindings: Bindings
     host: str
 
     def setup(self) -> None:
@@ -48,6 +53,9 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
         firewall.guard()
         self.nat = Nat(parse_networks(variable("WALT_NAT_EXCEPT", "")))
         self.nat.guard()
+        self._turn = threading.Lock()  # ports are bound as they are, not as they were
+        self.bindings = Bindings(env.subnet)
+        self.bindings.guard()
         log.info("link back-end: %s %s", self.emulation.shaper, self.emulation.no_netem)
         self._collector = PortCollector(self.emulation)
         REGISTRY.register(self._collector)
@@ -60,6 +68,12 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
 
     def get_dependency(self, worker_ctx: Any) -> Netemu:
         return self
+
+    def attach(self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface], ip: str) -> list[Action]:
+        """The node has exactly these ports, and speaks on walt-net in its own name before it can speak at all."""
+        with self._turn:
+            self.bindings.bind(binding.of_interfaces(node_id, ip, interfaces))
+            return self.emulation.attach(node_id, name, owner, interfaces)
 
     def measure(self, node_id: int) -> None:
         """The node has booted: its share of a round trip is measured from now on."""
@@ -75,11 +89,18 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
         for node_id in here - set(wanted):
             self.calibration.forget(node_id)
             self.emulation.detach(node_id)
+            self.bindings.forget(node_id)
+        self._bind_all(wanted.values())
         for node in wanted.values():
             if node.id in here and node.power != ABSENT:
                 self.emulation.relink(node.id, node.name, node.owner, node.interfaces)
                 self.calibration.measure_unknown(node.id, node.ip)
         self.emulation.sweep()
+
+    def _bind_all(self, wanted: Iterable[NodeWanted]) -> None:
+        with self._turn:
+            ports = [state.port for state in self.emulation.world().ports.values()]
+            self.bindings.bind(binding.of_ports(ports, wanted))
 
     def _wanted(self) -> list[NodeWanted]:
         return wire.load_all(NodeWanted, call(nodes.SERVICE, "wanted_on_host", host=self.host))

@@ -1,7 +1,7 @@
 """netemu@HOST: bridges, ports and link emulation of one host.
 
 Owns:      the bridges and taps of its network namespace, their shaping, the cable process, the firewall of walt-net,
-           and which nodes reach further (netsetup=NAT).
+           that nodes speak there in their own name only, and which nodes reach further (netsetup=NAT).
 Serves:    attach_ports, detach_ports, list_ports, diagnose (for services only).
 Announces: PORT_ATTACHED, PORT_SHAPED, PORT_DETACHED.
 Hears:     nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED;
@@ -39,9 +39,11 @@ class NetemuService:
     metrics = Metrics()
 
     @internal
-    def attach_ports(self, node_id: int, name: str, owner: str, interfaces: list[dict[str, Any]]) -> list[Any]:
+    def attach_ports(
+        self, node_id: int, name: str, owner: str, interfaces: list[dict[str, Any]], ip: str = ""
+    ) -> list[Any]:
         wanted = wire.load_all(Interface, interfaces)
-        done = self.here.emulation.attach(node_id, name, owner, wanted)
+        done = self.here.attach(node_id, name, owner, wanted, ip)
         self._announce(done)
         return wire.dump_all(reports.attached(self.here.emulation.world(), node_id))
 
@@ -49,6 +51,7 @@ class NetemuService:
     def detach_ports(self, node_id: int) -> None:
         self.here.calibration.forget(node_id)
         self._announce(self.here.emulation.detach(node_id))
+        self.here.bindings.forget(node_id)
 
     @internal
     def list_ports(self) -> list[Any]:
@@ -56,7 +59,7 @@ class NetemuService:
 
     @internal
     def diagnose(self) -> list[Any]:
-        return wire.dump_all(health.checks(self.here.emulation))
+        return wire.dump_all(health.checks(self.here.emulation, self.here.bindings))
 
     @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
     def on_node_wanted(self, payload: dict[str, Any]) -> None:

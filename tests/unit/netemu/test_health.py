@@ -8,6 +8,7 @@ from services.contracts.links import Direction, LinkModel
 from services.contracts.netemu import CABLE, KERNEL
 from services.contracts.nodes import Network
 from services.netemu import health
+from services.netemu.binding import Bindings
 from services.netemu.plan import PortState, World
 from services.netemu.ports import Port
 from services.netemu.traffic import CableState
@@ -24,7 +25,7 @@ def found(shaper, shares_us=(), cable=None):
         world=lambda: World(shaper, frozenset({"walt-net"}), ports),
         cable=SimpleNamespace(show=lambda: cable),
     )
-    return {check.subject: check for check in health.checks(emulation)}
+    return {check.subject: check for check in health.checks(emulation, Bindings("192.168.172.0/22"))}
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,11 @@ def test_the_backend_and_what_becomes_of_seeds():
 def test_a_cable_is_shown_on_either(realtime, status):
     state = CableState(1, realtime, 55.0, {}, {}, {}, {})
     assert found(KERNEL, cable=state)["cable"].status == found(CABLE, cable=state)["cable"].status == status
+
+
+def test_a_kernel_that_cannot_bind_addresses_is_told():
+    bindings = Bindings("192.168.172.0/22")
+    assert health._bindings(bindings).status == "ok"
+    bindings.fault = "nft: no such family"
+    check = health._bindings(bindings)
+    assert check.status == "warn" and "no such family" in check.found and "another's address" in check.consequence
