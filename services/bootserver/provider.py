@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from services.bootserver.workshop import Workshop
 from services.bootserver.zone import Zone
 from services.contracts import nodes, wire
 from services.contracts.bootserver import MACHINE_CHANGED, MACHINE_REMOVED, NODE_BOOTED, NodeBooted
+from services.contracts.errors import Unreachable
 from services.contracts.nodes import NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
 from services.kit.metrics import watch_space
 from services.kit.peers import Announcer
 from services.kit.reconciliation import keep_in_step
+from services.kit.registry import RegistryGuard
 
 HTTP_ADDRESS = "0.0.0.0:80"
 RECONCILE_S = 300.0  # an event may be lost
@@ -52,6 +55,7 @@ class Here(Announcer):
     def setup(self) -> None:
         env = environment()
         state = env.state_dir / "bootserver"
+        self.registry = RegistryGuard(state)
         site = bootplan.site(env.subnet, variable("WALT_HTTP_ADDRESS", HTTP_ADDRESS))
         images = ImageStore(
             Path(variable("WALT_IMAGES_DIR", IMAGES_DIR)),
@@ -107,7 +111,16 @@ class Here(Announcer):
         self.announce(NODE_BOOTED, news)
         self.machines.booted(news)
 
+    def forget(self, node_id: int) -> None:
+        """Also while nodes, which said so, is away."""
+        with contextlib.suppress(Unreachable):
+            self.registry.check()
+        self.zone.forget(node_id)
+        self.machines.forget(node_id)
+        self.boots.forget(node_id)
+
     def _reconcile(self) -> None:
+        self.registry.check()
         known, names, machines_known = self.boots.known(), self.zone.known(), self.machines.known()
         wanted = wanted_everywhere()
         self.zone.replace(wanted, names)

@@ -156,7 +156,4 @@ class BootServer:
 
     @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
     def on_node_removed(self, event: dict[str, Any]) -> None:
-        node = wire.load(nodes.NodeRemoved, event)
-        self.here.zone.forget(node.id)
-        self.here.machines.forget(node.id)
-        self.here.boots.forget(node.id)
+        self.here.forget(wire.load(nodes.NodeRemoved, event).id)

@@ -28,6 +28,7 @@ from services.contracts.nodes import NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
 from services.kit.reconciliation import keep_in_step
+from services.kit.registry import RegistryGuard
 
 RECONCILE_S = 300.0
 
@@ -42,6 +43,7 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         self._run_dir = env.run_dir / "console"
         self._ssh = variable("WALT_SSH", "ssh")
         self.lines = Lines(env.lines_dir, env.vm_uid)
+        self._registry = RegistryGuard(env.lines_dir)
         self.sessions = Sessions()
         self._inlet = Inlet(env.amqp_uri, env.host, self.sessions.deliver)
 
@@ -151,6 +153,7 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
 
     def _reconcile(self) -> None:
         """Forget the lines of nodes whose removal was not heard."""
+        self._registry.check()
         known = self.lines.ids()
         wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_on_host", host=self._host))
         for node_id in known - {one.id for one in wanted}:

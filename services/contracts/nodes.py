@@ -27,6 +27,7 @@ Public RPC (users):
 Internal RPC (services):
   wanted_on_host(host) -> [NodeWanted]           also those wanted absent
   wanted_everywhere() -> [NodeWanted]
+  registry_id() -> str                           of the database: another one knows nothing of what agents keep
   authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when it may not be
   register_machine(mac, ip) -> NodeWanted        a machine that is not ours boots over walt-net: the physical node that it
                                                  is; a new and free one when its MAC is not known

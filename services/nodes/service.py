@@ -4,7 +4,7 @@ Owns:       which nodes there are, their settings, owner, image, power, addresse
             log of what happened to nodes (each command that changed them, each transition of their machines).
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, get_ports, get_events, get_notices, add_user,
-            remove_user, get_users, change_password, diagnose (users); wanted_on_host, wanted_everywhere, authorize,
+            remove_user, get_users, change_password, diagnose (users); wanted_on_host, wanted_everywhere, registry_id, authorize,
             ensure_user, register_machine (services).
 Asks:       vmrunner list_data, capacity; bootserver check_image, persist_bytes, list_machines; netemu list_ports; the broker's
             management API for the accounts of users, which are the broker's own.
@@ -186,6 +186,11 @@ class NodesService:
     def wanted_everywhere(self) -> list[dict[str, Any]]:
         with self.store.transaction() as registry:
             return wire.dump_all(model.wanted(node) for node in registry.nodes())
+
+    @internal
+    def registry_id(self) -> str:
+        with self.store.transaction() as registry:
+            return str(registry.identity())
 
     @internal
     def authorize(self, user: str, name: str, action: str) -> dict[str, Any]:

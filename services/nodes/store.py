@@ -48,6 +48,10 @@ class Registry:
         self._connection = connection
         self.events = EventLog(connection)
 
+    def identity(self) -> str:
+        """Of this database, for good."""
+        return str(self._connection.scalars(sa.select(tables.registry.c.id)).one())
+
     def nodes(self) -> list[Node]:
         """All of them, by id, also those wanted absent."""
         rows = self._connection.execute(sa.select(tables.nodes).order_by(tables.nodes.c.id)).mappings()

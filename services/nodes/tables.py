@@ -23,6 +23,9 @@ from services.contracts.nodes import ABSENT, VIRTUAL
 
 metadata = MetaData()
 
+# One row: the identity of this registry.
+registry = Table("registry", metadata, Column("id", String(32), primary_key=True))
+
 # sqlite_autoincrement: an id is never given again, not even that of the last row deleted.
 nodes = Table(
     "nodes",

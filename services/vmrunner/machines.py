@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from services.contracts import nodes, wire
+from services.contracts.errors import WaltError
 from services.contracts.health import Check
 from services.contracts.nodes import NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
 from services.kit.metrics import watch_space
 from services.kit.reconciliation import keep_in_step
+from services.kit.registry import RegistryGuard
 from services.vmrunner import accelerator, checks
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.boot import Booter
@@ -31,6 +34,8 @@ from services.vmrunner.store import Store
 from services.vmrunner.vm import Launcher
 
 RECONCILE_S = 30.0
+
+log = logging.getLogger(__name__)
 PROCESS, CONTAINER = "process", "container"  # WALT_VM_LAUNCHER
 
 
@@ -48,6 +53,7 @@ class Machines(peers.Announcer):
         self.launcher = self._launcher(env.run_dir / "vmrunner", env.vm_uid)
         self.accelerator = Accelerator(asked, self.launcher, self.state_folder / "accelerator.json")
         self.disks = DiskStore(self.state_folder)
+        self.registry = RegistryGuard(self.state_folder)
         self.memory = Memory(env.host, _number_above_0("WALT_MEMORY_FACTOR", "1.5"))
         self.fleet = self._fleet(_number_above_0("WALT_SOFT_END_S", "20"))
         self._collector = FleetCollector(self.fleet, self.memory)
@@ -96,7 +102,17 @@ class Machines(peers.Announcer):
         )
         return Fleet(host)
 
+    def wish(self, wanted: NodeWanted) -> None:
+        """A wish that is let be is made good by the reconciliation."""
+        try:
+            self.registry.check()
+        except WaltError as error:
+            log.warning("%s is let be: %s", wanted.name, error)
+            return
+        self.fleet.wish(wanted)
+
     def _reconcile(self) -> None:
+        self.registry.check()
         known = self.fleet.known()
         wanted = peers.call(nodes.SERVICE, "wanted_on_host", host=self.host_name)
         self.fleet.reconcile(wire.load_all(NodeWanted, wanted), known)

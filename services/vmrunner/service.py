@@ -56,7 +56,7 @@ def service_for(host: str) -> type:
 
         @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
         def on_node_wanted(self, payload: dict[str, Any]) -> None:
-            self.machines.fleet.wish(wire.load(NodeWanted, payload))
+            self.machines.wish(wire.load(NodeWanted, payload))
 
         @event_handler(bootserver.SERVICE, bootserver.NODE_BOOTED)
         def on_node_booted(self, payload: dict[str, Any]) -> None:

@@ -62,6 +62,10 @@ class FakeNodes:
         }
 
     @internal
+    def registry_id(self):
+        return "r1"
+
+    @internal
     def wanted_on_host(self, host):
         return [wanted(number) for number in range(1, 50)]
 

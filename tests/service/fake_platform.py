@@ -168,6 +168,10 @@ class Nodes:
         return {"id": 1 + list(stored()).index(name), "ip": "127.0.0.1", **target}
 
     @internal
+    def registry_id(self):
+        return "r1"
+
+    @internal
     def wanted_on_host(self, host):
         return []
 

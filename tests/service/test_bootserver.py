@@ -321,6 +321,10 @@ def test_node_whose_removal_was_not_heard_is_forgotten(process, amqp_uri, tmp_pa
         name = nodes.SERVICE
 
         @internal
+        def registry_id(self):
+            return "r1"
+
+        @internal
         def wanted_everywhere(self):
             return [wire.dump(WANTED)]
 

@@ -54,6 +54,7 @@ class World:
         self.removed: list[int] = []
         self.requests: list[dict] = []
         self.fault: Exception | None = None
+        self.registry = "r1"
         self.got: list[str] = []
         self.asked: list[list[str]] = []  # of guests
         self.obeys: Callable[[list[str]], int] = lambda command: 0
@@ -73,6 +74,10 @@ class FakeNodes:
     name = nodes.SERVICE
 
     @internal
+    def registry_id(self):
+        return world.registry
+
+    @internal
     def wanted_on_host(self, host):
         return wire.dump_all(world.wanted.values())
 
@@ -89,7 +94,7 @@ class FakeNetemu:
     name = netemu.service_on(HOST)
 
     @internal
-    def attach_ports(self, node_id, name, owner, interfaces):
+    def attach_ports(self, node_id, name, owner, interfaces, ip):
         return wire.dump_all(AttachedPort(one["slot"], world.taps[node_id]) for one in interfaces)
 
 
@@ -588,6 +593,26 @@ def test_fault_01_killed_and_started_again_it_finds_everything(platform, amqp_ur
     reports = [one for one in world.reports if one.node_id == 6]
     assert reports[4].reason == "its qemu ended while nobody watched" and reports[4].sequence > reports[3].sequence
     wait_for(lambda: world.last(6).state == "booting" and world.last(6).run == 2, "booted again")
+
+
+def test_another_registry_removes_and_takes_over_nothing(platform, amqp_uri):
+    """The database of nodes was lost: its ids begin anew, and it knows none of the machines."""
+    before = boot(amqp_uri, disks=DISKS)
+    running, files, old = qemus(), disk_files(), dict(world.wanted)
+    world.registry = "r2"
+    wish(amqp_uri, owner="bob", boot=9, disks=DISKS[:1])
+    wait_for(lambda: "vnode1 is let be: " in platform.log.read_text(), "the wish is let be")
+    world.wanted.clear()
+    platform.kill()
+    platform.start()
+    wait_for(lambda: "has registry r2 now: all of it stays as it is" in platform.log.read_text(), "said")
+    wish(amqp_uri, owner="bob", boot=9, disks=DISKS[:1])
+    wait_for(lambda: platform.log.read_text().count("vnode1 is let be: ") == 2, "the wish is let be again")
+    assert (qemus(), disk_files(), world.last(5)) == (running, files, before)
+    world.registry, world.wanted = "r1", old
+    reports = lambda: wire.load_all(VmReport, peers.call(NAME, "list_vms"))  # noqa: E731
+    wait_for(lambda: reports() == [before], "found again")
+    assert (qemus(), disk_files()) == (running, files)
 
 
 def test_fault_24_kernel_is_fetched_once_for_all(platform, amqp_uri):

@@ -1,0 +1,34 @@
+"""Is it still the same registry? Another one (its database was lost, and nodes has begun a new one) knows nothing of
+what this service keeps for users, and must not have it removed or given to its own nodes, whose ids begin anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.contracts import nodes
+from services.contracts.errors import Failed
+from services.kit.files import write_atomically
+from services.kit.peers import call
+
+ANSWER_S = 5.0
+
+
+class RegistryGuard:
+    """folder: what the service keeps of the nodes is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "registry"
+
+    def check(self) -> None:
+        """Failed when nodes is not the registry that this was kept for; the first that answers is."""
+        identity = str(call(nodes.SERVICE, "registry_id", timeout_s=ANSWER_S))
+        try:
+            known = self._file.read_text()
+        except FileNotFoundError:
+            write_atomically(self._file, identity)
+            return
+        if known != identity:
+            raise Failed(
+                f"{self._file.parent} is of the nodes of registry {known}, but nodes has registry {identity} now: all of it "
+                f"stays as it is; allowed: the former database of nodes, or to give up those nodes and their data (rm {self._file})"
+            )
