@@ -60,7 +60,8 @@ class VmRemoved:
 @dataclass(frozen=True)
 class DiskData:
     """What a node has written to one of its disks: `used_bytes` of the server's disk space, `written` when anything
-    was changed since the disk was made. A disk that no boot has made yet is not listed."""
+    was changed since the disk was made, and is not discarded by its next boot anyway (hybrid-boot-v). A disk that no boot
+    has made yet is not listed."""
 
     disk_id: int
     used_bytes: int

@@ -1,7 +1,8 @@
 """The disks of the nodes of this host: a sparse file each, STATE_DIR/vmrunner/NODE/disks/ID.raw, and ID.json beside it.
 
 A disk is made under another name and renamed when it is whole. ID.json says how long it was when we last finished with
-it, and its time of modification then: a later one means that the node has written.
+it, and its time of modification then: a later one means that the node has written; but to a disk of which no boot keeps
+anything (hybrid-boot-v) it writes nothing that could be lost.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from services.contracts import units
-from services.contracts.disks import NO_TEMPLATE
+from services.contracts.disks import HYBRID_VOLATILE, NO_TEMPLATE
 from services.contracts.errors import Failed
 from services.contracts.nodes import Disk
 from services.contracts.vmrunner import DiskData
@@ -33,6 +34,7 @@ class _Note:
 
     size_bytes: int = 0
     modified_ns: int = 0
+    template: str = ""
 
 
 class DiskStore:
@@ -73,7 +75,8 @@ class DiskStore:
             if path.suffix == ".raw" and not path.name.startswith("."):
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                     status = path.stat()
-                    written = status.st_mtime_ns != _read_note(path).modified_ns
+                    note = _read_note(path)
+                    written = status.st_mtime_ns != note.modified_ns and note.template != HYBRID_VOLATILE
                     found.append(DiskData(int(path.stem), status.st_blocks * 512, written))
         return sorted(found, key=lambda one: one.disk_id)
 
@@ -111,7 +114,7 @@ def _make(path: Path, disk: Disk, size_bytes: int) -> None:
         for command in templates.making(disk.template, str(draft), disk.size_bytes, str(content)):
             commands.run(command.argv, stdin=command.stdin, timeout=TOOL_LIMIT_S)
         os.fsync(descriptor)
-        _write_note(path, os.stat(draft))
+        _write_note(path, disk, os.stat(draft))
         draft.rename(path)
 
 
@@ -131,7 +134,7 @@ def _lengthen(path: Path, disk: Disk, size_bytes: int) -> None:
     if has_table and disk.template != NO_TEMPLATE:
         commands.run(templates.lengthening(str(path)).argv, timeout=TOOL_LIMIT_S)
     status = path.stat()
-    _write_note(path, status, status.st_mtime_ns if untouched else 0)
+    _write_note(path, disk, status, status.st_mtime_ns if untouched else 0)
 
 
 def _read_note(path: Path) -> _Note:
@@ -142,6 +145,6 @@ def _read_note(path: Path) -> _Note:
         return _Note()
 
 
-def _write_note(path: Path, status: os.stat_result, modified_ns: int | None = None) -> None:
-    note = _Note(status.st_size, status.st_mtime_ns if modified_ns is None else modified_ns)
+def _write_note(path: Path, disk: Disk, status: os.stat_result, modified_ns: int | None = None) -> None:
+    note = _Note(status.st_size, status.st_mtime_ns if modified_ns is None else modified_ns, disk.template)
     write_atomically(path.with_suffix(".json"), json.dumps(asdict(note)), mode=0o600)

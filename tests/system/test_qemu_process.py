@@ -1,12 +1,14 @@
-"""vmrunner's process adapter with a real qemu: start, confinement, console line, endings, adoption, accelerator.
+"""vmrunner's launchers with a real qemu: start, confinement, console line, endings, adoption, accelerator.
 
 Needs root, qemu and a Linux kernel (WALT_TEST_KERNEL, or the one of Debian's linux-image-cloud package); no platform.
+What machines in containers need besides is a Docker Engine that has their image (WALT_VM_IMAGE).
 """
 
 from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import shutil
 import signal
@@ -43,6 +45,7 @@ UID = 64901
 NODE = 5
 BINARY = "qemu-system-x86_64"
 IMAGE = os.environ.get("WALT_VM_IMAGE", "walt-vm:dev")
+PROJECT = f"walt-test-{os.getpid()}"
 SMALL = wanted(interfaces=(), ram_bytes=96 * 2**20, cpu_cores=1)
 COMMAND_LINE = "console=ttyS0 quiet no_timer_check panic=-1"
 PACKAGE = "linux-image-cloud-amd64"
@@ -167,26 +170,35 @@ def line(folder: Path) -> Iterator[SerialLine]:
     shutil.rmtree(place)
 
 
-def launcher_of(kind: str, folder: Path, world: str) -> Launcher:
+def launcher_of(kind: str, folder: Path, world: str, project: str = PROJECT) -> Launcher:
     folders = Folders(folder / "run", folder / "state")
     if kind == "process":
         return Processes(BINARY, folders, UID)
     from services.vmrunner.containers import Containers
     from services.vmrunner.engine import Engine
 
-    return Containers(BINARY, folders, Engine(IMAGE, UID, "walt-test", world))
+    return Containers(BINARY, folders, Engine(IMAGE, UID, project, world))
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@contextlib.contextmanager
+def new_world() -> Iterator[str]:
+    """The container whose namespaces the machines join; it has the network of this host, as we have."""
+    made = docker("run", "--detach", "--rm", "--network=host", "--entrypoint=sleep", IMAGE, "infinity")
+    yield f"container:{made}"
+    subprocess.run(["docker", "rm", "--force", made], capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[str]:
-    """The container whose namespaces the machines join; it has the network of this host, as we have."""
-    require("docker", shutil.which("docker") is not None, "docker")
-    answer = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, text=True)
-    require("docker", answer.returncode == 0, f"{answer.stderr.strip()} (docker compose build vm, or WALT_VM_IMAGE)")
-    run = ["docker", "run", "--detach", "--rm", "--network=host", "--entrypoint=sleep", IMAGE, "infinity"]
-    made = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
-    yield f"container:{made}"
-    subprocess.run(["docker", "rm", "--force", made], capture_output=True, check=True)
+    require("docker", shutil.which("docker") is not None, "docker is not installed")
+    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, text=True)
+    require("docker", found.returncode == 0, f"{found.stderr.strip()} (docker compose build vm, or WALT_VM_IMAGE)")
+    with new_world() as made:
+        yield made
 
 
 @pytest.fixture(params=["process", "container"])
@@ -211,9 +223,9 @@ def launcher(folder: Path, kind: str, request) -> Iterator[Launcher]:
 
 @pytest.fixture
 def start(launcher: Launcher, kernel: Path, initrd: Path, line: SerialLine) -> object:
-    def start(node=None, taps=(), disks=()) -> Vm:  # type: ignore[no-untyped-def]
+    def start(node=None, taps=(), disks=(), by=launcher) -> Vm:  # type: ignore[no-untyped-def]
         LineWriter(line.line).write("power-on\n")  # there is no console: it writes to the log
-        return launcher.start(
+        return by.start(
             PowerOn(
                 wanted=node or SMALL,
                 run=1,
@@ -309,7 +321,7 @@ def test_another_process_adopts_it(start, launcher, kind, folder, line):
         sys.path.insert(0, {os.getcwd()!r})
         from pathlib import Path
         from tests.system.test_qemu_process import launcher_of
-        vm = launcher_of({kind!r}, Path({str(folder)!r}), "").adopt({NODE})
+        vm = launcher_of({kind!r}, Path({str(folder)!r}), "", {PROJECT!r}).adopt({NODE})
         print(vm.pid, flush=True)
         vm.watch(lambda: print(vm.ended, flush=True))
         sys.stdin.read()
@@ -329,6 +341,22 @@ def test_another_process_adopts_it(start, launcher, kind, folder, line):
     line.type(b"reboot\n")
     assert told.wait(10) and again.ended == "the guest rebooted"
     assert launcher.adopt(NODE) is None
+
+
+@pytest.mark.parametrize("kind", ["container"])
+def test_its_container_has_nothing_of_the_host_and_ends_with_the_world(start, kind, folder):
+    with new_world() as short_lived:
+        vm, told = start(by=launcher_of(kind, folder, short_lived)), threading.Event()
+        vm.watch(told.set)
+        (seen,) = json.loads(docker("inspect", f"{PROJECT}-vm-{NODE}"))
+        assert (seen["Mounts"], seen["Config"]["User"]) == ([], f"{UID}:{UID}")
+        limits = seen["HostConfig"]
+        assert not limits["Devices"] and not limits["CapAdd"] and limits["CapDrop"] == ["ALL"]
+        assert limits["Memory"] > SMALL.ram_bytes and limits["PidsLimit"] and limits["ReadonlyRootfs"]
+        assert seen["Config"]["Labels"].items() >= {"walt.instance": PROJECT, "walt.node": "5", "walt.run": "1"}.items()
+        docker("kill", short_lived.partition(":")[2])
+        assert told.wait(15) and vm.ended == "qemu crashed"
+    assert docker("ps", "--all", "--quiet", "--filter", f"label=walt.instance={PROJECT}") == ""
 
 
 @pytest.fixture

@@ -184,3 +184,12 @@ def test_a_file_that_the_server_cannot_hold(store, monkeypatch):
     with pytest.raises(Failed, match="disk vda .*File too large"):
         store.prepare(NODE, [Disk(1, TB, NO_TEMPLATE)])
     assert store.data(NODE) == []
+
+
+def test_what_the_next_boot_discards_is_no_data(store):
+    disks = [Disk(1, 64 * MB, HYBRID_VOLATILE), Disk(2, 64 * MB, HYBRID_PERSISTENT)]
+    for path in store.prepare(NODE, disks):
+        with path.open("r+b") as file:
+            file.seek(32 * MB)
+            file.write(b"x")
+    assert [one.written for one in store.data(NODE)] == [False, True]

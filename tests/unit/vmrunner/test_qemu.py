@@ -116,3 +116,22 @@ def test_fault_27_a_node_of_defaults_has_a_command_line():
     node = wanted(cpu_cores=config.cpu_cores, ram_bytes=config.ram_bytes, boot_delay_s=config.boot_delay_s)
     words = argv(node)
     assert (values(words, "-m"), values(words, "-smp")) == (["512M"], ["4"])
+
+
+@pytest.mark.parametrize("initrd", [11, None])
+def test_files_have_other_numbers_in_another_process(initrd):
+    here = Files(kernel=10, initrd=initrd, monitor=13, taps={2: 14, 5: 9}, disks=(31, 30))
+    there = here.numbered_from(200)
+    assert there.descriptors() == tuple(range(200, 200 + len(here.descriptors())))
+    number = dict(zip(here.descriptors(), there.descriptors(), strict=True))
+    assert there == Files(
+        kernel=number[10],
+        initrd=initrd and number[initrd],
+        monitor=number[13],
+        taps={2: number[14], 5: number[9]},
+        disks=(number[31], number[30]),
+    )
+
+
+def test_a_pid_file_only_where_one_is_wanted():
+    assert values(argv(), "-pidfile") == ["/run/5/pid"] and "-pidfile" not in argv(pid_file=None)
