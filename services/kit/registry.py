@@ -14,9 +14,10 @@ ANSWER_S = 5.0
 
 
 class RegistryGuard:
-    """folder: what the service keeps of the nodes is in it."""
+    """folder: what the service keeps of the nodes is in it. fault: what the last check found, "" when all was well."""
 
     def __init__(self, folder: Path) -> None:
+        self.fault = ""
         self._file = folder / "registry"
 
     def check(self) -> None:
@@ -27,8 +28,10 @@ class RegistryGuard:
         except FileNotFoundError:
             write_atomically(self._file, identity)
             return
+        self.fault = ""
         if known != identity:
-            raise Failed(
+            self.fault = (
                 f"{self._file.parent} is of the nodes of registry {known}, but nodes has registry {identity} now: all of it "
                 f"stays as it is; allowed: the former database of nodes, or to give up those nodes and their data (rm {self._file})"
             )
+            raise Failed(self.fault)

@@ -32,6 +32,13 @@ def diagnose(chooser: Accelerator, launcher: Launcher, state_folder: Path) -> It
     yield check_space(shutil.disk_usage(state_folder).free, state_folder)
 
 
+def check_registry(fault: str) -> Check:
+    if not fault:
+        return Check("registry", OK, "machines and disks are of the nodes of this registry")
+    consequence = "no node is made, changed or removed on this host; its machines run on"
+    return Check("registry", FAIL, fault, consequence, "bring the former database of nodes back")
+
+
 def check_accelerator(choice: accelerator.Choice | None) -> Check:
     subject = "accelerator"
     if choice is None:

@@ -70,7 +70,10 @@ class Machines(peers.Announcer):
         return self
 
     def diagnose(self) -> list[Check]:
-        return list(checks.diagnose(self.accelerator, self.launcher, self.state_folder))
+        return [
+            *checks.diagnose(self.accelerator, self.launcher, self.state_folder),
+            checks.check_registry(self.registry.fault),
+        ]
 
     def _launcher(self, run_folder: Path, uid: int) -> Launcher:
         run_folder.mkdir(parents=True, exist_ok=True)

@@ -609,6 +609,7 @@ def test_another_registry_removes_and_takes_over_nothing(platform, amqp_uri):
     wish(amqp_uri, owner="bob", boot=9, disks=DISKS[:1])
     wait_for(lambda: platform.log.read_text().count("vnode1 is let be: ") == 2, "the wish is let be again")
     assert (qemus(), disk_files(), world.last(5)) == (running, files, before)
+    assert [one["status"] for one in peers.call(NAME, "diagnose") if one["subject"] == "registry"] == ["fail"]
     world.registry, world.wanted = "r1", old
     reports = lambda: wire.load_all(VmReport, peers.call(NAME, "list_vms"))  # noqa: E731
     wait_for(lambda: reports() == [before], "found again")
