@@ -260,11 +260,11 @@ def test_only_the_machines_user_reaches_the_line(service):
 def test_restart_of_console_loses_and_doubles_nothing(machine, service, user, how):
     vm, viewer = machine(), user()
     viewer.open("open_line", node="vnode1")
-    said = []
+    said, back = [], eventlet.Event()
 
     def talk():
-        for number in range(600):
-            said.append(b"line %d\n" % number)
+        while not back.ready():
+            said.append(b"line %d\n" % len(said))
             vm.say(said[-1])
             eventlet.sleep(0.01)
 
@@ -277,6 +277,9 @@ def test_restart_of_console_loses_and_doubles_nothing(machine, service, user, ho
     with pytest.raises(NotFound):
         viewer.call("keep_session", session=viewer.session)
     viewer.open("open_line", node="vnode1", offset=viewer.offset())
+    count = len(viewer.got)
+    viewer.wait(lambda: len(viewer.got) > count + 10)
+    back.send()
     talking.wait()
     viewer.wait(lambda: viewer.data().endswith(said[-1]))
     assert viewer.data() == b"".join(said)
@@ -590,13 +593,13 @@ def memory_bytes(pid):
 def test_endless_output_is_bounded_and_ends_with_its_client(service, ssh, user, terminal):
     one, other = user(), user()
     one.open("open_shell", node="vnode1", command=["yes endless"], terminal=terminal, listen=False)
-    eventlet.sleep(2)
+    eventlet.sleep(1)
     pid = int(ssh.read_text().split()[1])
     assert is_alive(pid)
     before = memory_bytes(service.process.pid)
     other.open("open_shell", node="vnode1", command=["echo others go on"])
     other.wait(lambda: other.exit_status() == 0)
-    eventlet.sleep(2)
+    eventlet.sleep(1)
     assert memory_bytes(service.process.pid) - before < 10_000_000
     one.listen()
     one.wait(lambda: len(one.got) > 50)
@@ -621,10 +624,12 @@ def test_child_ends_with_its_session_and_with_console(service, ssh, user, how):
 
 def test_session_that_is_not_kept_is_closed(amqp_uri, peers_of_console, place, ssh, user, monkeypatch):
     """In this process, to shorten the time."""
+    from services.console import sessions
     from services.console.__main__ import load
     from services.kit.environment import environment
 
     monkeypatch.setattr(console, "LOST_AFTER_S", 2)
+    monkeypatch.setattr(sessions, "REAP_EVERY_S", 0.2)
     for name, value in {
         "HOST": HOST,
         "LINES_DIR": place / "lines",
@@ -638,7 +643,7 @@ def test_session_that_is_not_kept_is_closed(amqp_uri, peers_of_console, place, s
         kept, lost = user(), user()
         for one in (kept, lost):
             one.open("open_shell", node="vnode1", command=["sleep 300"])
-        end = time.monotonic() + 5
+        end = time.monotonic() + 3
         while time.monotonic() < end:
             kept.call("keep_session", session=kept.session)
             eventlet.sleep(0.3)

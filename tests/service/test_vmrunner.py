@@ -548,6 +548,17 @@ def test_fault_23_a_fixed_delay_counts_down_on_the_line(platform, amqp_uri):
     assert "booting in 2 s" in shown and "booting in 1 s" in shown.split("booting in 2 s")[1]
 
 
+def test_boot_that_hangs_is_tried_again(platform, amqp_uri):
+    wish(amqp_uri, boot_timeout_s=1, boot_retries=1)
+    wait_state("booting")
+    hung = qemus()[5]
+    os.kill(hung, signal.SIGSTOP)
+    wait_for(lambda: world.states(5).count("booting") == 2, "the next try boots")
+    assert [one.reason for one in world.reports if one.state == "delaying"][1] == "no boot within 1 s; retry 1 of 1"
+    assert qemus()[5] != hung
+    assert wait_state("failed").reason == "no boot within 1 s, 1 retries spent; left as it is"
+
+
 @pytest.mark.parametrize(
     "fault",
     [NotFound("there is no image 'default'"), Failed("the NFS server does not answer"), Unreachable("bootserver")],

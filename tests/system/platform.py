@@ -15,7 +15,6 @@ from pathlib import Path
 
 from deploy.local import network, supervisor
 from deploy.local.instance import Instance
-from deploy.local.programs import METRICS_PORTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WALT = Path(sys.executable).with_name("walt")
@@ -105,12 +104,6 @@ class Platform:
             stand_in.kill()
             stand_in.wait()
             self.resume(service)
-
-    def metrics(self, service: str) -> str:
-        """The page that Prometheus would get."""
-        url = f"http://127.0.0.1:{METRICS_PORTS[service]}/metrics"
-        read = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
-        return self.inside(sys.executable, "-c", read, url).stdout
 
     def bridges(self) -> set[str]:
         """Names of the bridges in the instance's network."""

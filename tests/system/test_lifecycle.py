@@ -77,36 +77,11 @@ def test_settings_of_that_moment(node, walt):
     assert 256_000 < memory_kb < 320 * 1024
 
 
-def test_fixed_delay_counts_down_on_the_console_and_in_the_reason(node, walt):
-    walt("node", "config", node, "boot.delay=3")
-    try:
-        walt("node", "reboot", node)
-        shown = view(walt, node)
-        assert shown["state"] == "delaying"
-        assert shown["reason"]
-        assert "booted" in seen_states(walt, node, "booted", 240)
-        printed = walt("node", "console", node, "--log").stdout
-        assert "booting in 3 s" in printed
-    finally:
-        walt("node", "config", node, "boot.delay=0")
-
-
 def test_fault_03_states_on_the_way(node, walt):
     walt("node", "reboot", node)
     states = seen_states(walt, node, "booted", 240)
     assert set(states) <= {"delaying", "loading", "booting", "booted"}
     assert "booting" in states
-
-
-def test_boot_that_hangs_is_tried_again(node, walt, platform):
-    """The machine is frozen while it boots: after boot.timeout it is given up and booted anew."""
-    walt("node", "config", node, "boot.timeout=60", "boot.retries=2")
-    walt("node", "reboot", node)
-    wait_for(lambda: view(walt, node)["state"] == "booting", 60, "booting", 0.05)
-    frozen = machine(platform, node)
-    os.kill(frozen, signal.SIGSTOP)
-    wait_for(lambda: frozen not in platform.machines(), 90, "the frozen machine is given up", 0.5)
-    wait_for(lambda: view(walt, node)["state"] == "booted", 120, "the next try boots", 0.5)
 
 
 def test_removed_node_leaves_nothing(walt, platform):
