@@ -12,6 +12,7 @@ from pathlib import Path
 from services.bootserver import exports
 from services.bootserver.exports import Exports
 from services.contracts import wire
+from services.contracts.bootserver import ALL_OWNERS
 from services.contracts.errors import InvalidRequest
 from services.kit.commands import run
 from services.kit.files import write_atomically
@@ -58,6 +59,8 @@ class PersistStore:
         self._put(exports.revoked(load_exports(self._exports), node_id))
 
     def bytes_used(self, node_id: int, owner: str) -> int:
+        if owner == ALL_OWNERS:
+            return sum(self.bytes_used(node_id, one.name) for one in (self._root / str(node_id)).glob("*"))
         folder = self._folder(node_id, owner)
         if not folder.is_dir() or not any(folder.iterdir()):
             return 0

@@ -23,7 +23,7 @@ Internal RPC:
   list_images() -> [ImageView]
   check_image(name, user="") -> ImageView, or NotFound: the image that this user means by that name (NAME: his own,
                                              else the platform's; USER/NAME); its `name` is the full one
-  persist_bytes(node_id, owner) -> int       what this owner keeps in the node's /persist
+  persist_bytes(node_id, owner) -> int       what this owner keeps in the node's /persist; ALL_OWNERS: all together
   diagnose() -> [Check]
   list_machines() -> [VmReport]              of the physical nodes, what vmrunner's list_vms is of the virtual ones
 Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port; vmrunner and netemu hear it
@@ -43,6 +43,7 @@ MACHINE_CHANGED = "machine_changed"
 MACHINE_REMOVED = "machine_removed"
 
 DEFAULT_IMAGE = "default"
+ALL_OWNERS = ""  # of a node's /persist, former ones too
 
 IMPORT, BUILD, FILES = PURPOSES = ("import", "build", "files")
 PIECE_BYTES = 2**20

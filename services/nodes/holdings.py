@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from services.contracts import bootserver
 from services.nodes import disks
 from services.nodes.model import Asked, Holding, Node
 
@@ -35,8 +36,8 @@ def _lost(old: Node, new: Node) -> list[Holding]:
         for place, disk in enumerate(old.disks)
         if disk.id not in kept
     ]
-    if not new.is_present:
-        lost.append(Holding(old.id, old.name, old.host, old.owner, "/persist"))
+    if not new.is_present:  # of former owners too, who find theirs again when the node is theirs again
+        lost.append(Holding(old.id, old.name, old.host, bootserver.ALL_OWNERS, "/persist"))
     return lost
 
 

@@ -15,7 +15,7 @@ from nameko.timer import Timer
 
 from services.contracts import nodes as contract
 from services.contracts import wire
-from services.contracts.bootserver import ImageView
+from services.contracts.bootserver import ALL_OWNERS, ImageView
 from services.contracts.errors import NotFound, WaltError, from_wire
 from services.contracts.health import Check
 from services.contracts.nodes import NodeWanted
@@ -94,7 +94,8 @@ class FakeBootserver:
 
     @internal
     def persist_bytes(self, node_id, owner):
-        return self.persisted.get((node_id, owner), 0)
+        kept = {key: size for key, size in self.persisted.items() if key[0] == node_id}
+        return sum(kept.values()) if owner == ALL_OWNERS else kept.get((node_id, owner), 0)
 
     @internal
     def diagnose(self):
@@ -790,7 +791,8 @@ def test_fault_09_remove_asks_for_persist_too(platform):
     assert said == "Conflict: node 'vnode1': /persist holds data (12.3 MB); --force destroys it"
     platform.ask("alice", "release_nodes", "vnode1")  # it stays, for its owner
     platform.ask("bob", "acquire_nodes", "vnode1")
-    platform.ask("bob", "remove_nodes", "vnode1")
+    assert refusal(platform, "bob", "remove_nodes", "vnode1") == said  # it is alice's still
+    platform.ask("bob", "remove_nodes", "vnode1", force=True)
 
 
 def test_disk_made_while_it_was_asked_is_looked_into_too(platform, monkeypatch):

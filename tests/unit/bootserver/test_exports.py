@@ -10,6 +10,7 @@ import pytest
 from services.bootserver import exports, persist
 from services.bootserver.exports import Export, Exports
 from services.bootserver.persist import PersistStore
+from services.contracts.bootserver import ALL_OWNERS
 from services.contracts.errors import InvalidRequest
 
 NOBODY = ""
@@ -79,6 +80,7 @@ def test_folders_stay_until_the_node_is_forgotten(tmp_path):
     (tmp_path / "persist/7/alice/file").write_bytes(b"a" * 10_000)
     store.revoke(7)
     assert (store.bytes_used(7, "alice") >= 10_000, store.bytes_used(7, "bob")) == (True, 0)
+    assert store.bytes_used(7, ALL_OWNERS) == store.bytes_used(7, "alice") and store.bytes_used(8, ALL_OWNERS) == 0
     assert store.known() == {7}
     for _ in range(2):
         store.forget(7)
