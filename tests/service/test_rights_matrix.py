@@ -18,16 +18,19 @@ from kombu import Connection
 from nameko.containers import ServiceContainer
 
 from deploy.public import SERVICES, routing_keys, service_class
+from services.bootserver.library import Record
+from services.bootserver.names import ImageName
+from services.bootserver.provider import Here
 from services.contracts import console
-from services.contracts.bootserver import ImageView
+from services.contracts.bootserver import FILES
 from services.contracts.errors import NotFound
-from services.contracts.nodes import SAVE
 from services.contracts.vmrunner import Capacity
 from services.kit import peers
 from services.kit.entrypoints import Caller, InternalRpc
 from services.nodes.service import NodesService
 from tests.service.conftest import PUBLIC
 from tests.service.people import FORGED, NO_RIGHT, SERVED, Person
+from tests.service.test_image_commands import make_kernel
 
 HOST = "rightshost"
 NODE = "vn"
@@ -51,7 +54,7 @@ class Row:
         return {OWNER: self.owner, OTHER: self.other, ADMINISTRATOR: self.administrator or self.other}
 
 
-QUEUE = object()
+QUEUE, TRANSFER, JOB = object(), object(), object()
 THE_NODE = {"selection": NODE}
 
 PUBLIC_TABLE = (
@@ -80,7 +83,21 @@ PUBLIC_TABLE = (
     Row("nodes.change_password"),
     Row("nodes.change_password", {"name": VICTIM}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("bootserver.get_images"),
-    Row("bootserver.save_image", {"node": NODE, "name": "mine"}, other=NOT_OWNER),
+    Row("bootserver.save_image", {"node": NODE, "name": "new"}, owner=CONFLICT, other=NOT_OWNER),  # it does not run
+    Row("bootserver.import_image", {"reference": "nothing:here", "name": "mine2"}),
+    Row("bootserver.clone_image", {"image": "default", "name": "copy"}),
+    Row("bootserver.clone_image", {"image": f"{OWNER}/mine", "name": "copy2"}, other=DENIED),
+    Row("bootserver.rename_image", {"image": "mine", "name": "mine3"}, other=NOT_FOUND),
+    Row("bootserver.rename_image", {"image": f"{OWNER}/mine", "name": "mine3"}, other=DENIED),
+    Row("bootserver.rename_image", {"image": "default", "name": "mine3"}, owner=DENIED, other=DENIED),
+    Row("bootserver.remove_image", {"image": f"{OWNER}/mine", "force": True}, other=DENIED),
+    Row("bootserver.open_upload", {"purpose": FILES, "image": f"{OWNER}/mine", "path": "/etc/x"}, other=DENIED),
+    Row("bootserver.write_upload", {"upload": TRANSFER, "offset": 0, "data": ""}, other=NOT_FOUND),
+    Row("bootserver.finish_upload", {"upload": TRANSFER}, other=NOT_FOUND),
+    Row("bootserver.open_download", {"image": f"{OWNER}/mine", "path": "/etc"}, other=DENIED),
+    Row("bootserver.read_download", {"job": TRANSFER, "offset": 0}, other=NOT_FOUND),
+    Row("bootserver.close_transfer", {"transfer": TRANSFER}, other=NOT_FOUND),
+    Row("bootserver.follow_job", {"job": JOB}, other=NOT_FOUND),
     Row("console@*.open_line", {"node": NODE, "queue": QUEUE}, other=NOT_OWNER),
     Row("console@*.open_line", {"node": NODE, "queue": QUEUE, "read_only": True}, other=NOT_OWNER),
     Row("console@*.open_line", {"node": NODE, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
@@ -96,10 +113,10 @@ PUBLIC_TABLE = (
 
 # For services alone: everybody is refused by the broker.
 INTERNAL_TABLE = (
-    *(f"nodes.{method}" for method in ("ensure_user", "register_machine")),
+    *(f"nodes.{method}" for method in ("ensure_user", "register_machine", "registry_id")),
     *(f"nodes.{method}" for method in ("wanted_on_host", "wanted_everywhere", "authorize")),
     *(f"bootserver.{method}" for method in ("publish_boot", "withdraw_boot", "open_access", "list_images")),
-    *(f"bootserver.{method}" for method in ("check_image", "persist_bytes", "diagnose")),
+    *(f"bootserver.{method}" for method in ("check_image", "persist_bytes", "list_machines", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "capacity", "diagnose")),
     *(f"netemu@*.{method}" for method in ("attach_ports", "detach_ports", "list_ports", "diagnose")),
     *(f"console@*.{method}" for method in ("prepare_line", "run_command", "diagnose")),
@@ -137,14 +154,8 @@ class FakeSessions:
     close = keep
 
 
-def save(user, node, name, force):
-    """As Saver: who may is for nodes to say."""
-    peers.call("nodes", "authorize", user=user, name=node, action=SAVE)
-    return IMAGE
-
-
 OPENED = console.Opened("1", 0)
-IMAGE = ImageView("default", "", 0.0, 1, "linux")
+IMAGES = Here()  # the real one, not started: no machine is watched
 DEPENDENCIES = {
     "console": {
         "desk": SimpleNamespace(
@@ -155,12 +166,7 @@ DEPENDENCIES = {
             connect=lambda *_: OPENED,
         )
     },
-    "bootserver": {
-        "here": SimpleNamespace(
-            boots=SimpleNamespace(images=MagicMock(names_of=lambda _: [], view=lambda _: IMAGE), diagnose=lambda: []),
-            saver=SimpleNamespace(save=save),
-        )
-    },
+    "bootserver": {"here": property(lambda _: IMAGES)},
     "vmrunner": {
         "machines": SimpleNamespace(
             memory=SimpleNamespace(capacity=lambda: Capacity(8, 2**34, 1.5)),
@@ -187,6 +193,11 @@ def platform(amqp_uri, broker_api, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WALT_STATE_DIR", str(folder))
         patch.setenv("WALT_HOST", HOST)
+        patch.setenv("WALT_IMAGES_DIR", str(folder / "images"))
+        patch.setenv("WALT_PLATFORM_IMAGES", "default=tiny")
+        make_kernel(folder / "images/tiny", "6.1-test")
+        make_kernel(folder / "images/users/mine-1", "6.1-test")
+        IMAGES.setup()
         patch.setenv("WALT_BROKER_API", broker_api)
         patch.setenv("WALT_PUBLIC_METHODS", str(folder / "public"))
         classes = [*map(stand_in, DEPENDENCIES), NodesService]
@@ -211,13 +222,20 @@ def people(platform, broker_port, vhost):
 
 
 @pytest.fixture
-def node(platform, people):
-    """One node of the owner's, as new for every try."""
+def things(platform, people):
+    """One node, one image, one transfer and one piece of work of the owner's, as new for every try."""
+    library, transfers = IMAGES.boots.images.library, IMAGES.transfers
+    for record in library.all():
+        library.remove(ImageName(record.owner, record.name))
+    library.put(Record(OWNER, "mine", "users/mine-1", 0.0))
+    transfer = transfers.open(OWNER, FILES, "mine", "/etc", "x")
     store = next(one for one in platform.dependencies if one.attr_name == "store").get_dependency(None)
     with store.transaction() as registry:
         for one in registry.nodes():
             registry.delete(one.id)
     assert people[OWNER].outcome("nodes.create_nodes", {"names": [NODE]}, OWNER) == SERVED
+    yield {TRANSFER: transfer.id, JOB: IMAGES.jobs.start(OWNER, lambda say: None)}
+    transfers.close(OWNER, transfer.id)
 
 
 def test_every_method_is_in_the_table():
@@ -232,8 +250,11 @@ def test_rights_are_derived_from_every_service():
 
 @pytest.mark.parametrize("name", [OWNER, OTHER, ADMINISTRATOR])
 @pytest.mark.parametrize("row", PUBLIC_TABLE, ids=lambda row: f"{row.method} {row.arguments}"[:60])
-def test_public_method(row, name, node, people):
-    arguments = {key: f"user.{name}.console" if value is QUEUE else value for key, value in row.arguments.items()}
+def test_public_method(row, name, things, people):
+    things[QUEUE] = f"user.{name}.console"
+    arguments = {
+        key: things.get(value, value) if type(value) is object else value for key, value in row.arguments.items()
+    }
     assert people[name].outcome(real(row.method), arguments, name) == row.answers[name]
 
 
