@@ -86,6 +86,8 @@ def config(client: Any, selection: str, settings: Sequence[str], force: bool, ou
     """
     if settings:
         orders.insist_on(client, "configure_nodes", "configured", force, selection=selection, settings=list(settings))
+    elif force:
+        raise click.UsageError("--force is for settings that are given: KEY=VALUE")
     else:
         show_settings(get_nodes(client, selection), output)
 

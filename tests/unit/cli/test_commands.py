@@ -114,6 +114,7 @@ def test_each_fault_is_a_line(error, status, capsys):
     ("line", "said"),
     [
         ("node show a --all", "exclude each other"),
+        ("node config a --force", "--force is for settings that are given"),
         ("node create a --timeout 3", "--timeout needs --wait"),
         ("node wait a --timeout nan", "'nan' is not a number of seconds; allowed: 0 or more"),
         ("node wait a --timeout inf", "'inf' is not a number of seconds"),
