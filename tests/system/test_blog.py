@@ -11,7 +11,7 @@ SPARE = "spare"
 
 @pytest.fixture(scope="module", autouse=True)
 def spare(walt):
-    walt("node", "create", SPARE, "-c", "boot.delay=0")
+    walt("node", "create", SPARE, "-c", "boot.delay=300", "-c", "boot.timeout=none")  # until its console is looked at
     yield
     walt("node", "remove", SPARE, "--force")
 

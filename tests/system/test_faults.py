@@ -85,17 +85,6 @@ def test_broker_down_is_said_in_one_line(walt, platform):
         wait_for(lambda: walt("node", "show", check=False).status == 0, 60, "nodes answers again")
 
 
-def test_service_down_is_said(walt, platform):
-    platform.stop("nodes")
-    try:
-        done = walt("node", "show", check=False, timeout=60)
-        assert done.status == 6
-        assert "nodes" in done.stderr
-    finally:
-        platform.resume("nodes")
-        wait_for(lambda: walt("node", "show", check=False).status == 0, 60, "nodes answers again")
-
-
 def test_nfs_server_dead(pair, walt, platform):
     platform.stop("nfs")
     try:

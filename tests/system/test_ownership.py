@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def node(walt):
-    walt("node", "create", "owned")
+    walt("node", "create", "owned", "-c", "boot.delay=0", "-c", "cpu.cores=1", "-c", "ram=256M")
     yield "owned"
     owner = json.loads(walt("node", "show", "owned", "-o", "json").stdout)[0]["owner"]
     if not owner:
