@@ -7,10 +7,10 @@ READY := .venv/.complete
 TESTABLE := .venv/.testable
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo up down status clean user check format unit service system test
+.PHONY: help deps demo up down status clean user check format unit service system test test-compose
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 21
 
 deps: $(READY)  ## install what is missing: Debian packages, .venv
 $(READY): requirements.lock deploy/local/packages.txt deploy/local/deps pyproject.toml
@@ -54,3 +54,6 @@ test: $(TESTABLE)  ## everything: style, types, unit, service and system tests (
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m tests.everything
+
+test-compose: $(READY)  ## the deployment of the README, on a Docker Engine (docker, or WALT_DOCKER_ENGINE)
+	@$(PYTHON) -m pytest tests/compose

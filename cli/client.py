@@ -24,6 +24,7 @@ from services.contracts.errors import Denied, Failed, Unreachable, WaltError, fr
 RPC_EXCHANGE = "nameko-rpc"
 CONNECT_TIMEOUT_S = 5
 CALL_TIMEOUT_S = 20.0
+SHORT_S = 0.001
 
 PREFETCH = 64  # messages of one mailbox that the broker sends ahead
 
@@ -127,13 +128,19 @@ class Client:
         """Handle what has arrived; with nothing there, wait for one message up to timeout_s."""
         with self._errors():
             try:
-                self._connection.drain_events(timeout=max(timeout_s, 0.001))
+                self._connection.drain_events(timeout=max(timeout_s, SHORT_S))
+                while self._is_deciphered():
+                    self._connection.drain_events(timeout=SHORT_S)
             except TimeoutError:
                 return
 
     def fileno(self) -> int | None:
         """To select on; None without a connection."""
         return None if self._connection is None else self._connection.sock.fileno()
+
+    def _is_deciphered(self) -> bool:
+        """Whether TLS holds more of what has arrived: whoever selects on the socket would not learn of it."""
+        return self._connection is not None and self.configuration.tls and self._connection.sock.pending() > 0
 
     def open_mailbox(self) -> Mailbox:
         self._connect()
@@ -172,6 +179,7 @@ class Client:
             password=where.password,
             virtual_host=where.vhost,
             connect_timeout=CONNECT_TIMEOUT_S,
+            ssl=_tls(where) if where.tls else False,
         )
         with self._errors():
             connection.connect()
@@ -234,3 +242,8 @@ class Client:
         except (OSError, AMQPError) as error:
             self.close()
             raise Unreachable(f"the broker at {where.broker} does not answer: {error}") from error
+
+
+def _tls(where: Configuration) -> dict[str, Any]:
+    """py-amqp's words for: only to a broker whose certificate is good, and for this host."""
+    return {"context": {"cadata": where.ca, "check_hostname": True}, "server_hostname": where.host}

@@ -1,6 +1,7 @@
-"""Where the broker is, and who we are there: one TOML file, written by `make up`.
+"""Where the broker is, and who we are there: one TOML file, made by the platform.
 
-amqp_uri     "amqp://USER:PASSWORD@HOST:PORT/VHOST"
+amqp_uri     "amqp://USER:PASSWORD@HOST:PORT/VHOST", or "amqps://…" for TLS; the broker must then prove to be HOST
+ca           optional, with amqps: the certificates (PEM) of who may vouch for it; default: whom this system trusts
 while_exists optional: a path that exists while the broker can be there. A local platform's address means nothing once
              its network is gone: the password must not be sent to whoever the host's routes lead to then.
 """
@@ -17,7 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from services.contracts.errors import Denied, InvalidRequest, Unreachable
 
-RULE = 'amqp_uri = "amqp://USER:PASSWORD@HOST:PORT/VHOST"'
+RULE = 'amqp_uri = "amqp://USER:PASSWORD@HOST:PORT/VHOST", or amqps:// for TLS'
+PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,13 @@ class Configuration:
     broker: str  # HOST:PORT
     vhost: str
     source: Path
+    tls: bool = False
+    ca: str | None = None
+
+    @property
+    def host(self) -> str:
+        """As the broker's certificate has it."""
+        return self.broker.rpartition(":")[0].strip("[]")
 
 
 def load_configuration(environment: Mapping[str, str] = os.environ, prefix: str = sys.prefix) -> Configuration:
@@ -60,24 +69,28 @@ def parse_configuration(text: str, source: Path) -> Configuration:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidRequest(f"{source} is not TOML: {error}") from None
-    uri, sign = content.get("amqp_uri"), content.get("while_exists")
+    uri, sign, ca = content.get("amqp_uri"), content.get("while_exists"), content.get("ca")
     if sign is not None and not Path(str(sign)).exists():
         raise Unreachable(f"the platform of {source} is down ({sign} is not there); 'make up' starts it")
     if not isinstance(uri, str):
         raise InvalidRequest(f"{source} has no amqp_uri; allowed: {RULE}")
     try:
         parts = urlsplit(uri)
-        host, port = parts.hostname, parts.port or 5672
+        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
     except ValueError:
         raise InvalidRequest(f"{source}: the port in amqp_uri is not a number; allowed: {RULE}") from None
-    given = {"amqp://": parts.scheme == "amqp", "USER": parts.username, "PASSWORD": parts.password, "HOST": host}
+    given = {"amqp://": parts.scheme in PORTS, "USER": parts.username, "PASSWORD": parts.password, "HOST": host}
     missing = [word for word, value in given.items() if not value]
     if missing:
         raise InvalidRequest(f"{source}: amqp_uri has no {' and no '.join(missing)}; allowed: {RULE}")
+    if ca is not None and (parts.scheme != "amqps" or not isinstance(ca, str)):
+        raise InvalidRequest(f"{source}: ca is for amqps:// and is text; allowed: {RULE}")
     return Configuration(
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
-        broker=f"{host}:{port}",
+        broker=f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}",
         vhost=unquote(parts.path[1:]) or "/",
         source=source,
+        tls=parts.scheme == "amqps",
+        ca=ca,
     )
