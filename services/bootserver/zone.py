@@ -95,7 +95,9 @@ class Zone:
 
     def write(self) -> None:
         write_atomically(self._path, render(self._server, self._entries.values()))
-        write_atomically(self._leases, render_leases(self._entries.values()))
+        leases = render_leases(self._entries.values())
+        if not self._leases.exists() or self._leases.read_text() != leases:  # dnsmasq complains of what it reads twice
+            write_atomically(self._leases, leases)
 
 
 def _entry(node: NodeWanted) -> Entry:

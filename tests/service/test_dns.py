@@ -17,15 +17,24 @@ import pytest
 
 from services.bootserver import dns, dnsping
 from services.bootserver.zone import Entry, Zone, parse, render
-from services.contracts import nodes
+from services.contracts import addresses, nodes
 from services.contracts.errors import InvalidRequest
-from services.contracts.nodes import NodeWanted
+from services.contracts.nodes import Interface, Network, NodeWanted
 
 SERVER = "192.168.172.1"
+MAC = "52:54:00:1a:2b:3c"
 NODE = NodeWanted(
     7, "vnode1", "lab", "alice", nodes.POWER_ON, 1, 1, "default", "192.168.172.10", 4, 2**29, 0, 180, 9, ()
 )
 OTHER = replace(NODE, id=8, name="vnode2", ip="192.168.172.11")
+PC = replace(
+    NODE,
+    id=9,
+    name="pc",
+    ip="192.168.175.33",
+    type=nodes.PHYSICAL,
+    interfaces=(Interface(2, MAC, Network(0, "walt-net", "")),),
+)
 
 # Asks a name server without anything that the host configures; prints the address, or the code of its refusal.
 CLIENT = """
@@ -96,6 +105,7 @@ class NameServer:
             text=True,
         )
         assert self._space.stdout is not None
+        self._machines: list[subprocess.Popen[str]] = []
         self._inside = ["nsenter", "--net", "--target", self._space.stdout.readline().strip()]
         environment = {**os.environ, "WALT_STATE_DIR": str(folder), "WALT_SUBNET": "192.168.172.0/22"}
         self._process = subprocess.Popen(
@@ -116,15 +126,34 @@ class NameServer:
         words = [*self._inside, sys.executable, "-c", CLIENT, SERVER, name, protocol]
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
+    def plug(self, mac: str) -> list[str]:
+        """A machine with this MAC at a cable of walt-net: how to begin a command there."""
+        space = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "echo $$; exec cat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert space.stdout is not None
+        pid = space.stdout.readline().strip()
+        self._machines.append(space)
+        for words in (
+            f"link add {mac[-2:]} type veth peer name lan address {mac} netns {pid}",
+            f"link set {mac[-2:]} master walt-net up",
+        ):
+            subprocess.run([*self._inside, "ip", *words.split()], check=True)
+        inside = ["nsenter", "--net", "--target", pid]
+        subprocess.run([*inside, "ip", "link", "set", "lan", "up"], check=True)
+        return inside
+
     def listens(self) -> str:
         done = subprocess.run([*self._inside, "ss", "-Hlntu"], capture_output=True, text=True, check=True)
         return done.stdout
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-        self._space.terminate()
-        self._space.wait()
+        for one in (self._process, self._space, *self._machines):
+            one.terminate()
+            one.wait()
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +217,53 @@ def test_what_is_not_of_walt_net_is_refused_and_nothing_else_listens(server):
     addresses = {line.split()[4] for line in server.listens().splitlines()}
     # DHCP's clients have no address yet; dnsmasq obeys only what comes in by walt-net.
     assert {one for one in addresses if not one.endswith(":67")} == {f"{SERVER}:53", f"{SERVER}:69"}
+
+
+def test_addresses_of_physical_nodes_are_kept_for_them(tmp_path):
+    zone = Zone(tmp_path, tmp_path / "leases", SERVER)
+    zone.put(NODE)
+    zone.put(PC)
+    assert (tmp_path / "leases/nodes").read_text() == f"{MAC},192.168.175.33\n"
+    assert parse((tmp_path / "nodes").read_text())[9] == Entry(PC.ip, "pc", 9, 1, MAC)
+    Zone(tmp_path, tmp_path / "leases", SERVER).forget(9)
+    assert (tmp_path / "leases/nodes").read_text() == ""
+
+
+# What a ROM that asks for its address is told; busybox gives it to this script.
+LEASE = '#!/bin/sh\n[ "$1" = bound ] && echo "$ip $siaddr ${boot_file:-$bootfile} $router $dns $hostname"\n:\n'
+BIOS, EFI, IPXE = "0x5d:0000", "0x5d:0007", "0xaf:00"
+
+
+def asks(machine, folder, kind):
+    """A DHCP client that says that it is a ROM of this kind."""
+    script = folder / "lease"
+    script.write_text(LEASE)
+    script.chmod(0o755)
+    words = ["busybox", "udhcpc", "-i", "lan", "-n", "-q", "-f", "-t", "8", "-T", "1", "-O", "bootfile", "-x", kind]
+    done = subprocess.run([*machine, *words, "-s", str(script)], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_a_rom_gets_an_address_and_what_it_can_load(server, tmp_path):
+    unknown, known = server.plug("52:54:00:00:00:01"), server.plug(MAC)
+    server.zone.put(PC)
+    ip, *rest = asks(unknown, tmp_path, BIOS)
+    assert addresses.is_of_machine("192.168.172.0/22", ip)
+    assert rest == [SERVER, "undionly.kpxe", SERVER, SERVER]
+    assert asks(unknown, tmp_path, EFI)[:3] == [ip, SERVER, "ipxe.efi"]
+    wait_for(lambda: asks(known, tmp_path, IPXE)[0] == PC.ip)
+    assert asks(known, tmp_path, IPXE)[2] == f"http://{SERVER}/boot/machine.ipxe?mac=${{netX/mac}}"
+
+
+def test_a_loader_comes_by_tftp(server, tmp_path):
+    machine = server.plug("52:54:00:00:00:02")
+    subprocess.run([*machine, "ip", "addr", "add", "192.168.175.9/22", "dev", "lan"], check=True)
+    for name in ("undionly.kpxe", "ipxe.efi"):
+        done = subprocess.run(
+            [*machine, "busybox", "tftp", "-g", "-r", name, "-l", str(tmp_path / name), SERVER], timeout=20
+        )
+        assert done.returncode == 0
+        assert (tmp_path / name).read_bytes() == Path(dns.LOADERS, name).read_bytes()
+    outside = ["busybox", "tftp", "-g", "-r", "../../../etc/passwd", "-l", str(tmp_path / "passwd"), SERVER]
+    assert subprocess.run([*machine, *outside], timeout=20, capture_output=True).returncode != 0

@@ -1,0 +1,82 @@
+"""A machine that is not ours, plugged into walt-net: it boots by the iPXE of its own ROM, and is a node like others.
+
+A plain qemu stands for it. Nothing of the platform knows that it is one: it has a cable, and nobody but its guest to
+tell it to reboot.
+"""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.system.platform import wait_for
+
+MAC = "52:54:00:1a:2b:3c"
+NAME = "pc-5254001a2b3c"
+CABLE = "pc0"
+BOOT_S = 150
+
+
+@pytest.fixture
+def machine(platform, walt):
+    """Switched on; forgotten at the end."""
+    network = f"tap,id=net,ifname={CABLE},script=no,downscript=no"
+    words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"]
+    words += ["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "256", "-boot", "order=n"]
+    words += ["-netdev", network, "-device", f"virtio-net-pci,netdev=net,mac={MAC}"]
+    for command in (f"tuntap add dev {CABLE} mode tap", f"link set {CABLE} master walt-net up"):
+        assert platform.inside("ip", *command.split()).status == 0
+    process = subprocess.Popen([*platform.instance.enter, *words])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        platform.inside("ip", "link", "delete", CABLE)
+        walt("node", "acquire", NAME, "--force", check=False)
+        walt("node", "remove", NAME, "--force", check=False)
+
+
+def view(walt):
+    nodes = json.loads(walt("node", "show", "all-nodes", "-o", "json").stdout)
+    return next((one for one in nodes if one["name"] == NAME), None)
+
+
+def becomes(walt, state, limit_s=BOOT_S):
+    def known():
+        one = view(walt)
+        return one is not None and one["state"] == state
+
+    wait_for(known, limit_s, f"{NAME} is {state}", pause_s=0.5)
+
+
+def test_a_machine_that_boots_is_a_node_for_whoever_acquires_it(machine, walt):
+    becomes(walt, "booted")
+    node = view(walt)
+    assert (node["owner"], node["type"], node["image"], node["mac"]) == ("", "physical", "default", MAC)
+    (line,) = [line for line in walt("node", "show", "--all").stdout.splitlines() if NAME in line]
+    assert all(word in line for word in ("(free)", "physical", node["ip"]))
+
+    assert walt("node", "acquire", NAME).stderr.count("\n") == 1  # it listens: there is nothing to add
+    walt("node", "reboot", NAME, "--wait", timeout=BOOT_S)
+    assert walt("node", "run", NAME, "--", "hostname").stdout == f"{NAME}\n"
+    assert "/persist" in walt("node", "run", NAME, "--", "cat", "/proc/mounts").stdout
+    for words, why in (
+        (("console", NAME), "has no console"),
+        (("reboot", NAME, "--hard"), "--hard"),
+        (("start", NAME), "switch it on"),
+    ):
+        refused = walt("node", *words, check=False)
+        assert (refused.status, why in refused.stderr, NAME in refused.stderr) == (4, True, True)
+    assert walt("node", "config", NAME, "ram=1G", check=False).status == 2
+    assert walt("node", "config", NAME).stdout == "netsetup=LAN\n"
+
+    walt("node", "boot", NAME, "full")
+    becomes(walt, "booting")  # it has fetched that image's script and its kernel
+    assert view(walt)["image"] == "full"
+    assert "it is booting" in walt("node", "release", NAME).stderr
+    assert (view(walt)["owner"], view(walt)["image"]) == ("", "default")
+
+    kinds = [event["kind"] for event in json.loads(walt("log", "show", NAME, "-o", "json").stdout)]
+    assert [kind for kind in kinds if kind != "state"] == ["register", "acquire", "reboot", "boot", "release"]
+    assert machine.poll() is None  # it was never switched off
