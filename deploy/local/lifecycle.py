@@ -61,6 +61,7 @@ def up(instance: Instance, recipes: Mapping[str, str], internet_: bool | None, u
                 accounts_password=passwords[programs.ACCOUNTS_ACCOUNT],
                 images=images,
                 resolvers=internet.resolvers() if choice.internet else (),
+                docker_host=os.environ.get("DOCKER_HOST", ""),
             )
             write_atomically(instance.public_methods, "\n".join([*public, ""]))
             accounts.write_broker(instance, uplink, passwords)
@@ -135,7 +136,9 @@ def _internet(instance: Instance, uplink: Uplink, wanted: bool, say: Say) -> Non
 
 def _run_programs(setup: programs.Setup, is_new: bool, say: Say) -> None:
     instance = setup.instance
-    instance.logs.mkdir(parents=True, exist_ok=True)
+    for folder in instance.private:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
     instance.runtime.mkdir(parents=True, exist_ok=True)
     write_atomically(_owner_file(instance), f"{CHECKOUT}\n")
     write_atomically(instance.supervisor_config, programs.supervisor_config(setup), 0o600)

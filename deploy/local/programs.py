@@ -31,7 +31,7 @@ Say = Callable[[str], None]  # one line of progress
 @dataclass(frozen=True)
 class Setup:
     """What an instance is started with. images: {name users see: its folder in the cache}; resolvers: of other names
-    than the nodes'."""
+    than the nodes'; docker_host: the engine that images are imported from, "" the usual one."""
 
     instance: Instance
     uplink: Uplink
@@ -42,6 +42,7 @@ class Setup:
     accounts_password: str
     images: Mapping[str, str]
     resolvers: Sequence[str] = ()
+    docker_host: str = ""
 
     @property
     def services_uri(self) -> str:
@@ -130,6 +131,7 @@ def _own_variables(setup: Setup, service: str) -> dict[str, str]:
             "WALT_USER_IMAGES": setup.instance.user_images.name,
             "WALT_PLATFORM_IMAGES": ",".join(f"{name}={folder}" for name, folder in sorted(setup.images.items())),
             "WALT_DNS_UPSTREAM": ",".join(setup.resolvers),
+            **({"DOCKER_HOST": setup.docker_host} if setup.docker_host else {}),
         }
     if service == netemu.SERVICE:
         return {"WALT_NAT_EXCEPT": str(UPLINK_POOL)}  # this host's end, and the other instances

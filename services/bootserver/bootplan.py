@@ -99,6 +99,18 @@ def script(request: BootRequest, root: Root, files: Files, at: Site) -> str:
     )
 
 
+def own_script(request: BootRequest, at: Site) -> str:
+    """iPXE, for an image that has a script: its files are at the root of the server, as upstream's are by tftp."""
+    return "\n".join(
+        [
+            "#!ipxe",
+            f"echo Booting ${{hostname}} with image {request.image}, by the script of the image",
+            f"chain http://{_host('${next-server}', at)}/start.ipxe",
+            "",
+        ]
+    )
+
+
 def retry_script(why: str, path: str, at: Site) -> str:
     """iPXE, for a machine that cannot be told now what to boot: it asks again, for its address too."""
     said = re.sub(r"[^\w .,:;'()/-]", " ", why, flags=re.ASCII)

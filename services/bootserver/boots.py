@@ -18,7 +18,7 @@ from services.bootserver.persist import PersistStore
 from services.bootserver.plans import PlanStore, Published
 from services.bootserver.watch import BootWatches
 from services.contracts.bootserver import BootPlan, BootRequest, ImageView, NodeAccess, NodeBooted
-from services.contracts.errors import Denied, Failed
+from services.contracts.errors import Denied, Failed, NotFound
 from services.contracts.health import Check
 from services.kit.commands import stream
 
@@ -78,6 +78,10 @@ class Boots:
     def _export(self, published: Published) -> None:
         request = published.request
         self.persist.grant_image(request.node_id, published.folder, request.ip)
+        if self.images.at(published.folder, request.image).has_script:
+            self.persist.grant_own_root(request.node_id, request.mac, published.folder, request.ip)
+        else:
+            self.persist.revoke_own_root(request.node_id)
         if request.owner:
             self.persist.grant(request.node_id, request.owner, request.ip)
         else:
@@ -87,6 +91,7 @@ class Boots:
         self._watches.stop(node_id)
         self.persist.revoke(node_id)
         self.persist.revoke_image(node_id)
+        self.persist.revoke_own_root(node_id)
         self._plans.remove(node_id)
 
     def forget(self, node_id: int) -> None:
@@ -128,10 +133,18 @@ class Boots:
                 return published.request.node_id
         return None
 
+    def at_address(self, ip: str) -> Published:
+        for published in self._plans.all():
+            if published.request.ip == ip:
+                return published
+        raise NotFound(f"no boot is published for {ip}")
+
     def script(self, node_id: int) -> str:
         published = self._plans.get(node_id)
         request = published.request
         image = self.images.at(published.folder, request.image)
+        if image.has_script:
+            return bootplan.own_script(request, self._site)
         root = Root(image.folder, self.images.size_bytes(image), image.is_kernel_lent)
         return bootplan.script(request, root, self.images.files(image), self._site)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from services.bootserver.helpers import end_with
+from services.contracts.bootserver import MODEL
 from services.contracts.errors import Failed, InvalidRequest, NotFound, WaltError
 
 ENGINE_WAIT_S = 600
@@ -25,6 +26,7 @@ MACHINE = "amd64"
 OURS = "walt.temporary"  # label of what a process that was killed may have left
 LEFT_S = 3600
 TAIL_LINES = 15
+MODELS = "walt.node.models"  # label: what an image with boot scripts of its own is for
 
 
 def say(sentence: str) -> None:
@@ -102,6 +104,9 @@ def _present(api: Any, reference: str) -> dict[str, Any]:
 
 
 def _check(image: dict[str, Any], name: str) -> None:
+    models = ((image.get("Config") or {}).get("Labels") or {}).get(MODELS)
+    if models and MODEL not in models.split(","):
+        raise InvalidRequest(f"image '{name}' is for nodes of model {models}; allowed: {MODEL}")
     if (image["Os"], image["Architecture"]) != ("linux", MACHINE):
         raise InvalidRequest(f"image '{name}' is for {image['Os']}/{image['Architecture']}; allowed: linux/{MACHINE}")
 

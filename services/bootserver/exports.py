@@ -14,6 +14,7 @@ from pathlib import Path
 
 IMAGES_ROOT = "/images"  # pseudo paths: /images/FOLDER
 PERSIST_ROOT = "/persist"  # /persist/NODE_ID/OWNER
+OWN_ROOT = "/var/lib/walt/nodes/{mac}/fs"
 FIRST_ID, LAST_ID = 2, 65_535
 
 
@@ -45,6 +46,17 @@ class ImageExport:
 
 
 @dataclass(frozen=True)
+class OwnRoot:
+    """The image of a node that boots by the image's own script, at the path that upstream's scripts mount."""
+
+    id: int
+    node_id: int
+    mac: str
+    folder: str
+    ip: str
+
+
+@dataclass(frozen=True)
 class Exports:
     """newest_id: of the last new export. Numbers are reused as late as can be: ganesha may not have seen the end of an
     export when the next one begins."""
@@ -52,6 +64,7 @@ class Exports:
     newest_id: int = FIRST_ID - 1
     all: tuple[Export, ...] = ()
     images: tuple[ImageExport, ...] = ()
+    own_roots: tuple[OwnRoot, ...] = ()
 
 
 def image_granted(exports: Exports, node_id: int, folder: str, ip: str) -> Exports:
@@ -76,6 +89,19 @@ def _without(exports: Exports, leaves: Callable[[Client], bool], keep: str = "")
     """keep: folder of an export that stays though nobody is left."""
     left = [replace(one, clients=tuple(c for c in one.clients if not leaves(c))) for one in exports.images]
     return replace(exports, images=tuple(one for one in left if one.clients or one.folder == keep))
+
+
+def own_root_granted(exports: Exports, node_id: int, mac: str, folder: str, ip: str) -> Exports:
+    wanted = (node_id, mac, folder, ip)
+    if any((one.node_id, one.mac, one.folder, one.ip) == wanted for one in exports.own_roots):
+        return exports
+    others = tuple(one for one in exports.own_roots if node_id != one.node_id and ip != one.ip)
+    new_id = _next_id(exports)
+    return replace(exports, newest_id=new_id, own_roots=(*others, OwnRoot(new_id, *wanted)))
+
+
+def own_root_revoked(exports: Exports, node_id: int) -> Exports:
+    return replace(exports, own_roots=tuple(one for one in exports.own_roots if one.node_id != node_id))
 
 
 def granted(exports: Exports, node_id: int, owner: str, ip: str) -> Exports:
@@ -115,6 +141,9 @@ def configuration(images: Path, recovery: Path, persist: Path, exports: Exports)
         ips = ", ".join(client.ip for client in image.clients)
         path, pseudo = images / image.folder, image_path(image.folder)
         blocks.append(_EXPORT.format(id=image.id, folder=path, pseudo=pseudo, ips=ips, access="RO"))
+    for root in exports.own_roots:
+        pseudo = OWN_ROOT.format(mac=root.mac)
+        blocks.append(_EXPORT.format(id=root.id, folder=images / root.folder, pseudo=pseudo, ips=root.ip, access="RO"))
     for one in exports.all:
         if one.ip:
             path, pseudo = folder(persist, one.node_id, one.owner), pseudo_path(one.node_id, one.owner)
@@ -123,7 +152,7 @@ def configuration(images: Path, recovery: Path, persist: Path, exports: Exports)
 
 
 def _next_id(exports: Exports) -> int:
-    taken = {one.id for one in exports.all} | {one.id for one in exports.images}
+    taken = {number for kind in (exports.all, exports.images, exports.own_roots) for number in (one.id for one in kind)}
     later, all_ids = range(exports.newest_id + 1, LAST_ID + 1), range(FIRST_ID, LAST_ID + 1)
     return next(number for number in itertools.chain(later, all_ids) if number not in taken)
 

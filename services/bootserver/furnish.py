@@ -15,6 +15,7 @@ from pathlib import Path
 
 from services.bootserver import kernels, rooted
 from services.bootserver.helpers import end_with
+from services.contracts.bootserver import MODEL
 from services.contracts.errors import Failed, InvalidRequest, WaltError
 from services.kit.commands import run
 
@@ -23,6 +24,7 @@ HOME = f"{PARENT}/walt"
 GUEST = Path(__file__).parent / "guest"
 PROGRAMS = {"busybox": "busybox-static", "dropbear": "dropbear-bin", "dropbearconvert": "dropbear-bin"}
 LOADER, OUR_LOADER = b"/lib64/ld-linux-x86-64.so.2\0", f"/{HOME}/ld.so\0".encode()
+OWN_SCRIPT = f"boot/{MODEL}/start.ipxe"
 FOLDERS = ("dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp")
 COMMAND_FOLDERS = ("bin", "sbin", "usr/bin", "usr/sbin")
 # What the platform's own commands need in a node, and what an experiment is poor without.
@@ -75,6 +77,8 @@ def furnish(tree: Path, lender: Path) -> list[str]:
     _clear(rooted.make_folder(tree, PARENT) / "walt")
     has = look(tree)
     notes = []
+    if rooted.find_file(tree, OWN_SCRIPT) is not None:
+        notes.append(f"it boots by its own script, /{OWN_SCRIPT}: what that starts sets the node up")
     if not has.kernel:
         notes.append(_lend_kernel(tree, lender, has))
     if has.init and has.ssh_server:

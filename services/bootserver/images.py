@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.bootserver import initrd, kernels, modules, names
+from services.bootserver import initrd, kernels, modules, names, rooted
 from services.bootserver.bootplan import Files
 from services.bootserver.library import Library
-from services.contracts.bootserver import DEFAULT_IMAGE, ImageView
+from services.contracts.bootserver import DEFAULT_IMAGE, MODEL, ImageView
 from services.contracts.errors import Failed, InvalidRequest, NotFound
 from services.kit.commands import run
 from services.kit.files import write_atomically
@@ -45,6 +45,11 @@ class Image:
     tree: Path
     kernel: Path
     version: str
+
+    @property
+    def has_script(self) -> bool:
+        """Whether it boots by a script of its own."""
+        return rooted.find_file(self.tree, f"boot/{MODEL}/start.ipxe") is not None
 
     @property
     def is_kernel_lent(self) -> bool:

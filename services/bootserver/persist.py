@@ -55,6 +55,13 @@ class PersistStore:
     def revoke_image(self, node_id: int) -> None:
         self._put(exports.image_revoked(load_exports(self._exports), node_id))
 
+    def grant_own_root(self, node_id: int, mac: str, folder: str, ip: str) -> None:
+        """The same image where an image with a boot script of its own looks for it."""
+        self._put(exports.own_root_granted(load_exports(self._exports), node_id, mac, folder, ip))
+
+    def revoke_own_root(self, node_id: int) -> None:
+        self._put(exports.own_root_revoked(load_exports(self._exports), node_id))
+
     def revoke(self, node_id: int) -> None:
         self._put(exports.revoked(load_exports(self._exports), node_id))
 

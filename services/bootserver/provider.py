@@ -19,6 +19,7 @@ from services.bootserver.making import Maker
 from services.bootserver.metrics import BootCollector
 from services.bootserver.netboot import NetBoot
 from services.bootserver.nfs import IMAGES_DIR
+from services.bootserver.ownboot import OwnFiles
 from services.bootserver.saving import Saver
 from services.bootserver.transfers import Transfers
 from services.bootserver.workshop import Workshop
@@ -45,6 +46,7 @@ class Here(Announcer):
     catalogue: Catalogue
     jobs: Jobs
     maker: Maker
+    own_files: OwnFiles
     saver: Saver
     transfers: Transfers
     workshop: Workshop
@@ -84,6 +86,7 @@ class Here(Announcer):
         workshop = Workshop(images, self.boots.folders)
         self.workshop, self.saver = workshop, Saver(self.boots, workshop, authorize)
         self.catalogue, self.jobs = Catalogue(images, workshop, wanted_everywhere), Jobs()
+        self.own_files = OwnFiles(site, self.boots)
         self.transfers = Transfers(state / "transfers")
         self.maker = Maker(images, workshop, self.catalogue, self.jobs, self.transfers)
         self._collector = BootCollector(

@@ -7,7 +7,8 @@ Serves:    get_images, save_image, import_image, clone_image, rename_image, remo
            close_transfer, follow_job (users); publish_boot, withdraw_boot, open_access, list_images, check_image, persist_bytes,
            list_machines, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/image.tar (to that node only),
-           /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (what a machine boots that asks by its own ROM).
+           /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (what a machine boots that asks by its own ROM),
+           any other path: of an image with a boot script of its own, to the machine that boots it.
 Announces: NODE_BOOTED, once per boot (again when this service starts): its ssh server greeted. Looked at from here,
            so that an image needs nothing special. MACHINE_CHANGED, MACHINE_REMOVED of physical nodes.
 Asks:      nodes register_machine, when a machine boots; console run_command, to reboot it.
@@ -147,6 +148,11 @@ class BootServer:
     def boot_file(self, request: Request, digest: str, name: str) -> Response:
         self.here.netboot.file_sent(name, request.remote_addr or "")
         return web.content(request, digest, self.here.boots.images.served(digest))
+
+    @web.page("GET", "/<path:path>")
+    def own_boot_file(self, request: Request, path: str) -> Response:
+        asked = path.removeprefix("boot/"), request.remote_addr or "", request.args.get("node_ip", "")
+        return web.content(request, *self.here.own_files.find(*asked))
 
     @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
     def on_node_wanted(self, event: dict[str, Any]) -> None:

@@ -43,6 +43,7 @@ MACHINE_CHANGED = "machine_changed"
 MACHINE_REMOVED = "machine_removed"
 
 DEFAULT_IMAGE = "default"
+MODEL = "pc-x86-64"  # of machine: an image with /boot/pc-x86-64/start.ipxe boots by this script of its own
 ALL_OWNERS = ""  # of a node's /persist, former ones too
 
 IMPORT, BUILD, FILES = PURPOSES = ("import", "build", "files")

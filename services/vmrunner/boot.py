@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.contracts import bootserver, console, netemu, units, wire
-from services.contracts.bootserver import BootPlan, BootRequest
+from services.contracts.bootserver import MODEL, BootPlan, BootRequest
 from services.contracts.console import Line
 from services.contracts.netemu import AttachedPort
 from services.contracts.nodes import NodeWanted
@@ -112,8 +112,13 @@ def variables(wanted: NodeWanted, plan: BootPlan) -> dict[str, str]:
         "netmask": plan.netmask,
         "gateway": plan.gateway,
         "next-server": plan.server,
+        "server_ip": plan.server,
         "hostname": wanted.name,
+        "name": wanted.name,
+        "model": MODEL,
+        "vci": f"walt.node.{MODEL}",
         "manufacturer": "QEMU",
+        "product": "Standard PC (i440FX + PIIX, 1996)",
         "platform": "pcbios",
     }
 

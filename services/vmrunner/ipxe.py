@@ -67,6 +67,10 @@ class _Booted(Exception):
     """`boot` was reached."""
 
 
+class _Left(Exception):
+    """The script ends here without one, whatever its line says of failures."""
+
+
 @dataclass
 class _Images:
     kernel: Fetched | None = None
@@ -90,13 +94,15 @@ class Interpreter:
             kernel = self._images.kernel
             if kernel is not None:
                 return Boot(kernel, self._images.initrd, self._images.arguments)
+        except _Left as why:
+            raise ScriptError(str(why)) from None
         raise ScriptError(f"{url}: the script ended without a `boot` of a kernel")
 
     def _chain(self, url: str, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise ScriptError(f"{url}: more than {MAX_DEPTH} scripts chained; does one chain itself?")
         self.say(f"{url} ... ")
-        text = self.fetcher.text(url)
+        text = self.fetcher.text(served(url, self._variables))
         self.say("ok\n")
         for line in parse(text, url):
             self._line(line, depth)
@@ -115,7 +121,7 @@ class Interpreter:
             return None
         name, *arguments = (expand(word, self._variables) for word in step.words)
         try:
-            self._directive(name, arguments, line.url, depth)
+            self._directive(name, arguments, line, depth)
         except ScriptError as fault:
             return fault
         except Failed as fault:
@@ -123,7 +129,7 @@ class Interpreter:
             return ScriptError(f"{line.url}, line {line.number}, {name}: {fault}")
         return None
 
-    def _directive(self, name: str, arguments: list[str], base: str, depth: int) -> None:
+    def _directive(self, name: str, arguments: list[str], line: Line, depth: int) -> None:
         options = [word for word in arguments if word.startswith("-")]
         if name == "echo":
             self.say(" ".join(a for a in arguments if a != "-n") + ("" if "-n" in options else "\n"))
@@ -137,16 +143,18 @@ class Interpreter:
             if self._images.kernel is None:
                 raise Failed("no kernel was loaded")
             raise _Booted
+        elif name in LEAVING:
+            raise _Left(f"{line.url}, line {line.number}: the script gives up: {name}")
         else:
             target, rest = _target(name, arguments)
-            self._load(name, urllib.parse.urljoin(base, target), rest, depth)
+            self._load(name, joined(line.url, target), rest, depth)
 
     def _load(self, name: str, url: str, arguments: list[str], depth: int) -> None:
         if name == "chain":
             self._chain(url, depth + 1)
             return
         self.say(f"{url} ... ")
-        fetched = self.fetcher.file(url)
+        fetched = self.fetcher.file(served(url, self._variables))
         self.say(f"ok {fetched.size_bytes / 1e6:.1f} MB\n")
         if name == "kernel":
             self._images.kernel, self._images.arguments = fetched, " ".join(arguments)
@@ -156,9 +164,12 @@ class Interpreter:
             self._images.initrd = fetched
 
 
+LEAVING = ("reboot", "shell", "exit")
 LOADING = ("chain", "kernel", "initrd", "imgfetch", "module")
-DIRECTIVES = ("echo", "set", "sleep", "imgfree", "boot", *LOADING)
+DIRECTIVES = ("echo", "set", "sleep", "imgfree", "boot", *LEAVING, *LOADING)
 
+TFTP = "tftp"
+_OF_ONE_NODE = re.compile(r"/boot/(\d+|files)/")
 _VARIABLE = re.compile(r"\$\{([^${}]*)\}")
 
 
@@ -204,6 +215,24 @@ def _value(reference: str, variables: dict[str, str]) -> str:
     name, _, form = reference.partition(":")
     value = variables.get(name, "")
     return value.replace(":", "-") if form == "hexhyp" else value
+
+
+def joined(base: str, target: str) -> str:
+    """Where a path in the script `base` leads. tftp is to be joined as http is, which urllib does not know."""
+    scheme = base.partition(":")[0]
+    if scheme != TFTP or "://" in target:
+        return urllib.parse.urljoin(base, target)
+    return TFTP + urllib.parse.urljoin("http" + base.removeprefix(TFTP), target).removeprefix("http")
+
+
+def served(url: str, variables: dict[str, str]) -> str:
+    """Where bootserver has it: what a real machine fetches by tftp too, and what depends on the machine with the address
+    that it would be asked from."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.hostname != variables.get("next-server") or _OF_ONE_NODE.match(parts.path) or "ip" not in variables:
+        return url
+    query = urllib.parse.urlencode({"node_ip": variables["ip"]})
+    return urllib.parse.urlunsplit(parts._replace(scheme="http", query=query))
 
 
 def _target(name: str, arguments: list[str]) -> tuple[str, list[str]]:

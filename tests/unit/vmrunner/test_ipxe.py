@@ -30,7 +30,7 @@ class Server:
     def file(self, url):
         self.asked.append(url)
         for end, file in (("vmlinuz", KERNEL), ("initrd", INITRD)):
-            if url.endswith(end):
+            if url.partition("?")[0].endswith(end):
                 return file
         raise Failed(f"{url}: 404 Not Found")
 
@@ -87,7 +87,7 @@ def test_chained_scripts_resolve_against_themselves_share_variables_and_return()
         "chain --autofree sub/more.ipxe\nsleep 3\nkernel ${path}vmlinuz a=${a}\nboot",
         **{"sub/more.ipxe": "set a 1\nset path /x/\ninitrd --name i initrd\n"},
     )
-    assert asked == [START, BASE + "sub/more.ipxe", BASE + "sub/initrd", "http://10.0.0.1/x/vmlinuz"]
+    assert asked == [START, BASE + "sub/more.ipxe", BASE + "sub/initrd", "http://10.0.0.1/x/vmlinuz?node_ip=10.0.0.2"]
     assert (boot.command_line, boot.initrd, pauses) == ("a=1", INITRD, [3.0])
 
 
@@ -130,3 +130,37 @@ def test_a_page_that_is_no_script():
 
 def test_expand():
     assert expand("a${mac:hexhyp}b${ip}${none:x}", VARIABLES) == "a52-54-00-00-00-01b10.0.0.2"
+
+
+# Scripts of images that were made for upstream
+
+OWN = {
+    "start.ipxe": "set node_model pc-x86-64\nchain /start-generic.ipxe\n",
+    "start-generic.ipxe": (
+        "set urlprefix http://${next-server}/boot\nchain ${urlprefix}/second.ipxe ||\necho falling back to tftp.\n"
+        "set urlprefix tftp://${next-server}\nchain ${urlprefix}/start-2.ipxe || reboot\n"
+    ),
+    "start-2.ipxe": "initrd /initrd ||\nkernel ${urlprefix}/${node_model}/vmlinuz nfsroot=${server_ip}:/nodes/${mac:hexhyp}/fs\nboot\n",
+}
+
+
+def run_own(**changed):
+    scripts = {f"http://10.0.0.1/{name}?node_ip=10.0.0.2": text for name, text in {**OWN, **changed}.items()}
+    server = Server(scripts | {START: "chain http://${next-server}/start.ipxe"})
+    variables = {**VARIABLES, "server_ip": "10.0.0.1"}
+    server.file = lambda url: server.asked.append(url) or (INITRD if "/initrd" in url else KERNEL)
+    return Interpreter(server, lambda _: None, lambda _: None).run(START, variables), server.asked
+
+
+def test_the_scripts_of_an_image_of_upstream():
+    boot, asked = run_own()
+    assert boot.command_line == "nfsroot=10.0.0.1:/nodes/52-54-00-00-00-01/fs"
+    assert asked[-3:] == [
+        f"http://10.0.0.1/{path}?node_ip=10.0.0.2" for path in ("start-2.ipxe", "initrd", "pc-x86-64/vmlinuz")
+    ]
+
+
+@pytest.mark.parametrize("word", ["reboot", "shell", "exit"])
+def test_script_that_gives_up(word):
+    with pytest.raises(ScriptError, match=f"line 2: the script gives up: {word}"):
+        run_own(**{"start-2.ipxe": f"chain nowhere || {word} || echo never\nboot"})
