@@ -68,7 +68,9 @@ def test_every_alert_is_seen_silent_and_then_firing() -> None:
 
 
 def test_every_alert_says_what_and_what_follows() -> None:
+    listed = (ROOT / "docs" / "monitoring.md").read_text()
     for alert in queries.alerts():
+        assert alert["alert"] in listed
         assert alert["labels"]["severity"] in ("critical", "warning"), alert["alert"]
         assert {"summary", "description"} == set(alert["annotations"]), alert["alert"]
 
