@@ -129,8 +129,10 @@ def _booted(client: Any, name: str, timeout_s: float) -> Node:
 
 
 def _wait(client: Any, nodes: Sequence[Node], timeout_s: float) -> None:
-    missing = [one["name"] for one in nodes if one["state"] != BOOTED]
+    """For one's own; another's is not waited for, since the server refuses its session at once."""
+    own = [one for one in nodes if one["owner"] == client.configuration.user]
+    missing = [one["name"] for one in own if one["state"] != BOOTED]
     if missing:
         if sys.stderr.isatty():
             say(f"waiting for {', '.join(missing)} to be booted; ctrl-c ends the wait")
-        wait_until_booted(client, nodes, timeout_s)
+        wait_until_booted(client, own, timeout_s)

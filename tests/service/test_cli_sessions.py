@@ -93,6 +93,16 @@ def bob(user_uri, tmp_path):
     return Walt(user_uri("bob"), tmp_path)
 
 
+def test_another_persons_node_is_refused_without_a_wait_for_its_boot(walt, bob):
+    assert walt("node", "create", "slow1").returncode == 0
+    begin = time.monotonic()
+    for words in (("shell", "slow1"), ("run", "slow1", "--", "true"), ("cp", "slow1:/etc/hostname", ".")):
+        done = bob("node", *words, stdin=b"")
+        assert done.returncode == 4
+        assert b"alice" in done.stderr
+    assert time.monotonic() - begin < 20  # it never boots; the usual wait is 300 s
+
+
 # --- run ----------------------------------------------------------------------------------------------------
 
 
