@@ -8,7 +8,7 @@ from nameko.containers import ServiceContainer
 from nameko.events import event_handler
 
 from services.contracts.errors import Conflict, Unreachable
-from services.kit import peers
+from services.kit import healthcheck, peers
 from services.kit.entrypoints import Caller, internal, public, public_methods
 from services.kit.metrics import Metrics
 from services.kit.process import shorten_refusal
@@ -165,3 +165,11 @@ def test_event_that_nobody_hears_is_sent_without_complaint(amqp_uri, caplog):
     (provider,) = container.dependencies
     provider.announce("mute_spoke", {})
     assert not caplog.records
+
+
+def test_health_check(toy, amqp_uri):
+    healthcheck.ping(amqp_uri, "toy")
+    with pytest.raises(ConnectionError, match="no queue"):
+        healthcheck.ping(amqp_uri, "nobody")
+    assert healthcheck.service_name("nodes", "lab1") == "nodes"
+    assert healthcheck.service_name("netemu", "lab1") == "netemu@lab1"

@@ -53,6 +53,7 @@ def test_user_is_decoded():
         ("host:1234", "host:1234", "/"),
         ("host/%2F", "host:5672", "/"),
         ("10.0.0.1/test0", "10.0.0.1:5672", "test0"),
+        ("[::1]:1234", "[::1]:1234", "/"),
     ],
 )
 def test_place(rest, broker, vhost):
@@ -70,6 +71,8 @@ def test_place(rest, broker, vhost):
         ('amqp_uri = "amqp://a:b@host:port/"', "the port in amqp_uri is not a number"),
         ('amqp_uri = "http://a:b@host/"', "no amqp://;"),
         ('amqp_uri = "amqp://a:b@/"', "no HOST;"),
+        ('amqp_uri = "amqp://a:b@host/"\nca = "x"', "ca is for amqps://"),
+        ('amqp_uri = "amqps://a:b@host/"\nca = 3', "ca is for amqps://"),
     ],
 )
 def test_bad_files(text, said):

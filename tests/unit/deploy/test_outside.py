@@ -1,0 +1,70 @@
+"""How the broker is reached from outside: settings, RabbitMQ's words for them, client.toml, certificates."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from cli.configuration import parse_configuration
+from deploy.compose import certificates, images, outside
+from services.contracts.errors import InvalidRequest
+
+TLS = {"WALT_AMQP_TLS": "on", "WALT_PUBLIC_NAME": "lab.example.org", "WALT_AMQP_BIND": "0.0.0.0:5671"}
+
+
+def test_only_this_host_unless_told_otherwise() -> None:
+    reach = outside.load({"WALT_PUBLIC_NAME": "", "WALT_AMQP_TLS": ""})
+    assert (reach.address, reach.port, reach.name, reach.tls) == ("127.0.0.1", 5672, "127.0.0.1", False)
+    assert not reach.is_open
+    assert outside.listener(reach) == "listeners.tcp.users = 0.0.0.0:5671\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "is_open"), [({}, True), ({"WALT_AMQP_TLS": "on"}, False), ({"WALT_AMQP_BIND": "[::1]:5672"}, False)]
+)
+def test_clear_text_on_a_network_is_noticed(more: dict[str, str], is_open: bool) -> None:
+    assert outside.load({"WALT_AMQP_BIND": "192.0.2.1:5672", **more}).is_open is is_open
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"WALT_AMQP_TLS": "yes"}, "'yes' is no choice; allowed: off or on"),
+        ({"WALT_AMQP_BIND": "5672"}, "'5672' is not an address and a port"),
+        ({"WALT_AMQP_BIND": "lab:5672"}, "'lab:5672' is not an address and a port"),
+    ],
+)
+def test_bad_settings_are_named(setting: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        outside.load(setting)
+
+
+def test_the_cli_reads_what_setup_prints() -> None:
+    reach = outside.load(TLS)
+    config = parse_configuration(outside.client_toml(reach, "admin", "secret", "-----BEGIN\nx\n"), Path("f"))
+    assert (config.user, config.password, config.broker) == ("admin", "secret", "lab.example.org:5671")
+    assert (config.tls, config.host, config.ca) == (True, "lab.example.org", "-----BEGIN\nx\n")
+    plain = parse_configuration(outside.client_toml(outside.load({}), "a", "b", "unused"), Path("f"))
+    assert (plain.broker, plain.tls, plain.ca) == ("127.0.0.1:5672", False, None)
+    six = outside.client_toml(outside.load({"WALT_AMQP_BIND": "[::1]:5672"}), "a", "b", "")
+    assert parse_configuration(six, Path("f")).broker == "[::1]:5672"
+
+
+def test_certificates_are_good_for_their_name_and_made_once(tmp_path: Path) -> None:
+    authority, folder = tmp_path / "authority", tmp_path / "broker"
+    folder.mkdir()
+    pem = certificates.ensure(authority, folder, "lab.example.org", "DNS:lab.example.org")
+    ssl.create_default_context(cadata=pem)
+    made = (folder / "cert.pem").read_bytes()
+    assert certificates.ensure(authority, folder, "lab.example.org", "DNS:lab.example.org") == pem
+    assert (folder / "cert.pem").read_bytes() == made
+    assert certificates.ensure(authority, folder, "192.0.2.1", "IP:192.0.2.1") == pem  # the authority stays
+    assert (folder / "cert.pem").read_bytes() != made
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(folder / "cert.pem", folder / "key.pem")
+
+
+def test_platform_images() -> None:
+    assert images.parse("default=debian,small=small") == {"default": "debian", "small": "small"}
+    for text in ("", "default", "=small", "default=none"):
+        with pytest.raises(InvalidRequest, match="allowed: NAME=RECIPE"):
+            images.parse(text)
