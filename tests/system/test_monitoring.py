@@ -50,6 +50,10 @@ class Prometheus:
         """The series that have a value."""
         return [one for one in self.get("query", query=expr)["result"] if one["value"][1] != "NaN"]
 
+    def of_node(self, node: str) -> set[str]:
+        """Metrics that have a series of this node."""
+        return {one["metric"]["__name__"] for one in self.ask(f'{{__name__=~"walt_.*", node="{node}"}}')}
+
     def answers(self) -> bool:
         try:
             return bool(self.ask("up"))
@@ -87,7 +91,7 @@ def node(prometheus: Prometheus, walt: Callable[..., Any]) -> Iterator[str]:
     walt("node", "run", NODE, "--", "sh", "-c", TALK, check=False)
     yield NODE
     walt("node", "remove", NODE, "--force")
-    wait_for(lambda: not prometheus.ask(f'{{node="{NODE}"}}'), 20, "the series of a removed node are gone")
+    wait_for(lambda: not prometheus.of_node(NODE), 20, "the series of a removed node are gone")
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +123,15 @@ def test_every_rule_compares_what_there_is(prometheus: Prometheus, node: str, ab
     groups = prometheus.get("rules")["groups"]
     health = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
     assert health == dict.fromkeys((alert["alert"] for alert in queries.alerts()), "ok")
+
+
+def test_the_series_of_a_renamed_node_move_on(prometheus: Prometheus, node: str, walt: Callable[..., Any]) -> None:
+    had = prometheus.of_node(node)
+    walt("node", "rename", node, "renamed")
+    try:
+        wait_for(lambda: (prometheus.of_node("renamed"), prometheus.of_node(node)) == (had, set()), 20, "moved on")
+    finally:
+        walt("node", "rename", "renamed", node)
 
 
 def test_a_service_that_is_down_is_noticed(prometheus: Prometheus, platform: Platform) -> None:
