@@ -53,6 +53,11 @@ class Instance:
         return self.state / "log"
 
     @property
+    def private(self) -> tuple[Path, ...]:
+        """Folders that are of no concern to other people of this host: registry, disks, logs."""
+        return (self.state / "nodes", self.state / "vmrunner", self.logs)
+
+    @property
     def broker(self) -> Path:
         return self.state / "broker"
 

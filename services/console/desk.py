@@ -118,6 +118,10 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         self.sessions.stop_node(node_id, reason)
         self.lines.remove(node_id)
 
+    def change_owner(self, node: NodeWanted) -> None:
+        """Sessions that another owner was allowed, or allowed, end."""
+        self.sessions.change_owner(node.id, node.owner, f"{node.name} has changed hands")
+
     def checks(self) -> list[Check]:
         return [
             Check("console lines", health.OK, f"{len(self.lines.ids())} lines on {self._host}"),
@@ -148,7 +152,7 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         ]
 
     def _open(self, user: str, queue: str, target: NodeTarget, activity: Activity, offset: int = 0) -> console.Opened:
-        session = Session(user, target.id, activity, self._uri, queue)
+        session = Session(user, target, activity, self._uri, queue)
         return console.Opened(self.sessions.open(session), offset)
 
     def _reconcile(self) -> None:
@@ -158,6 +162,8 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_on_host", host=self._host))
         for node_id in known - {one.id for one in wanted}:
             self.remove(node_id, "the node is removed")
+        for node in wanted:
+            self.change_owner(node)
 
 
 def _check(subject: str, good: bool, found: str, missing: str, consequence: str, mend: str) -> Check:

@@ -4,7 +4,7 @@ Owns:      the line of each node (socket, scrollback) and the sessions of users.
 Serves:    open_line, open_shell, open_ping, open_forward, keep_session, close_session to users;
            prepare_line, run_command, diagnose to services.
 Announces: nothing; bytes go as raw messages (contracts/console.py).
-Hears:     nodes NODE_REMOVED; asks nodes at start and now and then, for what was lost.
+Hears:     nodes NODE_WANTED (its owner: sessions end with it), NODE_REMOVED; asks nodes at start and now and then, for what was lost.
 
 Environment, beside the common: WALT_SSH (the ssh client; default ssh).
 """
@@ -19,7 +19,7 @@ from services.console import rules
 from services.console.desk import Desk
 from services.contracts import bootserver, console, nodes, wire
 from services.contracts.bootserver import NodeAccess
-from services.contracts.nodes import NodeRemoved, NodeTarget
+from services.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.entrypoints import Caller, internal, public
 from services.kit.environment import environment
@@ -85,6 +85,10 @@ class ConsoleService:
     @internal
     def diagnose(self) -> list[dict[str, Any]]:
         return wire.dump_all(self.desk.checks())
+
+    @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
+    def on_node_wanted(self, event: dict[str, Any]) -> None:
+        self.desk.change_owner(wire.load(NodeWanted, event))
 
     @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
     def on_node_removed(self, event: dict[str, Any]) -> None:

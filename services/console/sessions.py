@@ -16,6 +16,7 @@ from services.console import metrics
 from services.console.courier import Input, Outbox, ViewerGone
 from services.contracts import console
 from services.contracts.errors import Conflict, InvalidRequest, NotFound
+from services.contracts.nodes import NodeTarget
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,11 @@ class Activity(Protocol):
 class Session:
     """One user, one activity, two greenthreads: a slow viewer or a full input makes only this session wait."""
 
-    def __init__(self, user: str, node_id: int, activity: Activity, uri: str, queue: str) -> None:
+    def __init__(self, user: str, target: NodeTarget, activity: Activity, uri: str, queue: str) -> None:
         self.id = uuid.uuid4().hex
         self.user = user
-        self.node_id = node_id
+        self.node_id = target.id
+        self.owner = target.owner  # of the node, when the session was allowed
         self.activity = activity
         self.kept_at = time.monotonic()
         self._outbox = Outbox(uri, queue, self.id)
@@ -156,6 +158,11 @@ class Sessions:
 
     def stop_node(self, node_id: int, reason: str) -> None:
         for session in [one for one in self._sessions.values() if one.node_id == node_id]:
+            session.activity.stop(reason)
+
+    def change_owner(self, node_id: int, owner: str, reason: str) -> None:
+        """What was allowed under another owner is so no more; who still may opens a new session."""
+        for session in [one for one in self._sessions.values() if one.node_id == node_id and one.owner != owner]:
             session.activity.stop(reason)
 
     def reap_for_ever(self) -> None:

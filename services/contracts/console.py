@@ -14,7 +14,7 @@ Internal RPC:
   prepare_line(node_id, name) -> Line     the line listens; marks a power-on in the scrollback   diagnose() -> [Check]
   run_command(node_id, command, timeout_s) -> CommandEnd    as root in the guest, over ssh; command: list of words;
                                           Failed when it cannot be reached, or has not ended within timeout_s (it is killed)
-Hears: nodes NODE_REMOVED
+Hears: nodes NODE_WANTED (a new owner ends the sessions that were allowed under the former one), NODE_REMOVED
 
 Bytes are raw AMQP messages, in order, never RPC:
   to the viewer    default exchange, routing key = its queue `user.NAME.…` (exclusive, declared by the client)

@@ -33,6 +33,7 @@ from tests.service.console_world import (
     Machine,
     User,
     is_alive,
+    wanted,
 )
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to the user of the machines: needs root")
@@ -221,6 +222,23 @@ def test_foreign_users_are_kept_out(machine, user):
     until(lambda: vm.heard)
     eventlet.sleep(0.2)
     assert vm.heard == b"good\n"
+
+
+def test_sessions_end_when_the_node_changes_hands(machine, user, amqp_uri):
+    vm, alice = machine(), user()
+    alice.open("open_line", node="vnode1")
+    tell = event_dispatcher({"AMQP_URI": amqp_uri})
+    tell("nodes", "node_wanted", {**wanted(1), "version": 2})  # still hers
+    until(lambda: alice.send(console.DATA, b"mine\n") or b"mine" in vm.heard)
+    tell("nodes", "node_wanted", {**wanted(1), "owner": "bob"})
+    alice.wait(lambda: alice.exit_status() == 0)
+    assert alice.notices() == ["vnode1 has changed hands"]
+    alice.send(console.DATA, b"evil\n")
+    vm.say(b"secret of bob\n")
+    alice.pause(0.5)
+    assert (b"evil" in vm.heard, b"secret" in alice.data()) == (False, False)
+    with pytest.raises(NotFound, match="is not open"):
+        alice.call("keep_session", session=alice.session)
 
 
 def test_bootloader_steps_and_machine_share_the_line(machine, user):

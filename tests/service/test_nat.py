@@ -30,6 +30,7 @@ SERVER, LAN_NODE, NAT_NODE = "192.168.172.1", "192.168.172.10", "192.168.172.11"
 INSTANCE, UPLINK = Instance("tnat"), Uplink(IPv4Network("198.18.0.4/30"))
 HOST_OUTSIDE, INTERNET = "203.0.113.1", "203.0.113.2"
 BROKER = 5672
+METRICS = (9101, 15692)
 OPEN = (53, 80, 2049)
 
 NODE = NodeWanted(7, "vnode1", "lab", "alice", nodes.POWER_ON, 1, 1, "default", NAT_NODE, 4, 2**29, 0, 180, 9, ())
@@ -125,7 +126,7 @@ class World:
         self.host.ip(f"addr add {HOST_OUTSIDE}/24 dev outside")
         self.internet.ip(f"addr add {INTERNET}/24 dev eth0", "link set eth0 up")
         self.host.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-        self.platform.listen(*OPEN, BROKER)
+        self.platform.listen(*OPEN, BROKER, *METRICS)
         self.host.listen(22)
         self.internet.listen(80)
         self.platform.run(sys.executable, "-c", "from services.netemu import firewall; firewall.guard()")
@@ -200,6 +201,7 @@ def test_what_stays_out_of_reach(world):
     world.want(WITH_NAT)
     for address in (SERVER, str(UPLINK.inside)):
         assert world.nat.ask(address, BROKER) == "unreachable"
+    assert [world.nat.ask(SERVER, port) for port in METRICS] == ["unreachable"] * len(METRICS)
     for address in (str(UPLINK.host), HOST_OUTSIDE):
         assert world.nat.ask(address, 22) == "unreachable"
     world.host.ip("link add other type bridge", "link set other up", "addr add 198.18.9.1/30 dev other")
