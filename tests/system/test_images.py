@@ -1,0 +1,46 @@
+"""A system made of one program becomes an image and boots; it is changed from outside and from inside."""
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def tiny(walt, tmp_path_factory):
+    """busybox, and nothing else: no kernel, no init, no shell, no /etc."""
+    root = tmp_path_factory.mktemp("root")
+    (root / "bin").mkdir()
+    shutil.copy("/bin/busybox", root / "bin/tool")
+    said = walt("image", "import", str(root), "tiny").stderr
+    assert "brings no kernel: it boots with the platform's" in said and "the platform's minimal init" in said
+    yield "tiny"
+    walt("image", "remove", "tiny", "--force")
+
+
+@pytest.fixture
+def node(walt, tiny):
+    walt("node", "create", "bare", "--image", tiny, "-c", "boot.delay=0", "-c", "cpu.cores=1", "--wait", timeout=180)
+    yield "bare"
+    walt("node", "remove", "bare", "--force")
+
+
+def test_image_without_a_kernel_boots_and_is_said_to(walt, node, tmp_path):
+    log = walt("node", "console", node, "--log").stdout
+    assert "The image brings no kernel: this one is the platform's" in log
+    assert "this image has no init: the platform's minimal one is used" in log
+    assert walt("node", "run", node, "--", "hostname && ip -o addr show ens2").stdout.startswith("bare\n")
+    (tmp_path / "hello").write_text("hello\n")
+    walt("node", "cp", str(tmp_path / "hello"), f"{node}:/etc/hello")
+    said = walt("image", "cp", str(tmp_path / "hello"), "tiny:/etc/").stderr
+    assert "bare use it as it was until: walt node reboot bare" in said
+    refused = walt("image", "remove", "tiny", "--force", check=False)
+    assert refused.status == 4 and "is used by bare" in refused.stderr
+
+
+def test_shell_in_an_image_changes_it_and_leaves_no_node(walt, tiny, tmp_path):
+    walt("image", "shell", "tiny", "--save", stdin="echo from inside > /etc/inside\n", timeout=180)
+    walt("image", "cp", "tiny:/etc/inside", str(tmp_path / "inside"))
+    assert (tmp_path / "inside").read_text() == "from inside\n"
+    assert walt("node", "show", "-o", "csv").stdout.count("shell-") == 0
+    refused = walt("image", "shell", "default", "--save", check=False)
+    assert refused.status == 5 and "walt image shell default NEW_IMAGE" in refused.stderr
