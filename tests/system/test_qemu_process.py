@@ -188,8 +188,10 @@ def docker(*words: str) -> str:
 def new_world() -> Iterator[str]:
     """The container whose namespaces the machines join; it has the network of this host, as we have."""
     made = docker("run", "--detach", "--rm", "--network=host", "--entrypoint=sleep", IMAGE, "infinity")
-    yield f"container:{made}"
-    subprocess.run(["docker", "rm", "--force", made], capture_output=True)
+    try:
+        yield f"container:{made}"
+    finally:
+        subprocess.run(["docker", "rm", "--force", made], capture_output=True)
 
 
 @pytest.fixture(scope="module")
