@@ -13,9 +13,10 @@ ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidR
 
 
 def helper(module: str, *words: str | Path, say: Callable[[str], None], timeout: float) -> None:
-    """Each sentence that it prints is said; its last words are the error, its exit status the kind."""
+    """Each sentence that it prints is said; its last words are the error, its exit status the kind. It ends with us."""
+    python = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", f"services.bootserver.{module}"]
     try:
-        follow([sys.executable, "-m", f"services.bootserver.{module}", *map(str, words)], say, timeout=timeout)
+        follow([*python, *map(str, words)], say, timeout=timeout)
     except CommandEnded as end:
         if end.status < 0:
             raise Failed(f"no end of it after {timeout:g} s: given up") from None

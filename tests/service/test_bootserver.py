@@ -223,6 +223,25 @@ def test_persist_is_exported_to_the_node_of_its_owner_only(process, tmp_path, am
     wait_for(lambda: not folder.parent.exists())
 
 
+def test_image_with_a_boot_script_of_its_own_is_served_to_its_machine(process, images):
+    own = images / "tiny-1/boot" / bootserver.MODEL
+    own.mkdir()
+    (own / "start.ipxe").write_text("#!ipxe\nchain /more.ipxe\n")
+    (own / "kernel").symlink_to(f"../vmlinuz-{VERSION}")
+    (own / "secret").symlink_to("/etc/passwd")
+    publish()
+    assert f"chain http://${{next-server}}:{PORT}/start.ipxe" in fetch("/boot/7/script.ipxe")[2].decode()
+    for path, content in (("/start.ipxe", b"#!ipxe"), ("/boot/start.ipxe", b"#!ipxe"), ("/kernel", KERNEL)):
+        status, headers, body = fetch(path, source=NODE_IP)
+        assert (status, body[: len(content)]) == (200, content)
+        assert fetch(f"{path}?node_ip={NODE_IP}")[0] == 200  # vmrunner, from the server's own address
+        assert fetch(path, source=NODE_IP, headers={"If-None-Match": headers["ETag"]})[0] == 304
+    for path in ("/secret", "/../../../../../../etc/passwd", "/none", "/boot/lib/modules"):
+        assert fetch(path, source=NODE_IP)[0] in (400, 404), path
+    assert fetch(f"/start.ipxe?node_ip={NODE_IP}", source="127.0.0.8")[0] == 403
+    assert fetch("/start.ipxe", source="127.0.0.8")[0] == 404
+
+
 def test_client_that_hangs_up_does_no_harm(process):
     """A machine that is ended while it loads its kernel."""
     publish()

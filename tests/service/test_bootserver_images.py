@@ -375,6 +375,14 @@ def test_image_without_a_kernel_is_none(here, monkeypatch):
     assert here.users_folders() == []
 
 
+def test_two_commands_do_not_make_one_image(here):
+    with here.workshop.hold(ImageName("alice", "exp1")):
+        with pytest.raises(Conflict, match="another command is at work on image 'alice/exp1'"):
+            here.save("exp1")
+        here.save("exp2")
+    here.save("exp1")
+
+
 def test_leftovers_of_a_kill_are_swept(here):
     here.save("exp1")
     kept = here.users_folders()

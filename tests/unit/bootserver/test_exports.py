@@ -72,6 +72,19 @@ def test_an_image_is_open_to_the_nodes_that_boot_it_and_to_no_other():
     assert exports.image_revoked(alone, 7).images == ()
 
 
+def test_root_of_an_image_with_a_script_of_its_own_is_where_that_looks_for_it():
+    mac = "52:54:00:00:00:07"
+    known = exports.own_root_granted(Exports(), 7, mac, "users/a", "10.0.0.7")
+    assert exports.own_root_granted(known, 7, mac, "users/a", "10.0.0.7") is known
+    text = exports.configuration(Path("/images"), Path("/r"), Path("/p"), known)
+    assert f'Pseudo = "/var/lib/walt/nodes/{mac}/fs"' in text
+    assert 'Path = "/images/users/a"' in text and "Clients = 10.0.0.7; Access_Type = RO" in text
+    moved = exports.own_root_granted(known, 7, mac, "users/b", "10.0.0.7")
+    assert [one.folder for one in moved.own_roots] == ["users/b"]
+    assert moved.own_roots[0].id != known.own_roots[0].id
+    assert exports.own_root_revoked(moved, 7).own_roots == ()
+
+
 def test_folders_stay_until_the_node_is_forgotten(tmp_path):
     store = PersistStore(tmp_path)
     assert store.bytes_used(7, "alice") == 0 and store.known() == set()

@@ -1,0 +1,58 @@
+"""`walt image …`: what of it is decided here."""
+
+import pytest
+
+from cli import image, image_copying
+from cli.copying import Place
+from services.contracts.errors import InvalidRequest
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("x/Rootfs.tar.gz", "rootfs"), ("my-root/", "my-root"), ("a.tgz", "a"), ("b.tar.zst", "b"), ("v1.2.tar", "v1.2")],
+)
+def test_name_of_a_file(path, name):
+    assert image.name_of_file(path) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("my-lab:/etc", Place("my-lab", "/etc")),
+        ("alice/my-lab:etc/x", Place("alice/my-lab", "etc/x")),
+        ("my-lab:", Place("my-lab", "/")),
+        ("./a:b", Place("", "./a:b")),
+        ("/a:b", Place("", "/a:b")),
+        ("a/b/c:d", Place("", "a/b/c:d")),
+    ],
+)
+def test_sides_of_a_copy(text, place):
+    other = "here" if place.node else "lab:/x"
+    assert image_copying.parse([text], other).sources == (place,)
+
+
+@pytest.mark.parametrize("words", [["a", "b"], ["lab:/a", "lab:/b"], ["lab:/a", "b", "c"], ["lab:/a", "b", "lab:/c"]])
+def test_one_side_is_an_image(words):
+    with pytest.raises(InvalidRequest, match="has to be IMAGE:PATH"):
+        image_copying.parse(words[:-1], words[-1])
+
+
+class Client:
+    def __init__(self):
+        self.calls = []
+
+    def call(self, service, method, **arguments):
+        self.calls.append((service, method, arguments))
+
+
+@pytest.mark.parametrize(("terminal", "answer", "rebooted"), [(True, True, 1), (True, False, 0), (False, True, 0)])
+def test_who_uses_a_changed_image_is_rebooted_only_if_a_person_says_so(monkeypatch, capsys, terminal, answer, rebooted):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: answer)
+    client = Client()
+    view = {"name": "alice/lab", "size_bytes": 10**8, "kernel": "6.1"}
+    image.tell(client, {"image": view, "notes": ["it has no init"], "used_by": ["a", "b"]})
+    said = capsys.readouterr().err
+    assert "alice/lab: it has no init" in said
+    assert client.calls == [("nodes", "reboot_nodes", {"selection": "a,b"})] * rebooted
+    assert ("until: walt node reboot a,b" in said) == (not rebooted)
