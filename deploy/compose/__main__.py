@@ -2,7 +2,7 @@
 
 Makes secrets at the first start, none of which is in any file of the checkout, and the broker's files at each.
 Volumes: /var/lib/walt/setup (its own), /run/secrets/walt (services), /run/secrets/accounts (nodes),
-/run/secrets/grafana, /etc/walt (broker), /var/lib/walt/registry and /var/lib/walt/lines (given to their users).
+/run/secrets/grafana, /run/secrets/postgres (with deploy/compose/postgres.yml), /etc/walt (broker), /var/lib/walt/registry and /var/lib/walt/lines (given to their users).
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from services.contracts.rights import NO_RIGHTS, SERVICE_RIGHTS
 from services.kit.files import write_atomically
 
 OWN = Path("/var/lib/walt/setup")
-SERVICES, ACCOUNTS, GRAFANA = (Path("/run/secrets") / name for name in ("walt", "accounts", "grafana"))
+SERVICES, ACCOUNTS, GRAFANA, POSTGRES = (
+    Path("/run/secrets") / name for name in ("walt", "accounts", "grafana", "postgres")
+)
 BROKER = Path(outside.FOLDER)
 RABBITMQ = Path(__file__).parents[1] / "rabbitmq"
 
@@ -47,11 +49,15 @@ def main(context: click.Context) -> None:
 
 def make(environment: Mapping[str, str]) -> None:
     reach = outside.load(environment)
-    passwords = _passwords(SERVICES_ACCOUNT, ACCOUNTS_ACCOUNT, "grafana")
+    passwords = _passwords(SERVICES_ACCOUNT, ACCOUNTS_ACCOUNT, "grafana", "postgres")
     services, accounts = passwords[SERVICES_ACCOUNT], passwords[ACCOUNTS_ACCOUNT]
     write_atomically(SERVICES / "amqp_uri", f"amqp://{SERVICES_ACCOUNT}:{services}@rabbitmq:5672//", READABLE)
     write_atomically(ACCOUNTS / "broker_api", f"http://{ACCOUNTS_ACCOUNT}:{accounts}@rabbitmq:15672", READABLE)
     write_atomically(GRAFANA / "password", passwords["grafana"], READABLE)
+    if POSTGRES.is_dir():
+        url = f"postgresql+psycopg://walt:{passwords['postgres']}@postgres/walt"
+        write_atomically(POSTGRES / "password", passwords["postgres"], READABLE)
+        write_atomically(POSTGRES / "url", url, READABLE)
     _write_broker(reach, passwords)
     for folder, user in HOLDERS.items():
         os.chown(folder, user, user)
