@@ -109,8 +109,10 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         finally:
             login.discard()
 
-    def prepare(self, node_id: int, name: str) -> console.Line:
+    def prepare(self, node_id: int, name: str, owner: str | None) -> console.Line:
         line = self.lines.get(node_id, name)
+        if owner is not None:
+            line.log.change_owner(owner)
         line.log.mark_power_on(name)
         return line.place()
 
@@ -119,7 +121,8 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         self.lines.remove(node_id)
 
     def change_owner(self, node: NodeWanted) -> None:
-        """Sessions that another owner was allowed, or allowed, end."""
+        """Sessions that were allowed under another owner end, and what the console has shown is shown no more."""
+        self.lines.change_owner(node.id, node.owner)
         self.sessions.change_owner(node.id, node.owner, f"{node.name} has changed hands")
 
     def checks(self) -> list[Check]:

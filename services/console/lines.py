@@ -139,6 +139,10 @@ class Lines:
     def ids(self) -> set[int]:
         return set(self._lines)
 
+    def change_owner(self, node_id: int, owner: str) -> None:
+        if node_id in self._lines:
+            self._lines[node_id].log.change_owner(owner)
+
     def get(self, node_id: int, name: str) -> Line:
         return self._lines.get(node_id) or self._open(node_id, name)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from services.console import holes, scrollback
 from services.console.scrollback import Extent
+from services.contracts import wire
+from services.contracts.errors import InvalidRequest
 from services.kit.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -17,8 +20,19 @@ LOG_FILE = "line.log"
 MARKS_FILE = "line.json"
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What is known of a line beside its bytes. power_on: position of the last one; owner: of the node, None while
+    nobody has told; begin: what was before belongs to a former owner, and is shown to nobody."""
+
+    name: str = ""
+    power_on: int = 0
+    owner: str | None = None
+    begin: int = 0
+
+
 class LineLog:
-    """`line.log`, and beside it `line.json`: the name of the node and the position of its last power-on."""
+    """`line.log`, and beside it `line.json`: its marks."""
 
     def __init__(self, folder: Path, name: str = "") -> None:
         self.path = folder / LOG_FILE
@@ -26,11 +40,16 @@ class LineLog:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(self.path, flags, 0o600)
         marks = self._load_marks()
-        self.name, self._power_on = name or marks[0], marks[1]
+        self._marks = replace(marks, name=name or marks.name)
         self._bounded = True
 
+    @property
+    def name(self) -> str:
+        return self._marks.name
+
     def extent(self) -> Extent:
-        return Extent(holes.first_data(self._fd), os.fstat(self._fd).st_size, self._power_on)
+        start = max(holes.first_data(self._fd), self._marks.begin)
+        return Extent(start, self._end(), self._marks.power_on)
 
     def read(self, offset: int, size: int) -> bytes:
         return os.pread(self._fd, size, offset)
@@ -41,8 +60,13 @@ class LineLog:
 
     def mark_power_on(self, name: str) -> None:
         """What a viewer sees first from now on is what comes after this."""
-        self.name, self._power_on = name, os.fstat(self._fd).st_size
-        write_atomically(self._marks_path, json.dumps({"name": name, "power_on": self._power_on}), 0o600)
+        self._mark(replace(self._marks, name=name, power_on=self._end()))
+
+    def change_owner(self, owner: str) -> None:
+        """Of the same owner again: nothing."""
+        if owner != self._marks.owner:
+            begin = self._marks.begin if self._marks.owner is None else self._end()
+            self._mark(replace(self._marks, owner=owner, begin=begin))
 
     def trim(self) -> None:
         end = scrollback.head_to_drop(self.extent())
@@ -59,12 +83,18 @@ class LineLog:
             os.close(self._fd)
             self._fd = -1
 
-    def _load_marks(self) -> tuple[str, int]:
+    def _end(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def _mark(self, marks: Marks) -> None:
+        self._marks = marks
+        write_atomically(self._marks_path, json.dumps(asdict(marks)), 0o600)
+
+    def _load_marks(self) -> Marks:
         try:
-            marks = json.loads(self._marks_path.read_text())
-            return str(marks["name"]), int(marks["power_on"])
+            return wire.load(Marks, json.loads(self._marks_path.read_text()))
         except FileNotFoundError:
-            return "", 0
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("%s is not readable (%s): power-on is taken as the beginning", self._marks_path, error)
-            return "", 0
+            return Marks()
+        except (ValueError, InvalidRequest) as error:
+            log.warning("%s is not readable (%s): only what comes from now on is shown", self._marks_path, error)
+            return Marks(begin=self._end())

@@ -74,8 +74,8 @@ class ConsoleService:
         self.desk.sessions.close(self.caller, session)
 
     @internal
-    def prepare_line(self, node_id: int, name: str) -> dict[str, Any]:
-        return wire.dump(self.desk.prepare(node_id, name))
+    def prepare_line(self, node_id: int, name: str, owner: str | None = None) -> dict[str, Any]:
+        return wire.dump(self.desk.prepare(node_id, name, owner))
 
     @internal
     def run_command(self, node_id: int, command: list[str], timeout_s: float) -> dict[str, Any]:

@@ -11,7 +11,8 @@ Public RPC (users; the caller is who the broker says):
                                                             direction; EXIT "0" once both have ended, NOTICE and EXIT "1" when it is refused or broken
   keep_session(session) | close_session(session)            keep: once every KEEP_S; NotFound when it is gone
 Internal RPC:
-  prepare_line(node_id, name) -> Line     the line listens; marks a power-on in the scrollback   diagnose() -> [Check]
+  prepare_line(node_id, name, owner=None) -> Line     the line listens; marks a power-on in the scrollback; what it showed
+                                          under another owner is shown no more   diagnose() -> [Check]
   run_command(node_id, command, timeout_s) -> CommandEnd    as root in the guest, over ssh; command: list of words;
                                           Failed when it cannot be reached, or has not ended within timeout_s (it is killed)
 Hears: nodes NODE_WANTED (a new owner ends the sessions that were allowed under the former one), NODE_REMOVED

@@ -34,7 +34,13 @@ class Booter:
     disks: DiskStore
 
     def prepare_line(self, wanted: NodeWanted) -> Line:
-        place = peers.call(console.service_on(self.host), "prepare_line", node_id=wanted.id, name=wanted.name)
+        place = peers.call(
+            console.service_on(self.host),
+            "prepare_line",
+            node_id=wanted.id,
+            name=wanted.name,
+            owner=wanted.owner,
+        )
         return wire.load(Line, place)
 
     def power_on(self, wanted: NodeWanted, run: int, line: LineWriter) -> Vm:

@@ -230,6 +230,9 @@ def test_sessions_end_when_the_node_changes_hands(machine, user, amqp_uri):
     tell = event_dispatcher({"AMQP_URI": amqp_uri})
     tell("nodes", "node_wanted", {**wanted(1), "version": 2})  # still hers
     until(lambda: alice.send(console.DATA, b"mine\n") or b"mine" in vm.heard)
+    vm.say(b"Debian of alice\n")
+    alice.wait(lambda: b"Debian" in alice.data())
+    alice.got.clear()
     tell("nodes", "node_wanted", {**wanted(1), "owner": "bob"})
     alice.wait(lambda: alice.exit_status() == 0)
     assert alice.notices() == ["vnode1 has changed hands"]
@@ -239,6 +242,10 @@ def test_sessions_end_when_the_node_changes_hands(machine, user, amqp_uri):
     assert (b"evil" in vm.heard, b"secret" in alice.data()) == (False, False)
     with pytest.raises(NotFound, match="is not open"):
         alice.call("keep_session", session=alice.session)
+    alice.open("open_line", node="vnode1", offset=0)  # as if it were hers again: nodes still says so here
+    alice.wait(lambda: b"secret of bob" in alice.data())
+    assert b"Debian" not in alice.data()
+    assert "are no longer kept" in alice.notices()[-1]
 
 
 def test_bootloader_steps_and_machine_share_the_line(machine, user):

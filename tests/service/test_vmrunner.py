@@ -115,7 +115,7 @@ class FakeConsole:
     name = console.service_on(HOST)
 
     @internal
-    def prepare_line(self, node_id, name):
+    def prepare_line(self, node_id, name, owner):
         place = Line(*(str(world.folder / f"{node_id}.{end}") for end in ("sock", "log", "in")))
         with contextlib.suppress(FileExistsError):
             os.mkfifo(place.input)

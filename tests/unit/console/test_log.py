@@ -45,6 +45,33 @@ def test_marks_survive(line, tmp_path):
     again.close()
 
 
+def test_what_was_shown_to_a_former_owner_is_shown_no_more(line, tmp_path):
+    line.append(b"before anybody told whose it is")
+    line.change_owner("alice")
+    assert line.extent().start == 0
+    line.append(b"alice's")
+    line.change_owner("alice")
+    assert line.extent().start == 0
+    end = line.extent().end
+    line.change_owner("")
+    line.append(b"nobody's")
+    assert line.extent().start == end
+    line.mark_power_on("vnode1")
+    again = LineLog(tmp_path)
+    assert again.extent() == line.extent()
+    again.change_owner("bob")
+    assert again.extent().start == again.extent().end
+    again.close()
+
+
+def test_marks_of_before_there_were_owners(line, tmp_path):
+    line.append(b"x")
+    (tmp_path / "line.json").write_text('{"name": "a", "power_on": 1}')
+    again = LineLog(tmp_path)
+    assert (again.name, again.extent().start, again.extent().power_on) == ("a", 0, 1)
+    again.close()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"name": "a"}), '{"name": "a", "power_on": "x"}'])
 def test_broken_marks_mean_the_beginning(line, tmp_path, text):
     line.append(b"x")
