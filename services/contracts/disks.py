@@ -56,13 +56,16 @@ class DiskUse:
 
 
 def parse_disks(text: str) -> tuple[DiskUse, ...]:
-    """ValueError(what is allowed)."""
+    """Faults of all the disks."""
     if text == "none":
         return ()
-    uses = tuple(_parse_disk(item) for item in units.split_outside_brackets(text))
-    if len(uses) > MAX_DISKS:
-        raise ValueError(f"at most {MAX_DISKS} disks ({len(uses)} are given)")
-    return uses
+    items, faults = units.split_outside_brackets(text), list[str]()
+    uses = units.parse_each(_parse_disk, items, faults)
+    if len(items) > MAX_DISKS:
+        faults.append(f"{len(items)} disks are too many; allowed: at most {MAX_DISKS}")
+    if faults:
+        raise units.Faults(*faults)
+    return tuple(uses)
 
 
 def format_disks(uses: Sequence[DiskUse]) -> str:
@@ -76,19 +79,30 @@ def format_disk(use: DiskUse) -> str:
 
 def _parse_disk(item: str) -> DiskUse:
     size, bracket, rest = item.partition("[")
-    try:
-        size_bytes = units.parse_disk_bytes(size)
-    except ValueError as allowed:
-        raise ValueError(f"sizes ('{size}' is none): {allowed}") from None
-    template = TEMPLATES[_parse_template(item, rest) if bracket else NO_TEMPLATE]
+    faults = list[str]()
+    sizes = units.parse_each(_parse_size, [size], faults)
+    templates = units.parse_each(_parse_template, [rest] if bracket else [], faults)
+    if faults:
+        raise units.Faults(*faults)
+    template, size_bytes = templates[0] if templates else TEMPLATES[NO_TEMPLATE], sizes[0]
     if not template.smallest <= size_bytes <= template.largest:
         low, high = units.format_disk(template.smallest), units.format_disk(template.largest)
-        raise ValueError(f"{low} to {high} with template {template.name} ('{item}' is not)")
+        raise units.Faults(f"'{item}' is not a size for template {template.name}; allowed: {low} to {high}")
     return DiskUse(size_bytes, template.name)
 
 
-def _parse_template(item: str, rest: str) -> str:
+def _parse_size(text: str) -> int:
+    try:
+        return units.parse_disk_bytes(text)
+    except ValueError as allowed:
+        raise units.Faults(f"'{text}' is not a size; allowed: {allowed}") from None
+
+
+def _parse_template(rest: str) -> Template:
+    """What is behind the bracket."""
     option, equals, name = rest[:-1].partition("=")
-    if not rest.endswith("]") or option != "template" or not equals or name not in TEMPLATES:
-        raise ValueError(f"SIZE[template=NAME] with NAME one of {', '.join(TEMPLATES)} ('{item}' is not that)")
-    return name
+    if not rest.endswith("]") or option != "template" or not equals:
+        raise units.Faults(f"'[{rest}' is not an option; allowed: [template=NAME]")
+    if name not in TEMPLATES:
+        raise units.Faults(f"'{name}' is not a template; allowed: {', '.join(TEMPLATES)}")
+    return TEMPLATES[name]

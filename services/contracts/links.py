@@ -16,7 +16,7 @@ What both back-ends do, after tc-netem(8):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.contracts import units
@@ -166,34 +166,53 @@ def with_option(link: LinkModel, word: str, text: str) -> LinkModel:
     return link
 
 
-def check_link(link: LinkModel) -> LinkModel:
-    """The link itself when its values go together; ValueError(what is allowed)."""
-    for side in SIDES:
-        one: Direction = getattr(link, side)
-        if one.jitter_us > one.latency_us:
-            raise ValueError(
-                f"a jitter of at most lat ({side}: jitter={units.format_latency(one.jitter_us)}, "
-                f"lat={units.format_latency(one.latency_us)})"
-            )
-        if one.reorder_ppm and not one.latency_us:
-            raise ValueError(f"reorder with a lat ({side}: frames overtake others only where these are delayed)")
-    return link
+def option_faults(options: Sequence[str]) -> list[str]:
+    """Of the options themselves, whatever the link is: a sentence for each."""
+    faults = list[str]()
+    units.parse_each(_check_option, options, faults)
+    words = [option.partition("=")[0] for option in options]
+    twice = dict.fromkeys(word for word in words if words.count(word) > 1)
+    return faults + [f"{word} is given twice; allowed: each option once" for word in twice]
 
 
 def parse_options(link: LinkModel, options: Iterable[str]) -> LinkModel:
-    """['lat=10ms', 'loss=1%'] applied to a link: each option once, values that go together; ValueError(what is
-    allowed)."""
-    seen = set()
-    for option in options:
-        word, equals, value = option.partition("=")
-        if not equals or word in seen:
-            raise ValueError(f"each option once, as {LINK_RULE} ('{option}' is not that)")
-        seen.add(word)
-        try:
-            link = with_option(link, word, value)
-        except ValueError as allowed:
-            raise ValueError(f"for '{option}': {allowed}") from None
-    return check_link(link)
+    """['lat=10ms', 'loss=1%'] applied to a link: each option once, values that go together; Faults of all."""
+    given = list(options)
+    faults = option_faults(given)
+    if faults:
+        raise units.Faults(*faults)
+    for option in given:
+        word, _, text = option.partition("=")
+        link = with_option(link, word, text)
+    return _together(link)
+
+
+def _check_option(option: str) -> None:
+    word, equals, text = option.partition("=")
+    try:
+        if not equals:
+            raise ValueError(LINK_RULE)
+        with_option(LinkModel(), word, text)
+    except ValueError as allowed:
+        raise units.Faults(f"'{option}' is not an option of a link; allowed: {allowed}") from None
+
+
+def _together(link: LinkModel) -> LinkModel:
+    """The link itself when its values go together."""
+    faults = []
+    for side in SIDES:
+        one: Direction = getattr(link, side)
+        if one.jitter_us > one.latency_us:
+            jitter, latency = units.format_latency(one.jitter_us), units.format_latency(one.latency_us)
+            faults.append(f"{side}: jitter={jitter} exceeds lat={latency}; allowed: a jitter of at most lat")
+        if one.reorder_ppm and not one.latency_us:
+            share = units.format_share(one.reorder_ppm)
+            faults.append(
+                f"{side}: reorder={share} has no lat; allowed: with a lat (frames overtake only those that are delayed)"
+            )
+    if faults:
+        raise units.Faults(*faults)
+    return link
 
 
 def format_link(link: LinkModel) -> str:

@@ -8,7 +8,7 @@ clamped or ignored.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,7 +64,7 @@ class NodeConfig:
 
 @dataclass(frozen=True)
 class Setting:
-    """`parse` raises ValueError(what is allowed)."""
+    """`parse` raises ValueError(what is allowed) or, for a value that has parts, their Faults."""
 
     name: str
     field: str
@@ -75,22 +75,16 @@ class Setting:
     format: Callable[[Any], str]
 
 
-def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     """['ram=2G'] -> {'ram_bytes': 2147483648}; InvalidRequest with every fault found."""
-    values: dict[str, Any] = {}
     faults: list[str] = []
-    for text in texts:
-        try:
-            setting, value = _parse_one(text)
-        except ValueError as fault:
-            faults.append(str(fault))
-            continue
-        if setting.field in values:
-            faults.append(f"'{text}': {setting.name} is given twice; allowed: once")
-        values[setting.field] = value
+    given = [text.partition("=")[0] for text in texts]
+    parsed = units.parse_each(_parse_one, texts, faults)
+    twice = dict.fromkeys(name for name in given if given.count(name) > 1 and name in SETTINGS)
+    faults += [f"{name} is given twice; allowed: once" for name in twice]
     if faults:
         raise InvalidRequest(*faults)
-    return values
+    return dict(parsed)
 
 
 def apply_settings(config: NodeConfig, values: dict[str, Any]) -> NodeConfig:
@@ -110,19 +104,22 @@ def show_settings(config: NodeConfig) -> dict[str, str]:
     return {name: SETTINGS[name].format(getattr(config, SETTINGS[name].field)) for name in sorted(SETTINGS)}
 
 
-def _parse_one(text: str) -> tuple[Setting, Any]:
+def _parse_one(text: str) -> tuple[str, Any]:
+    """The field of NodeConfig, and its value."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f"'{text}' is not a setting; allowed: NAME=VALUE, for instance ram=2G")
+        raise units.Faults(f"'{text}' is not a setting; allowed: NAME=VALUE, for instance ram=2G")
     setting = SETTINGS.get(name)
     if setting is None:
         near = difflib.get_close_matches(name, SETTINGS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(f"'{name}' is not a setting{hint}; allowed: {', '.join(sorted(SETTINGS))}")
+        raise units.Faults(f"'{name}' is not a setting{hint}; allowed: {', '.join(sorted(SETTINGS))}")
     try:
-        return setting, setting.parse(value)
+        return setting.field, setting.parse(value)
+    except units.Faults as found:
+        raise units.Faults(*(f"{name}: {sentence}" for sentence in found.args)) from None
     except ValueError as allowed:
-        raise ValueError(f"'{value}' is not a value for {name}; allowed: {allowed}") from None
+        raise units.Faults(f"'{value}' is not a value for {name}; allowed: {allowed}") from None
 
 
 def _whole_between(low: int, high: int, rule: str) -> Callable[[str], int]:
@@ -164,17 +161,19 @@ def _format_timeout(seconds: int | None) -> str:
 
 
 def parse_networks(text: str) -> tuple[NetworkUse, ...]:
-    """'walt-net,home-net[lat=10ms]' -> two NetworkUse; ValueError(what is allowed)."""
-    uses = tuple(_parse_network(item) for item in units.split_outside_brackets(text))
-    given = [use.name for use in uses]
-    twice = next((name for name in given if given.count(name) > 1), None)
-    if twice:
-        raise ValueError(f"each network once ('{twice}' is given twice)")
+    """'walt-net,home-net[lat=10ms]' -> two NetworkUse; Faults of all the networks."""
+    items, faults = units.split_outside_brackets(text), list[str]()
+    uses = units.parse_each(_parse_network, items, faults)
+    given = [item.partition("[")[0] for item in items]
+    twice = dict.fromkeys(name for name in given if given.count(name) > 1)
+    faults += [f"'{name}' is given twice; allowed: each network once" for name in twice]
     if names.WALT_NET not in given:
-        raise ValueError(f"a list with {names.WALT_NET} in it: the node boots over {names.WALT_NET}")
-    if len(uses) > MAX_NETWORKS:
-        raise ValueError(f"at most {MAX_NETWORKS} networks (PCI slots of the machine)")
-    return uses
+        faults.append(f"'{text}' is without {names.WALT_NET}; allowed: a list with it, as the node boots over it")
+    if len(items) > MAX_NETWORKS:
+        faults.append(f"{len(items)} networks are too many; allowed: at most {MAX_NETWORKS} (PCI slots of the machine)")
+    if faults:
+        raise units.Faults(*faults)
+    return tuple(uses)
 
 
 def format_networks(uses: Sequence[NetworkUse]) -> str:
@@ -183,17 +182,23 @@ def format_networks(uses: Sequence[NetworkUse]) -> str:
 
 def _parse_network(item: str) -> NetworkUse:
     name, bracket, rest = item.partition("[")
+    faults = list[str]()
     if not names.is_network_name(name):
-        raise ValueError(f"network names ('{name}' is none): {names.NETWORK_NAME_RULE}")
-    if not bracket:
-        return NetworkUse(name)
+        faults.append(f"'{name}' is not a network name; allowed: {names.NETWORK_NAME_RULE}")
+    parsed = units.parse_each(lambda text: _parse_link(name, text), [rest] if bracket else [], faults)
+    if faults:
+        raise units.Faults(*faults)
+    return NetworkUse(name, *parsed)
+
+
+def _parse_link(name: str, rest: str) -> LinkModel:
+    """rest: what is behind the bracket."""
     if not rest.endswith("]") or len(rest) < 2:
-        raise ValueError(f"NAME[OPTION,…] with options {links.LINK_RULE} ('{item}' is not that)")
+        raise units.Faults(f"{name}: '[{rest}' is not a link; allowed: [OPTION,…] with options {links.LINK_RULE}")
     try:
-        link = links.parse_options(LinkModel(), rest[:-1].split(","))
-    except ValueError as allowed:
-        raise ValueError(f"for network {name}: {allowed}") from None
-    return NetworkUse(name, link)
+        return links.parse_options(LinkModel(), rest[:-1].split(","))
+    except units.Faults as found:
+        raise units.Faults(*(f"{name}: {sentence}" for sentence in found.args)) from None
 
 
 SETTINGS: dict[str, Setting] = {

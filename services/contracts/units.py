@@ -2,12 +2,18 @@
 
 Times are whole microseconds, rates bits per second (decimal), memory bytes (binary units), disks bytes (decimal
 units, as the original has them and as disks are sold), shares of frames parts per million.
+
+What has parts (disks, networks, the options of a link) is parsed part by part: `Faults` tells of all that are wrong.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import TypeVar
+
+Parsed = TypeVar("Parsed")
 
 LATENCY_UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
 RATE_UNITS_BPS = {"kbps": 10**3, "mbps": 10**6, "gbps": 10**9}
@@ -26,6 +32,27 @@ MEMORY_RULE = "a whole number with M or G (512M, 2G)"
 DISK_RULE = "a whole number above 0 with M, G or T (256M, 32G, 1T)"
 SHARE_RULE = "a percentage with at most 4 decimals (1%, 0.1%, 12.5%)"
 COUNT_RULE = "a whole number"
+
+
+class Faults(ValueError):
+    """Of parts of a value: a whole sentence for each, naming the part and what is allowed."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__(*dict.fromkeys(sentences))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
+
+
+def parse_each(parse: Callable[[str], Parsed], parts: Iterable[str], faults: list[str]) -> list[Parsed]:
+    """The parts that are right; what is wrong with the others goes to `faults`."""
+    parsed = []
+    for part in parts:
+        try:
+            parsed.append(parse(part))
+        except Faults as found:
+            faults += found.args
+    return parsed
 
 
 def parse_whole(text: str) -> int:

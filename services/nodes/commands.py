@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.contracts.errors import Conflict, Refused
+from services.contracts.errors import Conflict, InvalidRequest, Refused
 from services.contracts.names import MY_NODES, split_selection
 from services.contracts.nodes import Event, NodeTarget, NodeView
 from services.contracts.settings import NodeConfig
@@ -57,11 +57,7 @@ def create(
 
 
 def configure(registry: Registry, asked: Asked, selection: str, requested: Requested, limits: Limits) -> Outcome:
-    try:
-        nodes = _owned(registry, asked, selection)
-    except Refused:
-        request.check(requested)  # what is wrong with any nodes comes first
-        raise
+    nodes = _owned_with(requested.faults, registry, asked, selection)
     configs = request.configured(nodes, requested, limits)
     new = [model.configured(node, config) for node, config in zip(nodes, configs, strict=True)]
     said = notes.of_configuration(nodes, new, limits)
@@ -72,7 +68,7 @@ def configure(registry: Registry, asked: Asked, selection: str, requested: Reque
 def link(
     registry: Registry, asked: Asked, selection: str, network: str, options: Sequence[str], from_plain: bool
 ) -> Outcome:
-    nodes = _owned(registry, asked, selection)
+    nodes = _owned_with(linking.option_faults(options, from_plain), registry, asked, selection)
     physical.check_links(nodes)
     new = linking.linked(nodes, network, options, from_plain)
     return _save(registry, Deed("link", asked, journal.link_text(network, options, from_plain)), nodes, new)
@@ -196,6 +192,16 @@ def _owned(registry: Registry, asked: Asked, selection: str) -> list[Node]:
     nodes = select_some(selection, registry.nodes(), asked.user)
     ownership.check_owned(nodes, asked.user)
     return nodes
+
+
+def _owned_with(faults: Sequence[str], registry: Registry, asked: Asked, selection: str) -> list[Node]:
+    """As `_owned`, for a request with these faults: they are told together with those of the node set."""
+    try:
+        return _owned(registry, asked, selection)
+    except Refused as refused:
+        if not faults:
+            raise
+        raise InvalidRequest(*faults, *refused.args) from None
 
 
 def _said_of_owners(before: Sequence[Node], after: Sequence[Node]) -> list[str]:

@@ -9,24 +9,25 @@ from services.contracts import links
 from services.contracts.errors import InvalidRequest, NotFound
 from services.contracts.links import LinkModel
 from services.contracts.settings import NetworkUse
+from services.contracts.units import Faults
 from services.nodes.model import Node, changed
 
 
 def linked(nodes: Sequence[Node], network: str, options: Sequence[str], from_plain: bool) -> list[Node]:
     """All of them with these options of that link, the others as they are or, from_plain, as of a plain link.
     NotFound names every node without this network, InvalidRequest every fault."""
-    faults = _faults(options, from_plain)
-    if faults:
-        raise InvalidRequest(*faults)
+    faults = option_faults(options, from_plain)
     outside = [_not_in(node, network) for node in nodes if network not in _networks(node)]
+    if faults:
+        raise InvalidRequest(*faults, *outside)
     if outside:
         raise NotFound(*outside)
     new = []
     for node in nodes:
         try:
             new.append(_linked(node, network, options, from_plain))
-        except ValueError as allowed:
-            faults.append(f"{node.name}: the link to {network} would not go together; allowed: {allowed}")
+        except Faults as found:
+            faults += [f"{node.name}: the link to {network} would not go together: {fault}" for fault in found.args]
     if faults:
         raise InvalidRequest(*faults)
     return new
@@ -42,22 +43,11 @@ def _linked(node: Node, network: str, options: Sequence[str], from_plain: bool) 
     return changed(node, config=replace(node.config, networks=tuple(uses)))
 
 
-def _faults(options: Sequence[str], from_plain: bool) -> list[str]:
+def option_faults(options: Sequence[str], from_plain: bool) -> list[str]:
     """Of the options themselves, whatever the link is."""
     if not options and not from_plain:
         return [f"no option of the link is given; allowed: {links.LINK_RULE}, or --replace for a plain link"]
-    faults = []
-    for option in options:
-        word, equals, value = option.partition("=")
-        try:
-            if not equals:
-                raise ValueError(links.LINK_RULE)
-            links.with_option(LinkModel(), word, value)
-        except ValueError as allowed:
-            faults.append(f"'{option}' is not an option of a link; allowed: {allowed}")
-    words = [option.partition("=")[0] for option in options]
-    twice = dict.fromkeys(word for word in words if words.count(word) > 1)
-    return faults + [f"{word} is given twice; allowed: each option once" for word in twice]
+    return links.option_faults(options)
 
 
 def _networks(node: Node) -> list[str]:

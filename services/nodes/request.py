@@ -45,12 +45,6 @@ def parse(texts: Sequence[str]) -> Requested:
         return Requested(values, refused.args, not any(name in _RELATED for name in wrong))
 
 
-def check(requested: Requested) -> None:
-    """InvalidRequest when something is wrong whatever the nodes are."""
-    if requested.faults:
-        raise InvalidRequest(*requested.faults)
-
-
 def fitted(config: NodeConfig, requested: Requested) -> tuple[NodeConfig, list[str]]:
     """The configuration with these settings, and the faults that they have together with it."""
     if not requested.comparable:

@@ -852,6 +852,15 @@ def test_bad_setting_is_told_before_an_unknown_node(platform):
     assert refusal(platform, "alice", "configure_nodes", "nobody", ["ram=1G"]) == "NotFound: no node 'nobody'"
 
 
+def test_faults_of_the_node_set_and_of_the_values_are_told_together(platform):
+    said = refusal(platform, "alice", "configure_nodes", "nobody,none", ["rma=1G", "ram=0M"]).splitlines()
+    assert said[0].startswith("InvalidRequest: 'rma'") and said[1].startswith("'0M' is not a value for ram")
+    assert said[2:] == ["no node 'nobody'", "no node 'none'"]
+    said = refusal(platform, "alice", "link_nodes", "nobody", "lab", ["zz=3", "lat"]).splitlines()
+    assert said[0].startswith("InvalidRequest: 'zz=3'") and said[1].startswith("'lat'")
+    assert said[2:] == ["no node 'nobody'"]
+
+
 def test_fault_13_values_are_checked_against_the_host(platform):
     settings = ["ram=9999G", "disks=0G", "cpu.cores=0"]
     said = refusal(platform, "alice", "create_nodes", ["ok", "1bad"], settings=settings)

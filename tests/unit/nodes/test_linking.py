@@ -68,7 +68,12 @@ def test_no_option_at_all_is_a_mistake():
 def test_every_node_where_it_would_not_go_together_is_told():
     other = node("m", "walt-net,home-net[lat=1s]")
     (said,) = refusal(InvalidRequest, [N, other], "home-net", ["jitter=50ms"])
-    assert said.startswith("n: the link to home-net") and "jitter=50ms, lat=10ms" in said
+    assert said.startswith("n: the link to home-net") and "jitter=50ms exceeds lat=10ms" in said
+
+
+def test_bad_options_and_nodes_without_the_network_are_told_together():
+    said = refusal(InvalidRequest, [N, PLAIN], "home-net", ["lat=x"])
+    assert said[0].startswith("'lat=x'") and said[1].startswith("node 'plain' has no network")
 
 
 def test_every_node_without_the_network_is_told():
