@@ -58,7 +58,15 @@ def _cable(emulation: Emulation, cable: CableState | None) -> list[Check]:
     if cable.realtime:
         return [Check("cable", OK, f"real-time priority; {cable.overhead_us:.0f} us of its own per frame, taken off")]
     consequence = "frames may be late while the host is busy"
-    return [Check("cable", WARN, "no real-time priority", consequence, "give netemu CAP_SYS_NICE")]
+    return [
+        Check(
+            "cable",
+            WARN,
+            "no real-time priority",
+            consequence,
+            "give it CAP_SYS_NICE; in a container of a kernel with RT_GROUP_SCHED also cpu_rt_runtime",
+        )
+    ]
 
 
 def _platform(world: World) -> Check:

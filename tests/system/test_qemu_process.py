@@ -1,7 +1,7 @@
 """vmrunner's launchers with a real qemu: start, confinement, console line, endings, adoption, accelerator.
 
 Needs root, qemu and a Linux kernel (WALT_TEST_KERNEL, or the one of Debian's linux-image-cloud package); no platform.
-What machines in containers need besides is a Docker Engine that has their image (WALT_VM_IMAGE).
+What machines in containers need besides is a Docker Engine, which builds their image, unless WALT_VM_IMAGE names one.
 """
 
 from __future__ import annotations
@@ -33,18 +33,22 @@ from services.contracts.settings import MAX_NETWORKS
 from services.netemu.taps import make_tap
 from services.vmrunner import qemu
 from services.vmrunner.accelerator import Accelerator
+from services.vmrunner.containers import Containers
 from services.vmrunner.disks import DiskStore
+from services.vmrunner.engine import Engine
 from services.vmrunner.line import LineWriter
 from services.vmrunner.opening import Folders
 from services.vmrunner.processes import Processes
 from services.vmrunner.vm import Launcher, PowerOn, Vm
+from tests.compose import engine
 from tests.conftest import require
 from tests.unit.vmrunner.sample import wanted
 
 UID = 64901
 NODE = 5
 BINARY = "qemu-system-x86_64"
-IMAGE = os.environ.get("WALT_VM_IMAGE", "walt-vm:dev")
+IMAGE = os.environ.get("WALT_VM_IMAGE", "walt-vm")
+ROOT = Path(__file__).parents[2]
 PROJECT = f"walt-test-{os.getpid()}"
 SMALL = wanted(interfaces=(), ram_bytes=96 * 2**20, cpu_cores=1)
 COMMAND_LINE = "console=ttyS0 quiet no_timer_check panic=-1"
@@ -174,9 +178,6 @@ def launcher_of(kind: str, folder: Path, world: str, project: str = PROJECT) -> 
     folders = Folders(folder / "run", folder / "state")
     if kind == "process":
         return Processes(BINARY, folders, UID)
-    from services.vmrunner.containers import Containers
-    from services.vmrunner.engine import Engine
-
     return Containers(BINARY, folders, Engine(IMAGE, UID, project, world))
 
 
@@ -196,11 +197,15 @@ def new_world() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[str]:
-    require("docker", shutil.which("docker") is not None, "docker is not installed")
-    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, text=True)
-    require("docker", found.returncode == 0, f"{found.stderr.strip()} (docker compose build vm, or WALT_VM_IMAGE)")
-    with new_world() as made:
-        yield made
+    variables, why = engine.find()
+    require("docker", not why, why)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        if "WALT_VM_IMAGE" not in os.environ:
+            docker("build", "--quiet", "--target=vm", f"--tag={IMAGE}", f"--file={ROOT}/deploy/Dockerfile", str(ROOT))
+        with new_world() as made:
+            yield made
 
 
 @pytest.fixture(params=["process", "container"])
@@ -359,6 +364,14 @@ def test_its_container_has_nothing_of_the_host_and_ends_with_the_world(start, ki
         docker("kill", short_lived.partition(":")[2])
         assert told.wait(15) and vm.ended == "qemu crashed"
     assert docker("ps", "--all", "--quiet", "--filter", f"label=walt.instance={PROJECT}") == ""
+
+
+def test_what_the_engine_lacks_is_said(world, folder):
+    folders = Folders(folder / "run", folder / "state")
+    with pytest.raises(Failed, match=f"vmrunner of compose project {PROJECT} is not to be found"):
+        Containers(BINARY, folders, Engine(IMAGE, UID, PROJECT)).version()
+    with pytest.raises(Failed, match="no such image: .*walt-none"):
+        Containers(BINARY, folders, Engine("walt-none", UID, PROJECT, world)).version()
 
 
 @pytest.fixture
