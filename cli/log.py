@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 import click
 
 from cli.forms import JSON, TABLE, WIDE, Column, echo, output_option
+from cli.options import Between
 from cli.output import printable, say
 from cli.waiting import AWAY_S
 from services.contracts.errors import Unreachable
@@ -58,7 +59,7 @@ def log() -> None:
 @click.argument("selection", metavar="[SET]", required=False)
 @click.option("--since", "start", type=_Since(), metavar="WHEN", help=f"From then on: {SINCE_RULE}.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until ctrl-c.")
-@click.option("-n", "lines", type=click.IntRange(1, MAX_LINES), metavar="N", help="Only the newest N.")
+@click.option("-n", "lines", type=Between(1, MAX_LINES), metavar="N", help="Only the newest N.")
 @output_option
 @click.pass_obj
 def show(client: Any, selection: str | None, start: float | None, follow: bool, lines: int | None, output: str) -> None:

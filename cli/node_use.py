@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.options import SECONDS
+from cli.options import SECONDS, Between
 from cli.output import say
 from cli.waiting import Node, get_node, get_nodes, wait_until_booted
 from services.contracts.errors import InvalidRequest
@@ -77,7 +77,7 @@ def console(client: Any, name: str, read_only: bool, log: bool) -> int:
 
 @click.command()
 @click.argument("name", metavar="NODE")
-@click.option("--count", type=click.IntRange(1, 3600), default=10, show_default=True, help="How many times.")
+@click.option("--count", type=Between(1, 3600), default=10, show_default=True, help="How many times.")
 @click.pass_obj
 def ping(client: Any, name: str, count: int) -> int:
     """Ping a node from the server; the exit status is 0 when it answers, 1 when it does not."""
@@ -108,8 +108,8 @@ def cp(client: Any, sources: Sequence[str], target: str, timeout: float) -> None
 
 @click.command()
 @click.argument("name", metavar="NODE")
-@click.argument("node_port", metavar="NPORT", type=click.IntRange(1, 65535))
-@click.argument("local_port", metavar="LPORT", type=click.IntRange(0, 65535))
+@click.argument("node_port", metavar="NPORT", type=Between(1, 65535))
+@click.argument("local_port", metavar="LPORT", type=Between(0, 65535))
 @click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.pass_obj
 def expose(client: Any, name: str, node_port: int, local_port: int, bind: str) -> None:

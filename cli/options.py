@@ -21,6 +21,19 @@ class _Seconds(click.ParamType[float]):
         return seconds
 
 
+class Between(click.IntRange):
+    """A whole number; the refusal names the range, whatever is wrong."""
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__(low, high)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not accepted; allowed: a whole number from {self.min} to {self.max}", param, ctx)
+
+
 SECONDS = _Seconds()
 
 timeout_option = click.option("--timeout", type=SECONDS, metavar="S", help="Give up after S seconds (exit code 124).")

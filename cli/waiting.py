@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from cli.output import Progress, age, say
-from services.contracts.errors import EXIT_TIMEOUT, Failed, InvalidRequest, Unreachable
+from services.contracts.errors import EXIT_TIMEOUT, Failed, Unreachable
+from services.contracts.names import check_one_node
 from services.contracts.vmrunner import BOOTED, FAILED
 
 POLL_S = 0.3
@@ -79,10 +80,7 @@ def get_nodes(client: Any, selection: str) -> list[Node]:
 
 
 def get_node(client: Any, name: str) -> Node:
-    nodes = get_nodes(client, name)
-    if len(nodes) != 1:
-        raise InvalidRequest(f"'{name}' stands for {len(nodes)} nodes; allowed: the name of one node")
-    return nodes[0]
+    return get_nodes(client, check_one_node(name))[0]
 
 
 def wait_until_booted(client: Any, nodes: Sequence[Node], timeout_s: float | None) -> None:

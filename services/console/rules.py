@@ -12,7 +12,7 @@ from services.contracts.errors import Conflict, Denied, InvalidRequest
 from services.contracts.nodes import PHYSICAL, NodeTarget
 
 MAX_PINGS = 3600
-PING_GRACE_S = 3  # beyond one second per ping; links may be slow
+PING_GRACE_S = 3  # after the last of them, one a second; links may be slow
 
 
 def check_queue(user: str, queue: Any) -> None:
@@ -72,5 +72,5 @@ def parse_limit(timeout_s: Any) -> float:
 
 
 def ping_argv(ip: str, count: int) -> list[str]:
-    """Its exit status: 0 answered, 1 not."""
-    return ["ping", "-n", "-c", str(count), "-w", str(count + PING_GRACE_S), ip]
+    """Its exit status: 0 answered, 1 not. No -w: with it, ping sends more than `count` when nothing answers."""
+    return ["ping", "-n", "-c", str(count), "-W", str(PING_GRACE_S), ip]

@@ -53,6 +53,13 @@ def check_user_name(name: str) -> str:
     return name
 
 
+def check_one_node(text: str) -> str:
+    """The text itself, unless it is a node set, be there one node in it."""
+    if "," in text or text.strip().lower() in NODE_SETS:
+        raise InvalidRequest(f"'{text}' is a node set; allowed here: the name of one node, not a set")
+    return text
+
+
 def split_selection(text: str) -> list[str]:
     """'a,my-nodes' -> ['a', 'my-nodes'], each once, in order; an empty item is refused."""
     items = [item.strip().lower() for item in text.split(",")]

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable
 
 from services.contracts.errors import NotFound
-from services.contracts.names import ALL_NODES, FREE_NODES, MY_NODES, split_selection
+from services.contracts.names import ALL_NODES, FREE_NODES, MY_NODES, check_one_node, split_selection
 from services.nodes.model import Node
 
 
@@ -43,8 +43,9 @@ def select_names(text: str, nodes: Iterable[Node], logged: Collection[str], user
 
 
 def find(name: str, nodes: Iterable[Node]) -> Node:
+    """The node of this name; a node set is refused, as one node is meant."""
     present = {node.name: node for node in nodes if node.is_present}
-    if name.lower() not in present:
+    if check_one_node(name).lower() not in present:
         raise NotFound(_no_such_node(name, present))
     return present[name.lower()]
 

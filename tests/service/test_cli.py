@@ -198,6 +198,23 @@ def test_create_show_config_remove(walt):
         (["node", "wait", "x", "--timeout", "-1"], 2, b"--timeout"),
         (["node", "create", "crash"], 1, b"internal error in the platform (RuntimeError: a defect)"),
         (["node", "config", "nobody", "rma=1G"], 2, b"'rma' is not a setting; allowed: cpu.cores, ram\n"),
+        *(
+            (["node", *words], 2, b"' is a node set; allowed here: the name of one node, not a set\n")
+            for words in (
+                ["shell", "my-nodes"],
+                ["console", "a,b"],
+                ["cp", "ALL-nodes:/etc/hosts", "."],
+                ["ping", "free-nodes"],
+                ["expose", "a,b", "22", "0"],
+            )
+        ),
+        (["node", "expose", "a", "x", "80"], 2, b"'x' is not accepted; allowed: a whole number from 1 to 65535"),
+        (
+            ["node", "expose", "a", "80", "65536"],
+            2,
+            b"'65536' is not accepted; allowed: a whole number from 0 to 65535",
+        ),
+        (["node", "ping", "a", "--count", "0"], 2, b"'0' is not accepted; allowed: a whole number from 1 to 3600"),
         (["help", "consle"], 3, b"no help on 'consle' (did you mean console?); there is help on: boot, "),
     ],
 )

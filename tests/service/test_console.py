@@ -19,6 +19,7 @@ from eventlet.green import os as green_os
 from nameko.containers import ServiceContainer
 from nameko.standalone.events import event_dispatcher
 
+from services.console import rules
 from services.contracts import console
 from services.contracts.errors import Conflict, Denied, Failed, InvalidRequest, NotFound, NotOwner, Unreachable
 from services.kit import peers
@@ -392,6 +393,19 @@ def test_ping_tells_its_words_and_status(service, user):
     one.wait(lambda: one.exit_status() is not None)
     assert one.exit_status() == 0
     assert b"1 packets transmitted, 1 received" in one.data("out")
+
+
+SILENT = """
+ip link add br9 type bridge && ip address add 192.0.2.1/24 dev br9 && ip link set br9 up
+ip neighbour replace 192.0.2.9 lladdr 02:00:00:00:00:09 dev br9
+exec "$@"
+"""
+
+
+def test_a_node_that_is_off_gets_as_many_pings_as_were_asked():
+    argv = ["unshare", "--net", "sh", "-c", SILENT, "sh", *rules.ping_argv("192.0.2.9", 1)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "1 packets transmitted, 0 received" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from nameko.timer import Timer
 from services.contracts import nodes as contract
 from services.contracts import wire
 from services.contracts.bootserver import ALL_OWNERS, ImageView
-from services.contracts.errors import NotFound, WaltError, from_wire
+from services.contracts.errors import InvalidRequest, NotFound, WaltError, from_wire
 from services.contracts.health import Check
 from services.contracts.nodes import NodeWanted
 from services.contracts.vmrunner import (
@@ -850,6 +850,15 @@ def test_fault_12_configuration_is_all_or_nothing(platform):
 def test_bad_setting_is_told_before_an_unknown_node(platform):
     assert refusal(platform, "alice", "configure_nodes", "nobody", ["rma=1G"]).startswith("InvalidRequest: 'rma'")
     assert refusal(platform, "alice", "configure_nodes", "nobody", ["ram=1G"]) == "NotFound: no node 'nobody'"
+
+
+@pytest.mark.parametrize("name", ["my-nodes", "a,b", "ALL-nodes"])
+def test_commands_on_one_node_take_no_set(platform, name):
+    platform.ask("alice", "create_nodes", ["a"])
+    said = f"InvalidRequest: '{name}' is a node set; allowed here: the name of one node, not a set"
+    assert refusal(platform, "alice", "rename_node", name, "x") == said
+    with pytest.raises(InvalidRequest, match="is a node set; allowed here"):
+        peers.call("nodes", "authorize", user="alice", name=name, action=contract.PING)
 
 
 def test_faults_of_the_node_set_and_of_the_values_are_told_together(platform):

@@ -132,8 +132,8 @@ def test_since_is_refused_with_what_is_allowed(text, capsys):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("-n 0", "0 is not in the range"),
-        ("-n 10001", "10001 is not in the range"),
+        ("-n 0", "allowed: a whole number from 1 to 10000"),
+        ("-n 10001", "'10001' is not accepted"),
         ("-f -o yaml", "--follow goes with -o table, wide, json, not with yaml"),
     ],
 )

@@ -96,4 +96,4 @@ def test_bad_limits(limit):
 
 
 def test_ping_ends_by_itself():
-    assert rules.ping_argv("192.168.172.2", 4) == ["ping", "-n", "-c", "4", "-w", "7", "192.168.172.2"]
+    assert rules.ping_argv("192.168.172.2", 4) == ["ping", "-n", "-c", "4", "-W", "3", "192.168.172.2"]
