@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "ext4", "nfsv4", "overlay")
+# Of wired interfaces that physical machines have; each where the kernel has it, loaded by a machine that has no other.
+DRIVERS = (
+    *("e1000", "e1000e", "igb", "igc", "ixgbe", "i40e", "ice", "r8169", "realtek", "tg3", "bnx2", "bnx2x", "bnxt_en"),
+    *("atlantic", "alx", "atl1c", "sky2", "forcedeth", "8139cp", "8139too", "pcnet32", "vmxnet3"),
+)
 APPLETS = (
     *("sh", "mount", "mkdir", "cat", "modprobe", "readlink", "ip", "ifconfig", "sleep"),
     *("reboot", "head", "wget", "tar", "hostname", "rm", "switch_root", "umount", "timeout"),
@@ -43,15 +48,18 @@ def link(path: str, target: str) -> Entry:
 
 @dataclass(frozen=True)
 class Modules:
-    """load: names for modprobe; lines: their part of modules.dep; files: what those lines speak of."""
+    """load: names for modprobe; lines: their part, and that of the drivers, of modules.dep; files: what those lines speak
+    of; aliases: the drivers' part of modules.alias."""
 
     load: tuple[str, ...]
     lines: tuple[str, ...]
     files: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
 
 
-def resolve(wanted: Sequence[str], dependencies: str, builtin: str) -> Modules:
-    """The modules in `modules.dep` (and not in `modules.builtin`) with all they need; LookupError names a missing one."""
+def resolve(wanted: Sequence[str], dependencies: str, builtin: str, aliases: str = "") -> Modules:
+    """The modules in `modules.dep` (and not in `modules.builtin`) with all they need; LookupError names a missing one.
+    With them come those of DRIVERS that are there."""
     needs = {name: needed.split() for name, _, needed in (line.partition(":") for line in dependencies.splitlines())}
     paths = {module_name(path): path for path in needs}
     inside = {module_name(path) for path in builtin.split()}
@@ -59,8 +67,12 @@ def resolve(wanted: Sequence[str], dependencies: str, builtin: str) -> Modules:
     if missing:
         raise LookupError(f"the kernel has no module {', '.join(missing)}")
     load = tuple(name for name in wanted if name in paths)
-    files = dict.fromkeys(path for name in load for path in (*needs[paths[name]], paths[name]))
-    return Modules(load, tuple(f"{path}: {' '.join(needs[path])}".rstrip() for path in files), tuple(files))
+    drivers = tuple(name for name in DRIVERS if name in paths)
+    files = dict.fromkeys(path for name in (*load, *drivers) for path in (*needs[paths[name]], paths[name]))
+    lines = tuple(f"{path}: {' '.join(needs[path])}".rstrip() for path in files)
+    return Modules(
+        load, lines, tuple(files), tuple(line for line in aliases.splitlines() if line.rpartition(" ")[2] in drivers)
+    )
 
 
 def module_name(path: str) -> str:
@@ -81,6 +93,7 @@ def contents(
         *(link(f"bin/{applet}", "busybox") for applet in APPLETS),
         file("etc/modules", " ".join(modules.load).encode()),
         file(f"{home}/modules.dep", "".join(f"{line}\n" for line in modules.lines).encode()),
+        file(f"{home}/modules.alias", "".join(f"{line}\n" for line in modules.aliases).encode()),
         *(file(f"{home}/{path}", module_files[path]) for path in modules.files),
     ]
 

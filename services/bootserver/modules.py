@@ -18,7 +18,8 @@ def read(tree: Path, version: str, wanted: Sequence[str]) -> tuple[Modules, dict
     """These modules with all they need, and their content by path; LookupError names a missing one."""
     home = f"lib/modules/{version}"
     dependencies, builtin = (_file(tree, f"{home}/{name}").read_text() for name in ("modules.dep", "modules.builtin"))
-    found = initrd.resolve(wanted, dependencies, builtin)
+    aliases = rooted.find_file(tree, f"{home}/modules.alias")
+    found = initrd.resolve(wanted, dependencies, builtin, aliases.read_text() if aliases else "")
     files = {_plain(path): _content(_file(tree, f"{home}/{path}")) for path in found.files}
     return replace(found, lines=tuple(map(_plain, found.lines)), files=tuple(files)), files
 

@@ -59,3 +59,15 @@ def test_same_entries_give_the_same_bytes():
     entries = [initrd.folder("a"), initrd.file("a/b", b"odd"), initrd.link("c", "a/b")]
     assert initrd.archive(entries) == initrd.archive(entries)
     assert len(initrd.archive(entries)) % 4 == 0
+
+
+def test_drivers_of_physical_machines_come_where_the_kernel_has_them():
+    dependencies = DEPENDENCIES + "kernel/net/igb.ko: kernel/i2c/dca.ko\nkernel/i2c/dca.ko:\n"
+    aliases = "# made by depmod\nalias pci:v00008086d00001521* igb\nalias pci:v00001274d00005000* snd\n"
+    modules = initrd.resolve(["overlay"], dependencies, "", aliases)
+    assert modules.load == ("overlay",)  # a virtual node loads none of them
+    assert {"kernel/net/igb.ko", "kernel/i2c/dca.ko"} < set(modules.files)
+    assert modules.aliases == ("alias pci:v00008086d00001521* igb",)
+    entries = initrd.contents("6.1", modules, dict.fromkeys(modules.files, b""), b"", b"")
+    (known,) = [one.content for one in entries if one.path == "lib/modules/6.1/modules.alias"]
+    assert known == b"alias pci:v00008086d00001521* igb\n"
