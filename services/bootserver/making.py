@@ -153,6 +153,8 @@ def unpack(archive: Path, tree: Path) -> None:
 
 def check_root(tree: Path) -> None:
     if not any((tree / name).exists() for name in ("bin", "usr", "sbin")):
+        if (tree / "manifest.json").exists():
+            raise InvalidRequest("this is an image as 'docker save' writes it; allowed: a root, as of 'docker export'")
         inside = ", ".join(sorted(path.name for path in tree.iterdir())[:5])
         raise InvalidRequest(
             f"this is not the root of a system: it has neither /bin nor /usr (but: {inside or 'nothing'})"

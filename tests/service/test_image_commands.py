@@ -233,10 +233,13 @@ def test_kernel_and_modules_are_read_inside_the_image_only(tmp_path):
 
 def test_what_is_no_image_is_refused_and_leaves_nothing(walt, tmp_path, root):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/manifest.json").touch()
     (tmp_path / "not.tar").write_bytes(b"no tar at all" * 100)
     (root / "bin/busybox").write_bytes(b"\x7fELF".ljust(18, b"\0") + (183).to_bytes(2, "little"))
     for line, why in (
         (f"{tmp_path}/empty x", "is not the root of a system"),
+        (f"{tmp_path}/saved x", "as 'docker save' writes it; allowed: .* 'docker export'"),
         (f"{tmp_path}/not.tar x", "cannot be unpacked"),
         (f"{root} x", "its /bin/sh is for another processor .ELF machine 183"),
         (f"{root} default", "default is the platform's image"),
