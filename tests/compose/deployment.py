@@ -83,10 +83,14 @@ class Deployment:
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """{service, or the name of a virtual machine's container: what `docker inspect` says}."""
-        labels = (f"com.docker.compose.project={self.name}", f"walt.instance={self.name}")
-        ids = {one for label in labels for one in self.docker("ps", "-aq", "--filter", f"label={label}").split()}
-        found = json.loads(self.docker("inspect", *sorted(ids))) if ids else []
-        return {one["Config"]["Labels"].get("com.docker.compose.service", one["Name"]): one for one in found}
+        services = self.run("docker compose ps --all --quiet").split()
+        machines = self.docker("ps", "-aq", "--no-trunc", "--filter", f"label=walt.instance={self.name}").split()
+        found = json.loads(self.docker("inspect", *services, *machines)) if services + machines else []
+        # The machines have inherited the label of a service from their image.
+        return {
+            one["Name"] if one["Id"] in machines else one["Config"]["Labels"]["com.docker.compose.service"]: one
+            for one in found
+        }
 
     def lifetimes(self, *services: str) -> dict[str, tuple[str, str]]:
         """Of these services and of all virtual machines: another value means that it was ended in between."""

@@ -61,7 +61,9 @@ def test_only_what_must_be_reached_is(deployment: Deployment) -> None:
     bound = {name: {b["HostIp"] for all_ in found.values() for b in all_} for name, found in ports.items() if found}
     assert bound == {"rabbitmq": {"127.0.0.1"}, "grafana": {"127.0.0.1"}}
     assert not any(one["HostConfig"]["Privileged"] for one in containers.values())
-    assert {name: one["HostConfig"]["CapDrop"] for name, one in containers.items()} == dict.fromkeys(containers, ["ALL"])
+    assert {name: one["HostConfig"]["CapDrop"] for name, one in containers.items()} == dict.fromkeys(
+        containers, ["ALL"]
+    )
     assert {name for name, one in containers.items() if one["Config"]["User"] not in ("", "root", "0")} >= {
         "nodes",
         "console",
