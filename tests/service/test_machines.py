@@ -42,6 +42,10 @@ class FakeNodes:
         return wire.dump(self.wish)
 
     @internal
+    def registry_id(self):
+        return "r1"
+
+    @internal
     def wanted_everywhere(self):
         return [wire.dump(self.wish)] if self.registered else []
 
