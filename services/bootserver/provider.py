@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,7 @@ from services.bootserver.workshop import Workshop
 from services.bootserver.zone import Zone
 from services.contracts import nodes, wire
 from services.contracts.bootserver import MACHINE_CHANGED, MACHINE_REMOVED, NODE_BOOTED, NodeBooted
-from services.contracts.errors import Unreachable
-from services.contracts.nodes import NodeTarget, NodeWanted
+from services.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
 from services.kit.metrics import watch_space
@@ -114,13 +112,11 @@ class Here(Announcer):
         self.announce(NODE_BOOTED, news)
         self.machines.booted(news)
 
-    def forget(self, node_id: int) -> None:
-        """Also while nodes, which said so, is away."""
-        with contextlib.suppress(Unreachable):
-            self.registry.check()
-        self.zone.forget(node_id)
-        self.machines.forget(node_id)
-        self.boots.forget(node_id)
+    def remove(self, removed: NodeRemoved) -> None:
+        if self.registry.allows(f"the removal of {removed.name}"):
+            self.zone.forget(removed.id)
+            self.machines.forget(removed.id)
+            self.boots.forget(removed.id)
 
     def _reconcile(self) -> None:
         self.registry.check()

@@ -162,4 +162,4 @@ class BootServer:
 
     @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
     def on_node_removed(self, event: dict[str, Any]) -> None:
-        self.here.forget(wire.load(nodes.NodeRemoved, event).id)
+        self.here.remove(wire.load(nodes.NodeRemoved, event))

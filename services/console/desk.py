@@ -24,7 +24,7 @@ from services.contracts import console, health, nodes, wire
 from services.contracts.bootserver import NodeAccess
 from services.contracts.errors import Failed
 from services.contracts.health import Check
-from services.contracts.nodes import NodeTarget, NodeWanted
+from services.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
 from services.kit.reconciliation import keep_in_step
@@ -115,6 +115,10 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
             line.log.change_owner(owner)
         line.log.mark_power_on(name)
         return line.place()
+
+    def forget(self, removed: NodeRemoved) -> None:
+        if self._registry.allows(f"the removal of {removed.name}"):
+            self.remove(removed.id, f"{removed.name} is removed")
 
     def remove(self, node_id: int, reason: str) -> None:
         self.sessions.stop_node(node_id, reason)

@@ -92,8 +92,7 @@ class ConsoleService:
 
     @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
     def on_node_removed(self, event: dict[str, Any]) -> None:
-        removed = wire.load(NodeRemoved, event)
-        self.desk.remove(removed.id, f"{removed.name} is removed")
+        self.desk.forget(wire.load(NodeRemoved, event))
 
 
 def _authorized(user: str, node: str, action: str) -> NodeTarget:

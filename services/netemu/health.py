@@ -16,7 +16,7 @@ from services.netemu.traffic import CableState
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
-def checks(emulation: Emulation, bindings: Bindings) -> list[Check]:
+def checks(emulation: Emulation, bindings: Bindings, registry_fault: str) -> list[Check]:
     world, cable = emulation.world(), emulation.cable.show()
     return [
         _walt_net(world),
@@ -24,6 +24,7 @@ def checks(emulation: Emulation, bindings: Bindings) -> list[Check]:
         *_cable(emulation, cable),
         _platform(world),
         _bindings(bindings),
+        _registry(registry_fault),
         *_bridge_filter(),
         _vhost(),
     ]
@@ -87,6 +88,13 @@ def _bindings(bindings: Bindings) -> Check:
     consequence = "a node can take another's address, and read what is meant for that one"
     mend = "a kernel with nftables for bridges (NF_TABLES_BRIDGE)"
     return Check("addresses", WARN, f"not bound: {bindings.fault}", consequence, mend)
+
+
+def _registry(fault: str) -> Check:
+    if not fault:
+        return Check("registry", OK, "ports are of the nodes of this registry")
+    consequence = "no link of this host takes other values and no port is removed; machines keep theirs"
+    return Check("registry", FAIL, fault, consequence, "bring the former database of nodes back")
 
 
 def _bridge_filter() -> list[Check]:

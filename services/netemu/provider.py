@@ -13,10 +13,11 @@ from prometheus_client import REGISTRY
 
 from services.contracts import nodes, wire
 from services.contracts.errors import Failed
-from services.contracts.nodes import ABSENT, Interface, NodeWanted
+from services.contracts.nodes import ABSENT, Interface, NodeRemoved, NodeWanted
 from services.kit.environment import environment, variable
 from services.kit.peers import call
 from services.kit.reconciliation import keep_in_step
+from services.kit.registry import RegistryGuard
 from services.netemu import binding, firewall
 from services.netemu.binding import Bindings
 from services.netemu.calibration import Calibration
@@ -38,11 +39,13 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
     calibration: Calibration
     nat: Nat
     bindings: Bindings
+    registry: RegistryGuard
     host: str
 
     def setup(self) -> None:
         env = environment()
         self.host = env.host
+        self.registry = RegistryGuard(env.run_dir / "netemu")  # beside the cable: it goes with the ports, not later
         server = server_address(env.subnet)
         self.emulation = Emulation(env.run_dir, env.vm_uid, server, supervised_cable=is_cable_supervised())
         self.calibration = Calibration(self.emulation)
@@ -75,6 +78,22 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
             self.bindings.bind(binding.of_interfaces(node_id, ip, interfaces))
             return self.emulation.attach(node_id, name, owner, interfaces)
 
+    def wish(self, node: NodeWanted) -> list[Action]:
+        """Its links, live, and how far it reaches."""
+        if not self.registry.allows(f"the wish for {node.name}"):
+            return []
+        self.nat.put(node)
+        return self.emulation.relink(node.id, node.name, node.owner, node.interfaces)
+
+    def remove(self, removed: NodeRemoved) -> list[Action]:
+        return self.detach(removed.id) if self.registry.allows(f"the removal of {removed.name}") else []
+
+    def detach(self, node_id: int) -> list[Action]:
+        self.calibration.forget(node_id)
+        done = self.emulation.detach(node_id)
+        self.bindings.forget(node_id)
+        return done
+
     def measure(self, node_id: int) -> None:
         """The node has booted: its share of a round trip is measured from now on."""
         for node in self._wanted():
@@ -83,13 +102,14 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
 
     def reconcile(self) -> None:
         """What was here before asking and is nobody's goes; the rest takes the links it should have."""
+        if not self.emulation.world().ports:
+            self.registry.release()
+        self.registry.check()
         here = {state.port.node_id for state in self.emulation.world().ports.values()}
         wanted = {node.id: node for node in self._wanted()}
         self.nat.replace(wanted.values())
         for node_id in here - set(wanted):
-            self.calibration.forget(node_id)
-            self.emulation.detach(node_id)
-            self.bindings.forget(node_id)
+            self.detach(node_id)
         self._bind_all(wanted.values())
         for node in wanted.values():
             if node.id in here and node.power != ABSENT:

@@ -49,9 +49,7 @@ class NetemuService:
 
     @internal
     def detach_ports(self, node_id: int) -> None:
-        self.here.calibration.forget(node_id)
-        self._announce(self.here.emulation.detach(node_id))
-        self.here.bindings.forget(node_id)
+        self._announce(self.here.detach(node_id))
 
     @internal
     def list_ports(self) -> list[Any]:
@@ -59,18 +57,17 @@ class NetemuService:
 
     @internal
     def diagnose(self) -> list[Any]:
-        return wire.dump_all(health.checks(self.here.emulation, self.here.bindings))
+        return wire.dump_all(health.checks(self.here.emulation, self.here.bindings, self.here.registry.fault))
 
     @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
     def on_node_wanted(self, payload: dict[str, Any]) -> None:
         node = wire.load(NodeWanted, payload)
         if node.host == self.here.host:
-            self.here.nat.put(node)
-            self._announce(self.here.emulation.relink(node.id, node.name, node.owner, node.interfaces))
+            self._announce(self.here.wish(node))
 
     @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
     def on_node_removed(self, payload: dict[str, Any]) -> None:
-        self.detach_ports(wire.load(NodeRemoved, payload).id)
+        self._announce(self.here.remove(wire.load(NodeRemoved, payload)))
 
     @event_handler(bootserver.SERVICE, bootserver.NODE_BOOTED)
     def on_node_booted(self, payload: dict[str, Any]) -> None:

@@ -335,6 +335,30 @@ def test_removed_node_is_forgotten(process, amqp_uri):
     assert call("open_access", node_id=7)["host_key"] != old
 
 
+def test_removal_by_another_registry_is_one_warning(process, amqp_uri, tmp_path, caplog):
+    class Nodes:
+        name = nodes.SERVICE
+
+        @internal
+        def registry_id(self):
+            return "r2"
+
+    publish()
+    (tmp_path / "state/bootserver/registry").write_text("r1")
+    container = ServiceContainer(Nodes, {"AMQP_URI": amqp_uri})
+    container.start()
+    try:
+        removed = wire.dump(nodes.NodeRemoved(7, "vnode1", "local"))
+        event_dispatcher({"AMQP_URI": amqp_uri})(nodes.SERVICE, nodes.NODE_REMOVED, removed)
+        wait_for(lambda: "the removal of vnode1 is let be: " in caplog.text)
+        eventlet.sleep(0.3)
+        (told,) = [one for one in caplog.records if "let be" in one.getMessage() or one.exc_info]
+        assert told.levelname == "WARNING" and "has registry r2 now" in told.getMessage()
+        assert fetch("/boot/7/script.ipxe")[0] == 200
+    finally:
+        container.stop()
+
+
 def test_node_whose_removal_was_not_heard_is_forgotten(process, amqp_uri, tmp_path):
     class Nodes:
         name = nodes.SERVICE

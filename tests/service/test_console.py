@@ -355,6 +355,20 @@ def test_removed_node_ends_viewers_and_leaves_no_file(machine, user, amqp_uri, p
     until(lambda: not (place / "lines" / "1").exists())
 
 
+def test_removal_by_another_registry_leaves_the_line(service, amqp_uri, place):
+    peers.call(SERVICE, "prepare_line", node_id=78, name="vnode78")
+    identity = place / "lines" / "registry"
+    until(identity.exists)
+    known = identity.read_text()
+    identity.write_text("r0")
+    try:
+        event_dispatcher({"AMQP_URI": amqp_uri})("nodes", "node_removed", {"id": 78, "name": "vnode78", "host": HOST})
+        until(lambda: "the removal of vnode78 is let be: " in service.log.read_text())
+        assert (place / "lines" / "78" / "line.sock").exists()
+    finally:
+        identity.write_text(known)
+
+
 def test_line_of_a_node_removed_meanwhile_is_forgotten_at_start(service, place):
     for number in (1, 77):
         peers.call(SERVICE, "prepare_line", node_id=number, name=f"vnode{number}")

@@ -47,6 +47,12 @@ heard: list[tuple[str, dict]] = []
 class FakeNodes:
     name = nodes.SERVICE
 
+    registry = "r1"
+
+    @internal
+    def registry_id(self):
+        return FakeNodes.registry
+
     @internal
     def wanted_on_host(self, host):
         return wire.dump_all(node for node in wanted if node.host == host)
@@ -222,6 +228,29 @@ def test_a_killed_netemu_adopts_what_is_there_and_removes_what_is_nobodys(agent)
     agent.start()
     until(lambda: {one.node for one in ports()} == {"vnode1"})
     until(lambda: ports()[1].applied.up.latency_us == 3_000)
+
+
+def test_another_registry_removes_and_adopts_nothing(agent, amqp_uri, monkeypatch):
+    """The database of nodes was lost: its ids begin anew, and it knows none of these ports."""
+    said = lambda words: words in (agent.folder / "netemu.log").read_text()  # noqa: E731
+    registry = lambda: [one["status"] for one in peers.call(SERVICE, "diagnose") if one["subject"] == "registry"]  # noqa: E731
+    until((agent.folder / "netemu" / "registry").exists)
+    attach()
+    before, interfaces = ports(), agent.interfaces()
+    monkeypatch.setattr(FakeNodes, "registry", "r2")
+    other = replace(NODE, name="other", owner="bob", interfaces=(WALT, replace(HOME, link=LinkModel())))
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, other)
+    until(lambda: said("the wish for other is let be: "))
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_REMOVED, NodeRemoved(1, "other", HOST))
+    until(lambda: said("the removal of other is let be: "))
+    wanted.clear()
+    agent.kill()
+    agent.start()
+    until(lambda: said("not reconciled yet: "))
+    assert (ports(), agent.interfaces(), registry()) == (before, interfaces, ["fail"])
+    assert not said("Traceback")
+    peers.call(SERVICE, "detach_ports", node_id=1)  # by vmrunner, when the machine ends: nothing is left to be kept
+    until(lambda: registry() == ["ok"])
 
 
 def test_a_killed_cable_is_replaced(agent):

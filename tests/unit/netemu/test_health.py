@@ -14,7 +14,7 @@ from services.netemu.ports import Port
 from services.netemu.traffic import CableState
 
 
-def found(shaper, shares_us=(), cable=None):
+def found(shaper, shares_us=(), cable=None, registry_fault=""):
     ports = {}
     for number, share_us in enumerate(shares_us, 1):
         port = Port(number, f"vnode{number}", "alice", 3, Network(5, "n", ""), LinkModel(Direction(1)), share_us)
@@ -25,7 +25,7 @@ def found(shaper, shares_us=(), cable=None):
         world=lambda: World(shaper, frozenset({"walt-net"}), ports),
         cable=SimpleNamespace(show=lambda: cable),
     )
-    return {check.subject: check for check in health.checks(emulation, Bindings("192.168.172.0/22"))}
+    return {check.subject: check for check in health.checks(emulation, Bindings("192.168.172.0/22"), registry_fault)}
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,9 @@ def test_a_kernel_that_cannot_bind_addresses_is_told():
     bindings.fault = "nft: no such family"
     check = health._bindings(bindings)
     assert check.status == "warn" and "no such family" in check.found and "another's address" in check.consequence
+
+
+def test_ports_of_another_registry_are_told():
+    assert found(CABLE)["registry"].status == "ok"
+    check = found(CABLE, registry_fault="nodes has registry r2 now")["registry"]
+    assert (check.status, check.found) == ("fail", "nodes has registry r2 now")
