@@ -12,7 +12,6 @@ from pathlib import Path
 from services.bootserver import exports
 from services.bootserver.exports import Exports
 from services.contracts import wire
-from services.contracts.bootserver import ALL_OWNERS
 from services.contracts.errors import InvalidRequest
 from services.kit.commands import run
 from services.kit.files import write_atomically
@@ -65,13 +64,10 @@ class PersistStore:
     def revoke(self, node_id: int) -> None:
         self._put(exports.revoked(load_exports(self._exports), node_id))
 
-    def bytes_used(self, node_id: int, owner: str) -> int:
-        if owner == ALL_OWNERS:
-            return sum(self.bytes_used(node_id, one.name) for one in (self._root / str(node_id)).glob("*"))
-        folder = self._folder(node_id, owner)
-        if not folder.is_dir() or not any(folder.iterdir()):
-            return 0
-        return int(run(["du", "--summarize", "--block-size=1", str(folder)]).split()[0])
+    def bytes_used(self, node_id: int) -> dict[str, int]:
+        """{owner: bytes} of those who keep anything there."""
+        folders = sorted((self._root / str(node_id)).glob("*"))
+        return {folder.name: _bytes_below(folder) for folder in folders if any(folder.iterdir())}
 
     def known(self) -> set[int]:
         return {int(path.name) for path in self._root.glob("[0-9]*")}
@@ -90,3 +86,7 @@ class PersistStore:
     def _put(self, wanted: Exports) -> None:
         if wanted != load_exports(self._exports):
             write_atomically(self._exports, json.dumps(wire.dump(wanted)))
+
+
+def _bytes_below(folder: Path) -> int:
+    return int(run(["du", "--summarize", "--block-size=1", str(folder)]).split()[0])

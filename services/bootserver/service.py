@@ -117,8 +117,8 @@ class BootServer:
         self.here.catalogue.remove(self.caller, image, force)
 
     @internal
-    def persist_bytes(self, node_id: int, owner: str) -> int:
-        return self.here.boots.persist.bytes_used(node_id, owner)
+    def persist_bytes(self, node_id: int) -> dict[str, int]:
+        return self.here.boots.persist.bytes_used(node_id)
 
     @internal
     def list_machines(self) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ Internal RPC:
   list_images() -> [ImageView]
   check_image(name, user="") -> ImageView, or NotFound: the image that this user means by that name (NAME: his own,
                                              else the platform's; USER/NAME); its `name` is the full one
-  persist_bytes(node_id, owner) -> int       what this owner keeps in the node's /persist; ALL_OWNERS: all together
+  persist_bytes(node_id) -> {owner: int}     who keeps how much in the node's /persist, former owners too
   diagnose() -> [Check]
   list_machines() -> [VmReport]              of the physical nodes, what vmrunner's list_vms is of the virtual ones
 Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port; vmrunner and netemu hear it
@@ -44,7 +44,6 @@ MACHINE_REMOVED = "machine_removed"
 
 DEFAULT_IMAGE = "default"
 MODEL = "pc-x86-64"  # of machine: an image with /boot/pc-x86-64/start.ipxe boots by this script of its own
-ALL_OWNERS = ""  # of a node's /persist, former ones too
 
 IMPORT, BUILD, FILES = PURPOSES = ("import", "build", "files")
 PIECE_BYTES = 2**20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from services.contracts import bootserver
 from services.nodes import disks
 from services.nodes.model import Asked, Holding, Node
 
@@ -37,7 +36,7 @@ def _lost(old: Node, new: Node) -> list[Holding]:
         if disk.id not in kept
     ]
     if not new.is_present:  # of former owners too, who find theirs again when the node is theirs again
-        lost.append(Holding(old.id, old.name, old.host, bootserver.ALL_OWNERS, "/persist"))
+        lost.append(Holding(old.id, old.name, old.host, old.owner, "/persist"))
     return lost
 
 

@@ -45,18 +45,17 @@ def _faults_of_disks(disks: Sequence[Holding]) -> list[str]:
 
 
 def _faults_of_persist(holding: Holding) -> Iterator[str]:
-    where = {"node_id": holding.node_id, "owner": holding.owner}
     try:
-        used = peers.call(bootserver.SERVICE, "persist_bytes", timeout_s=ANSWER_S, **where)
+        used = peers.call(bootserver.SERVICE, "persist_bytes", timeout_s=ANSWER_S, node_id=holding.node_id)
     except WaltError as error:
         yield _unknown(holding, error)
         return
-    if used:
-        yield _held(holding, used)
+    for owner, used_bytes in used.items():
+        yield _held(holding, used_bytes, f" of {owner}")
 
 
-def _held(holding: Holding, used_bytes: int) -> str:
-    return f"node '{holding.node}': {holding.what} holds data ({amount(used_bytes)}); --force destroys it"
+def _held(holding: Holding, used_bytes: int, whose: str = "") -> str:
+    return f"node '{holding.node}': {holding.what} holds data{whose} ({amount(used_bytes)}); --force destroys it"
 
 
 def _unknown(holding: Holding, error: WaltError) -> str:

@@ -15,7 +15,7 @@ from nameko.timer import Timer
 
 from services.contracts import nodes as contract
 from services.contracts import wire
-from services.contracts.bootserver import ALL_OWNERS, ImageView
+from services.contracts.bootserver import ImageView
 from services.contracts.errors import InvalidRequest, NotFound, WaltError, from_wire
 from services.contracts.health import Check
 from services.contracts.nodes import NodeWanted
@@ -93,9 +93,8 @@ class FakeBootserver:
         return wire.dump(ImageView(name, "", 0.0, 1, "linux"))
 
     @internal
-    def persist_bytes(self, node_id, owner):
-        kept = {key: size for key, size in self.persisted.items() if key[0] == node_id}
-        return sum(kept.values()) if owner == ALL_OWNERS else kept.get((node_id, owner), 0)
+    def persist_bytes(self, node_id):
+        return {owner: size for (node, owner), size in self.persisted.items() if node == node_id}
 
     @internal
     def diagnose(self):
@@ -788,10 +787,12 @@ def test_fault_09_remove_asks_for_persist_too(platform):
     platform.ask("alice", "create_nodes", ["vnode1"])
     FakeBootserver.persisted[platform.wish("vnode1").id, "alice"] = 12_345_678
     said = refusal(platform, "alice", "remove_nodes", "vnode1")
-    assert said == "Conflict: node 'vnode1': /persist holds data (12.3 MB); --force destroys it"
+    assert said == "Conflict: node 'vnode1': /persist holds data of alice (12.3 MB); --force destroys it"
     platform.ask("alice", "release_nodes", "vnode1")  # it stays, for its owner
     platform.ask("bob", "acquire_nodes", "vnode1")
-    assert refusal(platform, "bob", "remove_nodes", "vnode1") == said  # it is alice's still
+    FakeBootserver.persisted[platform.wish("vnode1").id, "bob"] = 1_000
+    his = "node 'vnode1': /persist holds data of bob (1 kB); --force destroys it"
+    assert refusal(platform, "bob", "remove_nodes", "vnode1").splitlines() == [said, his]
     platform.ask("bob", "remove_nodes", "vnode1", force=True)
 
 

@@ -10,7 +10,6 @@ import pytest
 from services.bootserver import exports, persist
 from services.bootserver.exports import Export, Exports
 from services.bootserver.persist import PersistStore
-from services.contracts.bootserver import ALL_OWNERS
 from services.contracts.errors import InvalidRequest
 
 NOBODY = ""
@@ -87,13 +86,13 @@ def test_root_of_an_image_with_a_script_of_its_own_is_where_that_looks_for_it():
 
 def test_folders_stay_until_the_node_is_forgotten(tmp_path):
     store = PersistStore(tmp_path)
-    assert store.bytes_used(7, "alice") == 0 and store.known() == set()
+    assert store.bytes_used(7) == {} and store.known() == set()
     store.grant(7, "alice", "10.0.0.7")
     store.grant(7, "bob", "10.0.0.7")
     (tmp_path / "persist/7/alice/file").write_bytes(b"a" * 10_000)
     store.revoke(7)
-    assert (store.bytes_used(7, "alice") >= 10_000, store.bytes_used(7, "bob")) == (True, 0)
-    assert store.bytes_used(7, ALL_OWNERS) == store.bytes_used(7, "alice") and store.bytes_used(8, ALL_OWNERS) == 0
+    used = store.bytes_used(7)
+    assert list(used) == ["alice"] and used["alice"] >= 10_000 and store.bytes_used(8) == {}
     assert store.known() == {7}
     for _ in range(2):
         store.forget(7)
