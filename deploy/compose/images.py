@@ -13,8 +13,10 @@ from pathlib import Path
 from deploy.images import __main__ as builder
 from deploy.images import recipes
 from services.contracts.errors import InvalidRequest, WaltError
+from services.kit.commands import run
 from services.kit.files import write_atomically
 
+UPDATE_LIMIT_S = 300
 LIST = "platform-images"  # below WALT_STATE_DIR; bootserver reads it as WALT_PLATFORM_IMAGES_FILE
 
 
@@ -22,7 +24,7 @@ def main() -> int:
     try:
         chosen = parse(os.environ.get("WALT_PLATFORM_RECIPES") or "default=debian")
         store = Path(os.environ["WALT_IMAGES_DIR"])
-        folders = {name: builder.build(recipes.load(recipe), store).name for name, recipe in chosen.items()}
+        folders = {name: _build(recipes.load(recipe), store) for name, recipe in chosen.items()}
     except WaltError as error:
         print(f"images: {error}", file=sys.stderr)
         return error.exit_code
@@ -30,6 +32,13 @@ def main() -> int:
     write_atomically(Path(os.environ["WALT_STATE_DIR"]) / LIST, told)
     print(f"images: {told}", file=sys.stderr)
     return 0
+
+
+def _build(recipe: recipes.Recipe, store: Path) -> str:
+    """The image's folder in the store."""
+    if not (store / recipe.image).is_dir():
+        run(["apt-get", "update"], timeout=UPDATE_LIMIT_S)  # this container has no lists of packages
+    return builder.build(recipe, store).name
 
 
 def parse(text: str) -> dict[str, str]:
