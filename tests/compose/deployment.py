@@ -122,6 +122,7 @@ class Deployment:
         for name in self.containers():
             if name.startswith("/"):
                 self.docker("rm", "-f", name[1:])
+        self.run(f"docker image rm {self.name}-cable {self.name}-vm", check=False)
         shutil.rmtree(self._images / f"users-{self.name}", ignore_errors=True)
 
 
