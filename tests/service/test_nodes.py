@@ -726,7 +726,6 @@ def test_rename(platform):
     ):
         assert refusal(platform, "alice", "rename_node", "web-1", name) == said
     assert refusal(platform, "alice", "rename_node", "nobody", "x").startswith("NotFound")
-    assert refusal(platform, "alice", "rename_node", "my-nodes", "x").startswith("NotFound")
     assert platform.ask("bob", "create_nodes", ["vnode1"])["nodes"][0]["name"] == "vnode1"
 
 
