@@ -36,10 +36,7 @@ class Maker:
         self._transfers = transfers
 
     def import_image(self, user: str, reference: str, name: str, force: bool) -> str:
-        if not reference or reference.startswith("-") or any(one.isspace() for one in reference):
-            raise InvalidRequest(
-                f"'{reference}' is not the name of an image of the Docker Engine; allowed: IMAGE[:TAG]"
-            )
+        names.check_reference(reference)
         title = self._new(user, name or names.from_reference(reference), force)
         return self._jobs.start(user, lambda say: self._import(title, force, reference, say))
 

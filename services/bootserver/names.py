@@ -17,6 +17,13 @@ _NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}", re.ASCII)
 _OWNER = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*)?", re.ASCII)
 
 
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?",
+    re.ASCII,
+)
+
+
 @dataclass(frozen=True)
 class ImageName:
     """owner: "" for the platform's own."""
@@ -52,6 +59,12 @@ def new(text: str, user: str) -> ImageName:
     if given.name == DEFAULT_IMAGE:
         raise InvalidRequest(f"'{text}': {DEFAULT_IMAGE} is the platform's image; allowed: another name")
     return ImageName(user, given.name)
+
+
+def check_reference(reference: str) -> None:
+    """A name of an image of the Docker Engine, by the grammar of the distribution's specification."""
+    if len(reference) > 255 or not _REFERENCE.fullmatch(reference):
+        raise InvalidRequest(f"'{reference}' is not the name of an image of the Docker Engine; allowed: IMAGE[:TAG]")
 
 
 def from_reference(reference: str) -> str:

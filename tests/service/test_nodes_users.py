@@ -9,10 +9,13 @@ import pytest
 from amqp.exceptions import AccessRefused, ConnectionForced
 from nameko.containers import ServiceContainer
 
+from services.contracts import wire
+from services.contracts.bootserver import ImageView
 from services.contracts.errors import Conflict, Denied, Failed, InvalidRequest, NotFound, NotOwner, from_wire
 from services.contracts.nodes import USE_CONSOLE, WATCH_CONSOLE
 from services.contracts.rights import ADMINISTRATOR, USER, user_rights
 from services.kit import peers
+from services.kit.entrypoints import internal
 from services.nodes.brokerapi import BrokerApi
 from services.nodes.extensions import WatchersProvider
 from services.nodes.service import NodesService
@@ -23,6 +26,18 @@ from tests.service.test_rights_matrix import stand_in
 
 ADMIN = "ada"
 PASSWORD = "correct horse battery"
+
+
+class Bootserver:
+    name = "bootserver"
+
+    @internal
+    def check_image(self, name, user):
+        return wire.dump(ImageView(name, "", 0.0, 1, "linux"))
+
+    @internal
+    def persist_bytes(self, node_id):
+        return {}
 
 
 class Nodes:
@@ -56,7 +71,7 @@ def service(amqp_uri, broker_api, tmp_path_factory):
         patch.setenv("WALT_HOST", "rightshost")
         patch.setenv("WALT_BROKER_API", broker_api)
         patch.setenv("WALT_PUBLIC_METHODS", str(folder / "public"))
-        edge = [ServiceContainer(stand_in(name), {"AMQP_URI": amqp_uri}) for name in ("bootserver", "vmrunner")]
+        edge = [ServiceContainer(one, {"AMQP_URI": amqp_uri}) for one in (Bootserver, stand_in("vmrunner"))]
         for container in edge:
             container.start()
         nodes = Nodes(amqp_uri, folder / "public")
