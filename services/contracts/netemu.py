@@ -9,6 +9,7 @@ Internal RPC:
 Events: PORT_ATTACHED, PORT_SHAPED (PortReport), PORT_DETACHED (PortDetached): for observers, no service needs them
 Hears: nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED;
        bootserver NODE_BOOTED (measure the node's own latency)
+The interface that WALT_INTERFACE names joins walt-net as it is, without report, shaping or events: physical machines.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@ from services.contracts.names import WALT_NET
 from services.contracts.netemu import KERNEL
 from services.netemu.binding import Bindings
 from services.netemu.emulation import Emulation
+from services.netemu.physical import Physical
 from services.netemu.plan import BROKEN, World
 from services.netemu.traffic import CableState
 
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
-def checks(emulation: Emulation, bindings: Bindings, registry_fault: str) -> list[Check]:
+def checks(emulation: Emulation, bindings: Bindings, physical: Physical, registry_fault: str) -> list[Check]:
     world, cable = emulation.world(), emulation.cable.show()
     return [
         _walt_net(world),
@@ -24,6 +25,7 @@ def checks(emulation: Emulation, bindings: Bindings, registry_fault: str) -> lis
         *_cable(emulation, cable),
         _platform(world),
         _bindings(bindings),
+        *_physical(physical),
         _registry(registry_fault),
         *_bridge_filter(),
         _vhost(),
@@ -88,6 +90,15 @@ def _bindings(bindings: Bindings) -> Check:
     consequence = "a node can take another's address, and read what is meant for that one"
     mend = "a kernel with nftables for bridges (NF_TABLES_BRIDGE)"
     return Check("addresses", WARN, f"not bound: {bindings.fault}", consequence, mend)
+
+
+def _physical(physical: Physical) -> list[Check]:
+    if not physical.wanted:
+        return []
+    if not physical.fault:
+        return [Check("interface", OK, f"{physical.wanted} is in {WALT_NET}")]
+    consequence = "no physical machine boots from here"
+    return [Check("interface", WARN, physical.fault, consequence, "bring the interface, or correct WALT_INTERFACE")]
 
 
 def _registry(fault: str) -> Check:

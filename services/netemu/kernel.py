@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import TC_H_ROOT
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP
 from pyroute2.netlink.rtnl.tcmsg import plugins as tc_plugins
 from pyroute2.netlink.rtnl.tcmsg import sched_netem
 
@@ -74,9 +76,17 @@ class Kernel:
                 kind=link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or "",
                 alias=link.get_attr("IFLA_IFALIAS") or "",
                 master=names.get(link.get_attr("IFLA_MASTER"), ""),
+                mac=link.get_attr("IFLA_ADDRESS") or "",
+                is_up=bool(link["flags"] & IFF_UP),
             )
             for link in found
         ]
+
+    def addressed(self) -> set[str]:
+        """The interfaces with an IPv4 address."""
+        with self._netlink() as ip:
+            names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in ip.get_links()}
+            return {names[one["index"]] for one in ip.get_addr(family=socket.AF_INET) if one["index"] in names}
 
     def counters(self) -> dict[str, Counters]:
         with self._netlink() as ip:
@@ -131,6 +141,18 @@ class Kernel:
         """Plug the interface into the bridge; '' unplugs it."""
         with self._netlink() as ip:
             ip.link("set", index=_index(ip, name), master=_index(ip, bridge) if bridge else 0)
+
+    def adopt(self, name: str, bridge: str) -> None:
+        """An interface that somebody else made is a port of the bridge, up, and nothing else: it loses its addresses."""
+        try:
+            with self._netlink() as ip:
+                index = _index(ip, name)
+                keep_out(name)
+                ip.flush_addr(index=index)
+                ip.link("set", index=index, master=_index(ip, bridge), IFLA_GROUP=SEGMENT_GROUP)
+                ip.link("set", index=index, state="up")
+        except NetlinkError as error:
+            raise Failed(f"{name} cannot join {bridge}: {error}") from None
 
     def isolate(self, name: str, isolated: bool) -> None:
         """Isolated ports of a bridge do not hear each other."""

@@ -26,6 +26,8 @@ class Link:
     kind: str
     alias: str
     master: str
+    mac: str = ""
+    is_up: bool = False
 
     @property
     def is_ours(self) -> bool:

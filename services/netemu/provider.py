@@ -24,6 +24,7 @@ from services.netemu.calibration import Calibration
 from services.netemu.emulation import Emulation
 from services.netemu.metrics import PortCollector
 from services.netemu.nat import Nat, parse_networks
+from services.netemu.physical import Physical
 from services.netemu.plan import Action
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
     calibration: Calibration
     nat: Nat
     bindings: Bindings
+    physical: Physical
     registry: RegistryGuard
     host: str
 
@@ -59,6 +61,8 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
         self._turn = threading.Lock()  # ports are bound as they are, not as they were
         self.bindings = Bindings(env.subnet)
         self.bindings.guard()
+        self.physical = Physical(self.emulation.kernel, variable("WALT_INTERFACE", ""))
+        self.physical.tend()
         log.info("link back-end: %s %s", self.emulation.shaper, self.emulation.no_netem)
         self._collector = PortCollector(self.emulation)
         REGISTRY.register(self._collector)

@@ -1,15 +1,17 @@
 """netemu@HOST: bridges, ports and link emulation of one host.
 
 Owns:      the bridges and taps of its network namespace, their shaping, the cable process, the firewall of walt-net,
-           that nodes speak there in their own name only, and which nodes reach further (netsetup=NAT).
+           that nodes speak there in their own name only, the physical interface in it, and which nodes reach further
+           (netsetup=NAT).
 Serves:    attach_ports, detach_ports, list_ports, diagnose (for services only).
 Announces: PORT_ATTACHED, PORT_SHAPED, PORT_DETACHED.
 Hears:     nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED;
            bootserver NODE_BOOTED (measure the node's share); asks nodes at start and now and then, for what was lost.
 
 Environment: WALT_CABLE (own: started here when it is needed, the default; or supervised: somebody else starts it, and again
-             when it has ended), WALT_NAT_EXCEPT ("198.18.0.0/15,…": networks that no node reaches, NAT or not), and the
-             common ones.
+             when it has ended), WALT_NAT_EXCEPT ("198.18.0.0/15,…": networks that no node reaches, NAT or not),
+             WALT_INTERFACE (name or MAC address of an interface that joins walt-net and loses its own addresses, for
+             physical machines; default none), and the common ones.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ class NetemuService:
 
     @internal
     def diagnose(self) -> list[Any]:
-        return wire.dump_all(health.checks(self.here.emulation, self.here.bindings, self.here.registry.fault))
+        return wire.dump_all(
+            health.checks(self.here.emulation, self.here.bindings, self.here.physical, self.here.registry.fault)
+        )
 
     @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
     def on_node_wanted(self, payload: dict[str, Any]) -> None:
@@ -77,6 +81,7 @@ class NetemuService:
     def tend_ports(self) -> None:
         self._announce(self.here.emulation.mend())
         self._announce(self.here.calibration.step())
+        self.here.physical.tend()
 
     def _announce(self, done: list[Any]) -> None:
         if not done:  # the world need not be read for that

@@ -312,6 +312,55 @@ def test_a_foreign_walt_net_is_named_and_left_alone(amqp_uri, fake_peers, tmp_pa
         agent.close()
 
 
+@pytest.fixture
+def machine():
+    """Argv of what is run in the namespace of a physical machine, and the pid that holds it."""
+    argv = ["unshare", "-n", "sh", "-c", "echo $$; exec cat"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        pid = holder.stdout.readline().strip()
+        yield ["nsenter", "-n", "-t", pid], pid
+        holder.stdin.close()
+
+
+def test_the_named_interface_joins_walt_net_whenever_it_comes(amqp_uri, fake_peers, tmp_path, machine):
+    inside, pid = machine
+    mac = "52:57:41:4C:54:01"
+    agent = Agent(amqp_uri, tmp_path, WALT_INTERFACE=mac)
+    check = lambda: {one["subject"]: one["status"] for one in peers.call(SERVICE, "diagnose")}["interface"]  # noqa: E731
+
+    def plug_in():
+        ends = f"phys0 address {mac} type veth peer name eth0 netns {pid}"
+        agent.run("ip", "link", "add", *ends.split())
+        agent.run("ip", "addr", "add", "10.9.9.9/24", "dev", "phys0")
+        for argv in ("addr add 192.168.175.9/22 dev eth0", "link set eth0 up"):
+            subprocess.run([*inside, "ip", *argv.split()], check=True)
+        until(lambda: check() == "ok")
+
+    def reached(*argv):
+        return subprocess.run([*inside, *argv], capture_output=True).returncode == 0
+
+    try:
+        agent.run("ip", "link", "add", "other0", "type", "veth", "peer", "name", "other1")
+        agent.run("ip", "addr", "add", "10.9.8.9/24", "dev", "other0")
+        agent.start()
+        assert check() == "warn"
+        plug_in()
+        assert "10.9.9.9" not in agent.run("ip", "addr")
+        attach()  # nodes are bound to their addresses, it is not
+        assert reached("ping", "-c", "1", "-W", "5", "192.168.172.1")
+        knock = f"import socket; socket.create_connection(('192.168.172.1', {METRICS_PORT}), 1)"
+        assert not reached(sys.executable, "-c", knock), "the firewall of walt-net is for it too"
+        agent.run("ip", "link", "del", "phys0")
+        until(lambda: check() == "warn")
+        plug_in()
+        assert reached("ping", "-c", "1", "-W", "5", "192.168.172.1")
+        assert "10.9.8.9" in agent.run("ip", "addr", "show", "other0")
+        assert "master" not in agent.run("ip", "link", "show", "other0")
+        assert (tmp_path / "netemu.log").read_text().count("WALT_INTERFACE: ") == 2, "once each time it is not there"
+    finally:
+        agent.close()
+
+
 def test_diagnose_names_the_backend_and_why(agent):
     found = {one["subject"]: one["found"] for one in peers.call(SERVICE, "diagnose")}
     assert "cable" in found["links"] or "kernel" in found["links"]

@@ -14,7 +14,7 @@ from services.netemu.ports import Port
 from services.netemu.traffic import CableState
 
 
-def found(shaper, shares_us=(), cable=None, registry_fault=""):
+def found(shaper, shares_us=(), cable=None, registry_fault="", interface="", interface_fault=""):
     ports = {}
     for number, share_us in enumerate(shares_us, 1):
         port = Port(number, f"vnode{number}", "alice", 3, Network(5, "n", ""), LinkModel(Direction(1)), share_us)
@@ -25,7 +25,9 @@ def found(shaper, shares_us=(), cable=None, registry_fault=""):
         world=lambda: World(shaper, frozenset({"walt-net"}), ports),
         cable=SimpleNamespace(show=lambda: cable),
     )
-    return {check.subject: check for check in health.checks(emulation, Bindings("192.168.172.0/22"), registry_fault)}
+    physical = SimpleNamespace(wanted=interface, fault=interface_fault)
+    bindings = Bindings("192.168.172.0/22")
+    return {check.subject: check for check in health.checks(emulation, bindings, physical, registry_fault)}
 
 
 @pytest.mark.parametrize(
@@ -65,3 +67,10 @@ def test_ports_of_another_registry_are_told():
     assert found(CABLE)["registry"].status == "ok"
     check = found(CABLE, registry_fault="nodes has registry r2 now")["registry"]
     assert (check.status, check.found) == ("fail", "nodes has registry r2 now")
+
+
+def test_the_physical_interface_is_told_when_one_is_named():
+    assert "interface" not in found(KERNEL)
+    assert found(KERNEL, interface="eth1")["interface"].status == "ok"
+    check = found(KERNEL, interface="eth1", interface_fault="no interface here has the name eth1")["interface"]
+    assert (check.status, check.found) == ("warn", "no interface here has the name eth1")
