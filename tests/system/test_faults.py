@@ -2,6 +2,7 @@
 failed recovers by itself once it is mended."""
 
 import json
+import re
 import threading
 
 import pytest
@@ -54,7 +55,9 @@ def test_fault_04_killing_a_service_interrupts_nothing(pair, walt, platform, ser
     platform.kill(service)
     wait_for(lambda: is_well(walt, service), 30, f"{service} answers")
     on(walt, "right", "killall -INT ping")
-    assert loss(on(walt, "right", "cat /tmp/ping").stdout) == 0
+    answered = [int(seq) for seq in re.findall(r"seq=(\d+)", on(walt, "right", "cat /tmp/ping").stdout)]
+    assert len(answered) > 5
+    assert answered == list(range(len(answered)))  # the last one may have been under way when ping was ended
     assert set(platform.machines()) == machines
     assert state_of(walt, "left")[0] == "booted"
 

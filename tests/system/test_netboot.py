@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import os
 import select
 import signal
@@ -332,7 +333,7 @@ def hybrid_disk(world: World) -> Path:
 
 def test_hybrid_boot_starts_again_after_it_was_killed_while_copying(world, node, hybrid_disk):
     node.power_on(hybrid_disk, owner="bob")
-    wait_until(lambda: world.said("copying: 10 %"), BOOT_LIMIT_S, "copying")
+    wait_until(lambda: re.search(r"walt-init: copying: \d+ %", world.console()), BOOT_LIMIT_S, "copying")
     assert world.said("no room on vda1: removing image older and what was changed in it")
     node.kill()
     node.boot(hybrid_disk, owner="bob")
