@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class KeyPair:
 class KeyStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._making = threading.Lock()  # of two who find no key, the second must not replace the first one's
 
     def platform(self) -> KeyPair:
         return self._pair("platform", "walt")
@@ -41,10 +43,11 @@ class KeyStore:
     def _pair(self, name: str, comment: str) -> KeyPair:
         private = self._folder / name
         public = self._folder / f"{name}.pub"
-        if not private.exists():
-            pair = _generate(comment)
-            write_atomically(public, pair.public)  # first: the private half says that the pair is complete
-            write_atomically(private, pair.private, mode=0o600)
+        with self._making:
+            if not private.exists():
+                pair = _generate(comment)
+                write_atomically(public, pair.public)  # first: the private half says that the pair is complete
+                write_atomically(private, pair.private, mode=0o600)
         return KeyPair(private.read_text(), public.read_text())
 
 

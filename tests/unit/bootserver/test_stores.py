@@ -64,6 +64,17 @@ def test_keys_are_made_once_and_private(tmp_path):
     assert keys.node(7) != first
 
 
+def test_nodes_that_boot_at_once_get_the_same_platform_key(tmp_path):
+    keys = KeyStore(tmp_path)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(keys.platform())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [keys.platform()] * 8
+
+
 def test_platform_images():
     assert parse_platform_images("default=debian-1,small=small-2") == {"default": "debian-1", "small": "small-2"}
     assert parse_platform_images("") == {}
