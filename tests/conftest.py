@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
 import pytest
 
 REQUIRED = "WALT_REQUIRED"  # capabilities, split by commas, whose absence is a failure: see .ci/run
+
+
+# A shell starts what it puts in the background with ctrl-c ignored, and all below it would inherit that: tests that type
+# ctrl-c to a program need what a terminal gives it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def require(what: str, ok: bool, why: str) -> None:
