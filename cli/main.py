@@ -1,4 +1,7 @@
-"""`walt`: the command tree, and the one place where errors become sentences and exit codes."""
+"""The process of `walt`, from its first moment to its last: standard files, signals, the exit code.
+
+The commands are imported late, where ctrl-c is caught already: they take most of the time of a start.
+"""
 
 from __future__ import annotations
 
@@ -6,61 +9,31 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import click
-
-from cli.client import Client
-from cli.completion import VARIABLE, completion
-from cli.device import device
-from cli.doctor import doctor
-from cli.help import help_command
-from cli.image import image
-from cli.log import log
-from cli.network import network
-from cli.node import node
-from cli.output import say
-from cli.user import user
-from services.contracts.errors import EXIT_INTERRUPTED, EXIT_USAGE, WaltError
+from services.contracts.errors import EXIT_INTERRUPTED
 
 EXIT_TERMINATED = 143
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if not wanted or context.resilient_parsing:
-        return
-    from importlib import metadata
-
-    try:
-        version = metadata.version("walt-vnodes")
-    except metadata.PackageNotFoundError:
-        version = "(not installed)"
-    click.echo(f"walt {version}")
-    context.exit()
-
-
-@click.group(context_settings=SETTINGS)
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
-)
-def walt() -> None:
-    """Virtual nodes for network experiments.
-
-    A newcomer's start: walt node create vnode1 --wait, then walt node shell vnode1.
-
-    What is worth knowing beside the commands: walt help
-    """
-
-
-for _command in (node, device, network, image, log, user, doctor, help_command, completion):
-    walt.add_command(_command)
 
 
 def main() -> NoReturn:
-    """The process: whatever happens ends in an exit code of the table, never in a traceback."""
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGHUP, _end)
+    """Whatever happens ends in an exit code of the table, never in a traceback."""
+    try:
+        _open_standard_files()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                signal.signal(number, _end)
+        status = _work()
+    except KeyboardInterrupt:  # before a command had begun, or while one was ending
+        status = EXIT_INTERRUPTED
+    sys.exit(status)
+
+
+def _work() -> int:
+    from cli.client import Client
+    from cli.commands import run, unexpected, walt
+    from cli.completion import VARIABLE
+
     client = Client()
     if VARIABLE in os.environ:
         from cli.shells import complete
@@ -72,60 +45,22 @@ def main() -> NoReturn:
     except OSError as error:
         # Python's own flush at exit must not meet the full disk, or the pipe without a reader, again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1 if isinstance(error, BrokenPipeError) else _unexpected(error)
+        status = 1 if isinstance(error, BrokenPipeError) else unexpected(error)
     except Exception as error:
-        status = _unexpected(error)
+        status = unexpected(error)
     finally:
         client.close()
-    sys.exit(status)
+    return status
 
 
-def run(arguments: list[str], client: Any) -> int:
-    """One command line; its exit code."""
-    try:
-        # Not walt.main(): it would print an empty line of its own at ctrl-c.
-        with walt.make_context("walt", list(arguments), obj=client) as context:
-            result = walt.invoke(context)
-        return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return EXIT_USAGE
-    except click.UsageError as error:
-        say(f"walt: {error.format_message()}{_allowed(error)}")
-        path = error.ctx.command_path if error.ctx else "walt"
-        say(f"'{path} --help' tells more")
-        return EXIT_USAGE
-    except click.ClickException as error:
-        say(f"walt: {error.format_message()}")
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        say("walt: interrupted")
-        return EXIT_INTERRUPTED
-    except WaltError as error:
-        for sentence in error.args or (type(error).__name__,):
-            say(f"walt: {sentence}")
-        return error.exit_code
-
-
-def _allowed(error: click.UsageError) -> str:
-    """All words that exist, where click knows none near the one that was given."""
-    command = error.ctx.command if error.ctx else None
-    if getattr(error, "possibilities", None) or command is None:
-        return ""
-    if isinstance(error, click.exceptions.NoSuchCommand) and isinstance(command, click.Group):
-        return f" Allowed: {', '.join(sorted(command.commands))}"
-    if isinstance(error, click.exceptions.NoSuchOption) and error.ctx:
-        return f" Allowed: {', '.join(one.opts[-1] for one in command.get_params(error.ctx) if one.opts[-1][0] == '-')}"
-    return ""
-
-
-def _unexpected(error: Exception) -> int:
-    if os.environ.get("WALT_DEBUG") == "1":
-        raise error
-    say(f"walt: unexpected {type(error).__name__}: {error} (WALT_DEBUG=1 shows where)")
-    return 1
+def _open_standard_files() -> None:
+    """One that was closed would be the number of the next file that is opened: the connection to the broker."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import termios
 import tty
 from collections.abc import Callable
@@ -28,7 +27,7 @@ class Terminal:
     """
 
     def __init__(self, raw: bool, reads: bool = True) -> None:
-        self.has_input = reads and sys.stdin is not None  # without one, number 0 may be anybody's
+        self.has_input = reads
         self.raw = raw and self.has_input and os.isatty(STDIN)
         self._undo = contextlib.ExitStack()
         self.resized, self._resize = -1, -1

@@ -18,8 +18,8 @@ import pytest
 from nameko.containers import ServiceContainer
 
 from cli.client import Client
+from cli.commands import run
 from cli.configuration import Configuration
-from cli.main import run
 from services.bootserver import initrd, kernels
 from services.bootserver.service import BootServer
 from services.contracts import nodes, wire

@@ -4,7 +4,7 @@ import shlex
 
 import click
 
-from cli.main import walt
+from cli.commands import walt
 
 
 def words_of(line):

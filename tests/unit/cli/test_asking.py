@@ -6,7 +6,7 @@ import pytest
 
 from cli import notices
 from cli.asking import insist
-from cli.main import run
+from cli.commands import run
 from services.contracts.errors import Conflict, NotOwner
 from tests.unit.cli.fakes import FakeClient, Script
 

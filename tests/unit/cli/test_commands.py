@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from cli import main as cli_main
-from cli import waiting
-from cli.main import run, walt
+from cli import commands, waiting
+from cli.commands import run, walt
+from cli.main import main
 from services.contracts.errors import Conflict, Denied, NotFound, Unreachable
 from tests.unit.cli import command_lines
 from tests.unit.cli.fakes import FakeClient, Script, node
@@ -131,6 +131,7 @@ def test_each_fault_is_a_line(error, status, capsys):
         ("node rename a b c", "unexpected extra argument (c)"),
         ("node stop a --timeout 3", "--timeout needs --wait"),
         ("completion tcsh", "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
+        ("completion", "Missing argument 'SHELL'. Choose from: bash, zsh, fish"),
         ("node run a --", "no command"),
         ("node run a", "Missing argument"),
         ("nodes", "No such command 'nodes'"),
@@ -154,8 +155,8 @@ def test_interrupt(capsys):
 def broken(monkeypatch):
     """main() with a defect in it; the handlers that it sets are taken back."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(cli_main, "run", lambda *_: {}["gone"])
-    yield cli_main.main
+    monkeypatch.setattr(commands, "run", lambda *_: {}["gone"])
+    yield main
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -172,6 +173,36 @@ def test_defect_is_shown_on_demand(broken, monkeypatch):
     monkeypatch.setenv("WALT_DEBUG", "1")
     with pytest.raises(KeyError):
         broken()
+
+
+def test_ctrl_c_outside_of_a_command_is_no_traceback(broken, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "run", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        broken()
+    assert ended.value.code == 130
+
+
+def test_nohup_is_obeyed(broken):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with pytest.raises(SystemExit):
+        broken()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, signal.SIG_DFL)
+
+
+CLOSED = "import sys, cli.main; cli.main._open_standard_files(); print(open('/dev/null').fileno(), file=sys.stderr)"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
+def test_number_of_a_closed_standard_file_is_no_other_files(closed):
+    """Else what a node prints would go to the broker."""
+    words = ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, CLOSED]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stderr) == 3
+    assert done.stdout == ""
 
 
 def test_control_characters_of_a_node_do_not_reach_the_terminal(capsys):
@@ -247,14 +278,14 @@ def test_progress():
 # --- the whole ----------------------------------------------------------------------------------------------
 
 
-def commands(group=walt, path=()):
+def all_commands(group=walt, path=()):
     for name, command in group.commands.items():
         yield (*path, name), command
         if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
+            yield from all_commands(command, (*path, name))
 
 
-@pytest.mark.parametrize("path", [path for path, _ in commands()])
+@pytest.mark.parametrize("path", [path for path, _ in all_commands()])
 def test_help_everywhere(path, capsys):
     assert run([*path, "--help"], FakeClient()) == 0
     assert capsys.readouterr().out.startswith(f"Usage: walt {' '.join(path)} ")
@@ -273,13 +304,13 @@ def test_documented_command_lines_exist(line):
 
 def test_every_command_is_documented():
     text = "\n".join(documented())
-    for path, command in commands():
+    for path, command in all_commands():
         if not isinstance(command, click.Group):
             assert f"walt {' '.join(path)}" in text
 
 
 def test_nothing_slow_is_imported_before_a_call():
-    code = "import sys, cli.main, cli.session; print(*sys.modules)"
+    code = "import sys, cli.main, cli.commands, cli.session; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     slow = {"kombu", "amqp", "nameko", "eventlet", "marshmallow", "importlib.metadata"}
     assert not slow & set(loaded.split())

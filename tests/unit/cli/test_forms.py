@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.commands import run
 from cli.forms import FORMS, Column, echo, render
 from cli.image import image_columns
-from cli.main import run
 from cli.node import node_columns
 from services.contracts.bootserver import ImageView
 from services.contracts.nodes import NodeView

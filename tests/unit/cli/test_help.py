@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
+from cli.commands import run
 from cli.help import FOLDER, text_of, topics
-from cli.main import run
 from services.contracts.disks import TEMPLATES
 from services.contracts.errors import NotFound
 from services.contracts.links import LINK_OPTIONS

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from cli import log
-from cli.main import run
+from cli.commands import run
 from services.contracts.errors import NotFound, Unreachable
 from tests.unit.cli.fakes import FakeClient, Script
 
@@ -196,6 +196,6 @@ def test_follow_of_nobody_ends(impatient):
 
 
 def test_it_is_a_command_of_walt():
-    from cli.main import walt
+    from cli.commands import walt
 
     assert isinstance(walt.commands["log"], click.Group)

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from cli import network
-from cli.main import run
+from cli.commands import run
 from services.contracts.errors import NotFound
 from tests.unit.cli.fakes import FakeClient, node
 

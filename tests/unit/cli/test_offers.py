@@ -11,7 +11,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from cli import offers
-from cli.main import walt
+from cli.commands import walt
 from cli.offers import disk_words, last_item, link_words, network_words, setting_words
 from cli.shells import CLASSES, script
 from services.contracts.errors import Unreachable

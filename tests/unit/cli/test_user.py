@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from cli.clientfile import with_login
-from cli.main import run
+from cli.commands import run
 from services.contracts.errors import Conflict, InvalidRequest
 from tests.unit.cli.fakes import FakeClient, node
 
