@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.contracts.errors import Failed
 from services.kit.commands import run
+from services.kit.files import write_atomically
 
 CA_DAYS, DAYS, RENEW_DAYS = 3650, 397, 60  # clients refuse server certificates of more than 398 days
 CA_EXTENSIONS = ("basicConstraints=critical,CA:TRUE,pathlen:0", "keyUsage=critical,keyCertSign")
@@ -17,21 +18,22 @@ KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")
 def ensure(authority: Path, folder: Path, name: str, alternative: str) -> str:
     """The authority's certificate (PEM). `folder` has ca.pem, cert.pem and key.pem, good for that name."""
     authority.mkdir(parents=True, exist_ok=True)
-    if not (authority / "ca.pem").exists():
-        _make(authority, "ca", f"/CN=walt at {name}", CA_DAYS, CA_EXTENSIONS)
-    pem = (authority / "ca.pem").read_text()
-    (folder / "ca.pem").write_text(pem)
+    ca, ca_key = authority / "ca.pem", authority / "ca.key"
+    if not ca.exists():
+        _make(ca_key, ca, f"/CN=walt at {name}", CA_DAYS, CA_EXTENSIONS)
+    pem = ca.read_text()
+    write_atomically(folder / "ca.pem", pem)
     if not _is_good(folder, alternative):
-        issuer = ("-CA", str(authority / "ca.pem"), "-CAkey", str(authority / "ca.key"))
         extensions = (f"subjectAltName={alternative}", "extendedKeyUsage=serverAuth")
-        _make(folder, "cert", "/CN=walt broker", DAYS, extensions, *issuer)
-        (folder / "cert.key").rename(folder / "key.pem")
+        issuer = ("-CA", str(ca), "-CAkey", str(ca_key))
+        _make(folder / "key.pem", folder / "cert.pem", "/CN=walt broker", DAYS, extensions, *issuer)
     return pem
 
 
-def _make(folder: Path, stem: str, subject: str, days: int, extensions: Sequence[str], *issuer: str) -> None:
-    """stem.key and stem.pem; the certificate comes last, so that a kill in between makes them both anew."""
-    key, pem, new = folder / f"{stem}.key", folder / f"{stem}.pem", folder / f"{stem}.new"
+def _make(key: Path, pem: Path, subject: str, days: int, extensions: Sequence[str], *issuer: str) -> None:
+    """A key and its certificate, which is there only while they belong together: a kill in between makes both anew."""
+    new = pem.with_suffix(".new")
+    pem.unlink(missing_ok=True)
     words = [
         "openssl",
         "req",

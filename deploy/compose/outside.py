@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ PORT = 5671  # inside its container; which port of the host leads there is WALT_
 DEFAULT_BIND = "127.0.0.1:5672"
 SWITCH = ("off", "on")
 FOLDER = "/etc/walt"  # of the broker's files, in its container
+
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DNS_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,12 @@ def load(environment: Mapping[str, str]) -> Outside:
             f"WALT_AMQP_BIND: '{bind}' is not an address and a port; allowed: {DEFAULT_BIND}"
         ) from None
     default_name = "127.0.0.1" if ip.is_unspecified else str(ip)
-    return Outside(str(ip), number, environment.get("WALT_PUBLIC_NAME") or default_name, tls == SWITCH[1])
+    name = environment.get("WALT_PUBLIC_NAME") or default_name
+    if not (_DNS_NAME.fullmatch(name) or alternative_name(name).startswith("IP:")):
+        raise InvalidRequest(
+            f"WALT_PUBLIC_NAME: '{name}' is neither a DNS name nor an address; allowed: lab.example.org or 192.0.2.1"
+        )
+    return Outside(str(ip), number, name, tls == SWITCH[1])
 
 
 def listener(outside: Outside) -> str:

@@ -1,5 +1,6 @@
 """How the broker is reached from outside: settings, RabbitMQ's words for them, client.toml, certificates."""
 
+import contextlib
 import ssl
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def test_clear_text_on_a_network_is_noticed(more: dict[str, str], is_open: bool)
         ({"WALT_AMQP_TLS": "yes"}, "'yes' is no choice; allowed: off or on"),
         ({"WALT_AMQP_BIND": "5672"}, "'5672' is not an address and a port"),
         ({"WALT_AMQP_BIND": "lab:5672"}, "'lab:5672' is not an address and a port"),
+        ({"WALT_PUBLIC_NAME": "lab,IP:192.0.2.9"}, "'lab,IP:192.0.2.9' is neither a DNS name nor an address"),
+        ({"WALT_PUBLIC_NAME": "my lab"}, "'my lab' is neither"),
+        ({"WALT_PUBLIC_NAME": "lab:5671"}, "'lab:5671' is neither"),
     ],
 )
 def test_bad_settings_are_named(setting: dict[str, str], said: str) -> None:
@@ -60,6 +64,28 @@ def test_certificates_are_good_for_their_name_and_made_once(tmp_path: Path) -> N
     assert (folder / "cert.pem").read_bytes() == made
     assert certificates.ensure(authority, folder, "192.0.2.1", "IP:192.0.2.1") == pem  # the authority stays
     assert (folder / "cert.pem").read_bytes() != made
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(folder / "cert.pem", folder / "key.pem")
+
+
+@pytest.mark.parametrize("survived", range(3))
+def test_a_kill_leaves_no_certificate_without_its_key(
+    survived: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name has changed; setup ends at one of its renames, and is run again."""
+    authority, folder = tmp_path / "authority", tmp_path / "broker"
+    folder.mkdir()
+    certificates.ensure(authority, folder, "lab.example.org", "DNS:lab.example.org")
+    rename, left = Path.rename, iter([True] * survived)
+
+    def renamed(self: Path, target: Path) -> Path:
+        if not next(left, False):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(Path, "rename", renamed)
+        certificates.ensure(authority, folder, "new.example.org", "DNS:new.example.org")
+    certificates.ensure(authority, folder, "new.example.org", "DNS:new.example.org")
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(folder / "cert.pem", folder / "key.pem")
 
 
