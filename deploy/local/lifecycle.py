@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from deploy.local import accounts, internet, network, programs, readiness, supervisor
 from deploy.local.instance import IMAGES, Instance, Uplink, host_label
@@ -79,26 +80,23 @@ def up(instance: Instance, recipes: Mapping[str, str], internet_: bool | None, u
 def down(instance: Instance, say: Say) -> None:
     """No process, namespace, interface, mount or socket of the instance is left; its state is."""
     with _alone(instance):
-        if not instance.runtime.exists() and not network.exists(instance):
-            say(f"instance {instance.name} is down")
-        else:
-            say(f"taking down instance {instance.name}")
-        _take_down(instance)
+        _end(instance, say)
 
 
 def clean(instance: Instance, say: Say) -> None:
     """`down`, and its registry, disks, accounts, logs and users' images are forgotten. The platform's images stay."""
-    down(instance, say)
-    is_installed = accounts.is_installed(instance)
-    network.unmount_below(instance.state)
-    if instance.user_images.exists():
-        shutil.rmtree(instance.user_images)
-    if instance.state.exists():
-        shutil.rmtree(instance.state)
-        say(f"forgot the state in {instance.state}")
-    if is_installed:
-        accounts.installed_client().unlink()
-    _lock_file(instance).unlink(missing_ok=True)
+    with _alone(instance):
+        _end(instance, say)
+        is_installed = accounts.is_installed(instance)
+        network.unmount_below(instance.state)
+        if instance.user_images.exists():
+            shutil.rmtree(instance.user_images)
+        if instance.state.exists():
+            shutil.rmtree(instance.state)
+            say(f"forgot the state in {instance.state}")
+        if is_installed:
+            accounts.installed_client().unlink()
+        _lock_file(instance).unlink()
 
 
 def add_user(instance: Instance, user: str, administrator: bool) -> Path:
@@ -148,6 +146,14 @@ def _run_programs(setup: programs.Setup, is_new: bool, say: Say) -> None:
         return
     changed = supervisor.update(instance)
     say(f"instance {instance.name} is up already" + (f"; restarted: {', '.join(changed)}" if changed else ""))
+
+
+def _end(instance: Instance, say: Say) -> None:
+    if not instance.runtime.exists() and not network.exists(instance):
+        say(f"instance {instance.name} is down")
+    else:
+        say(f"taking down instance {instance.name}")
+    _take_down(instance)
 
 
 def _take_down(instance: Instance) -> None:
@@ -227,6 +233,14 @@ def _alone(instance: Instance) -> Iterator[None]:
         raise Failed("local mode makes network namespaces and starts machines: run it as root")
     path = _lock_file(instance)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        file = _locked(stack, path)
+        while not (path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino):  # `clean` has removed it
+            file = _locked(stack, path)
         yield
+
+
+def _locked(stack: contextlib.ExitStack, path: Path) -> IO[str]:
+    file = stack.enter_context(path.open("w"))
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
