@@ -29,7 +29,6 @@ from services.contracts.links import Direction, LinkModel
 from services.contracts.netemu import CABLE, DIRECT
 from tests import links_chance
 from tests.links_rig import (
-    BROADCAST,
     CLONE_NEWNET,
     MS,
     OTHERS,
@@ -206,15 +205,23 @@ def check_large_frame_stays_whole_or_is_cut_well(world: World) -> None:
     """A 64 kB TCP frame that segmentation offload left whole carries all its bytes to the other side."""
     a, b = world.node(1, link=lat(1)), world.node(2)
     payload = os.urandom(30000)
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
-    total = sum(struct.unpack("!10H", ip))
-    total = (total >> 16) + (total & 0xFFFF)
-    ip = ip[:10] + struct.pack("!H", ~total & 0xFFFF) + ip[12:]
-    tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 0x50, 0x10, 1000, 0, 0)
-    header = struct.pack("<BBHHHH", 1, 1, 54, 1460, 34, 16)
-    a.send_raw(BROADCAST + a.mac + b"\x08\0" + ip + tcp + payload, header)
+    header, frame = links_chance.large_frame(a, payload)
+    a.send_raw(frame, header)
     found = b"".join(frame[54:] for frame in b.frames(0.3) if frame[12:14] == b"\x08\0" and frame[23] == 6)
     assert found == payload, f"{len(found)} of {len(payload)} bytes arrived"
+
+
+def check_bytes_of_frames_left_whole(world: World) -> None:
+    """Each of the frames that they are on the wire counts with its headers, whatever the sender has in one piece."""
+    a, _ = world.node(1, link=LinkModel(up=Direction(rate_bps=1_000_000_000))), world.node(2)
+    sizes = (2920, 2921, 29200)
+    for size in sizes:
+        for hint in (54, 1514):
+            header, frame = links_chance.large_frame(a, bytes(size))
+            a.send_raw(frame, header[:2] + struct.pack("<H", hint) + header[4:])
+    time.sleep(0.3)
+    on_wire = 2 * sum(size + 54 * -(-size // 1460) for size in sizes)
+    assert world.port(1).up.bytes == on_wire, f"{world.port(1).up.bytes} bytes passed; on the wire they are {on_wire}"
 
 
 def check_foreign_name_is_refused(world: World) -> None:

@@ -17,6 +17,10 @@ MAX_DELAY_NS = 120 * S
 MAX_DELAYED_BYTES = 256 * 1024 * 1024  # what one direction may keep under way: a delay without a rate is no memory leak
 
 _ETHERNET = 14
+_UDP_HEADER = 8
+_NEEDS_CSUM = 1  # linux/virtio_net.h
+_TCP = (1, 4)  # gso_type, of IPv4 and IPv6
+_ECN = 0x80
 
 
 class Wire:
@@ -96,14 +100,26 @@ def wire_size(frame: bytes, header: int) -> int:
     frame begins with a virtio_net_hdr of `header` bytes: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
     """
     size = len(frame) - header
-    if not frame[1]:
-        return size
-    headers = int.from_bytes(frame[2:4], "little") or _ETHERNET
     segment = int.from_bytes(frame[4:6], "little")
-    if not segment:
+    if not frame[1] or not segment:
         return size
+    headers = _headers_size(frame, header)
     segments = max(1, -(-(size - headers) // segment))
     return size + (segments - 1) * headers
+
+
+def _headers_size(frame: bytes, header: int) -> int:
+    """Of a frame left whole: what comes before its payload, which begins behind the checksummed header of TCP or UDP.
+
+    hdr_len is no more than a hint: as much of the frame as its sender, or the kernel, happened to have in one piece.
+    """
+    if not frame[0] & _NEEDS_CSUM:
+        return int.from_bytes(frame[2:4], "little") or _ETHERNET
+    checksummed = int.from_bytes(frame[6:8], "little")
+    if frame[1] & ~_ECN not in _TCP:
+        return checksummed + _UDP_HEADER
+    words = int.from_bytes(frame[header + checksummed + 12 : header + checksummed + 13]) >> 4
+    return checksummed + 4 * words
 
 
 class RunningMean:

@@ -1,5 +1,6 @@
 """One direction of a cable, on virtual time."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,14 +134,34 @@ def test_counts():
     assert (wire.frames, wire.bytes, wire.dropped, wire.late, wire.flying_bytes) == (1, 100, 1, 1, 0)
 
 
-def header(gso_type=0, headers=0, segment=0):
-    return bytes((0, gso_type)) + headers.to_bytes(2, "little") + segment.to_bytes(2, "little") + bytes(4)
+def whole(gso_type, headers, segment, *, hint=None, payload=0, is_checksummed=True):
+    """A frame that segmentation offload left whole, with its virtio_net_hdr; headers: as (up to TCP or UDP, that one)."""
+    before, transport = headers
+    numbers = (before + transport if hint is None else hint, segment, before if is_checksummed else 0, 16)
+    virtio = bytes((is_checksummed, gso_type)) + b"".join(number.to_bytes(2, "little") for number in numbers)
+    tcp = bytes(12) + bytes((transport // 4 << 4,)) + bytes(transport - 13) if gso_type & 127 != 5 else bytes(transport)
+    return virtio + bytes(before) + tcp + bytes(payload)
 
 
 def test_wire_size():
-    assert wire_size(header() + bytes(1514), 10) == 1514
-    assert wire_size(header(1, 54, 1460) + bytes(54 + 2920), 10) == 2 * 1514
-    assert wire_size(header(1, 54, 1460) + bytes(54 + 2921), 10) == 2 * 1514 + 55
+    assert wire_size(bytes(10) + bytes(1514), 10) == 1514
+    assert wire_size(whole(1, (34, 20), 1460, payload=2920), 10) == 2 * 1514
+    assert wire_size(whole(1, (34, 20), 1460, payload=2921), 10) == 2 * 1514 + 55
+    assert wire_size(whole(4, (54, 32), 1428, payload=2856), 10) == 2 * 1514, "IPv6, with options of TCP"
+    assert wire_size(whole(129, (34, 20), 1460, payload=2920), 10) == 2 * 1514, "with ECN"
+    assert wire_size(whole(5, (42 - 8, 8), 1472, payload=2944), 10) == 2 * 1514, "UDP"
+    assert wire_size(whole(1, (34, 20), 1460, payload=2920, is_checksummed=False), 10) == 2 * 1514
+
+
+@pytest.mark.parametrize("hint", [0, 14, 1514, 54 + 2920, 65535])
+def test_wire_size_trusts_no_hint(hint):
+    """The kernel tells as hdr_len what it has in one piece: all of a small frame, the first of those that GRO has merged."""
+    assert wire_size(whole(1, (34, 20), 1460, hint=hint, payload=2920), 10) == 2 * 1514
+
+
+@given(st.binary(min_size=24, max_size=100))
+def test_wire_size_of_nonsense_is_a_size(frame):
+    assert len(frame) - 10 <= wire_size(frame, 10)
 
 
 def test_a_cost_is_known_from_the_first_samples_and_one_hiccup_hardly_counts():
