@@ -10,7 +10,8 @@ What both back-ends do, after tc-netem(8):
   bw       a frame occupies the link for its length on the wire at this rate; no burst
   loss, dup, corrupt   a share of the frames, drawn independently, is lost; arrives twice; arrives with one bit inverted
   reorder  a share of the frames skips the delay, and so overtakes others
-  limit    at most so many frames wait or are under way; more are dropped. 0: as many as rate and delay need
+  limit    at most so many frames wait or are under way; more are dropped. 0: as many as rate and delay need, but no more
+           than MAX_DELAYED_BYTES or MAX_DELAYED_FRAMES: a long delay must not take the memory of the host
   seed     the same seed draws the same fates for the same sequence of frames. 0: drawn anew each time
 """
 
@@ -27,6 +28,8 @@ MIN_RATE_BPS = 1_000
 MAX_SHARE_PPM = 1_000_000
 MAX_LIMIT_FRAMES = 1_000_000
 MAX_SEED = 2**31 - 1
+MAX_DELAYED_BYTES = 256 * 2**20  # of one direction
+MAX_DELAYED_FRAMES = 2**19  # also where they are small; the 1 Gbit/s of a 100 ms link fit
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ LINK_OPTIONS = {
                 (
                     "limit",
                     "limit_frames",
-                    "frames that may wait or be under way; 0: what rate and delay need",
+                    "frames that may wait or be under way; 0: what rate and delay need, up to 256 MiB",
                     MAX_LIMIT_FRAMES,
                 ),
                 ("seed", "seed", "the same seed draws the same fates again; 0: drawn anew", MAX_SEED),

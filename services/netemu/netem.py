@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.contracts.links import Direction, LinkModel
+from services.contracts.links import MAX_DELAYED_FRAMES, Direction, LinkModel
 
 PPM = 1_000_000
 MAX_JITTER_US = (2**31 - 1) // 1000
@@ -56,7 +56,7 @@ def queue_frames(direction: Direction) -> int:
     delay_us = direction.latency_us + direction.jitter_us
     delayed = rate_bps * delay_us // 1_000_000 // (SMALL_FRAME_BITS if direction.rate_bps else FULL_FRAME_BITS)
     waiting = rate_bps * max(delay_us, QUEUE_US) // 1_000_000 // FULL_FRAME_BITS
-    return min(2**31, max(100, delayed + waiting))
+    return min(MAX_DELAYED_FRAMES, max(100, delayed + waiting))
 
 
 def _share(ppm: int) -> int:

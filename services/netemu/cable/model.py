@@ -6,7 +6,7 @@ Order is kept whatever changes while frames are under way; only a frame that ove
 
 from __future__ import annotations
 
-from services.contracts.links import Direction
+from services.contracts.links import MAX_DELAYED_BYTES, MAX_DELAYED_FRAMES, Direction
 from services.netemu.cable.fates import fates_of, random_part
 
 S = 1_000_000_000
@@ -14,7 +14,6 @@ LATE_NS = 1_000_000
 QUEUE_NS = 100_000_000
 QUEUE_BYTES = 65536 + 1514  # at least one frame as large as segmentation offload makes them, and another
 MAX_DELAY_NS = 120 * S
-MAX_DELAYED_BYTES = 256 * 1024 * 1024  # what one direction may keep under way: a delay without a rate is no memory leak
 
 _ETHERNET = 14
 _UDP_HEADER = 8
@@ -55,7 +54,7 @@ class Wire:
 
     def admit(self, now_ns: int, size: int, jitter_ns: int = 0, *, overtakes: bool = False) -> int | None:
         """When the frame that arrives now departs; None when there is no room for it."""
-        if self.limit_frames and self.flying_frames >= self.limit_frames:
+        if self.flying_frames >= (self.limit_frames or MAX_DELAYED_FRAMES):
             self.dropped += 1
             return None
         free_ns = now_ns
@@ -78,7 +77,7 @@ class Wire:
         return self.last_ns
 
     def lose(self) -> None:
-        """The frame that arrives now is lost, as asked."""
+        """The frame that arrives now is lost, as asked or for want of memory."""
         self.dropped += 1
 
     def depart(self, now_ns: int, due_ns: int, size: int, *, taken: bool) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import heapq
 import os
 import select
@@ -25,7 +26,9 @@ from services.netemu.taps import VNET_HEADER_BYTES, open_tap, set_offload
 
 READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
 MAX_COST_NS = 500_000  # one hiccup is no habit
-FRAMES_PER_TURN = 64  # then the timer has its turn
+MAX_HELD_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8  # under way on all ports together
+FRAMES_PER_TURN = 64  # of one lane; then what is due has its turn
+TAP_IS_GONE = (errno.EBADFD, errno.EIO)  # somebody has removed the interface
 _libc = ctypes.CDLL(None, use_errno=True)
 _TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 0o4000, 0o2000000, 1
 
@@ -87,6 +90,7 @@ class Switch:
         self.passing = RunningMean(MAX_COST_NS)  # from our waking up to the frame handed on, where no delay is asked
         self.writing = RunningMean(MAX_COST_NS)  # of one frame
         self._woke_ns = 0
+        self._held_bytes = 0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._heads: list[tuple[int, int, Lane]] = []  # the next frame of each lane that has one
@@ -106,6 +110,7 @@ class Switch:
         port = self.ports.pop(tap, None)
         if port is None:
             return
+        self._held_bytes -= sum(len(frame) for lane in port.lanes for *_, frame in lane.flying)
         self._heads = [head for head in self._heads if head[2] not in port.lanes]
         heapq.heapify(self._heads)
         for descriptor in (port.node_end, port.bridge_end):
@@ -117,8 +122,8 @@ class Switch:
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def forget(self, descriptor: int) -> None:
-        del self._handlers[descriptor]
-        self._epoll.unregister(descriptor)
+        if self._handlers.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
 
     @property
     def overhead_ns(self) -> int:
@@ -136,7 +141,7 @@ class Switch:
                 self._armed_ns = 0
             if handler is not None:
                 handler()
-        self._send_due()
+                self._send_due()
 
     def _receive(self, lane: Lane) -> None:
         wire = lane.wire
@@ -147,8 +152,15 @@ class Switch:
         for _ in range(FRAMES_PER_TURN):
             try:
                 frame = os.read(lane.source, READ_BYTES)
-            except OSError:  # nothing more, or the tap is going away
+            except BlockingIOError:
                 return
+            except OSError as error:
+                if error.errno in TAP_IS_GONE:  # epoll would tell of that for ever
+                    self.forget(lane.source)
+                return
+            if self._held_bytes > MAX_HELD_BYTES:
+                wire.lose()
+                continue
             if wire.fates is not None:
                 self._leave_to_chance(lane, wire.fates, arrival_ns, frame)
                 continue
@@ -174,6 +186,7 @@ class Switch:
         if not lane.flying:
             heapq.heappush(self._heads, (due_ns, id(lane), lane))
         lane.flying.append((due_ns, arrival_ns, size, frame))
+        self._held_bytes += len(frame)
 
     def _send_due(self) -> None:
         heads = self._heads
@@ -185,6 +198,7 @@ class Switch:
                 self._arm(due_ns, now_ns)
                 return
             _, arrival_ns, size, frame = lane.flying.popleft()
+            self._held_bytes -= len(frame)
             try:
                 os.write(lane.target, frame)
                 taken = True

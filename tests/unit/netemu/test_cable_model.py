@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts.links import Direction
-from services.netemu.cable.model import MAX_DELAYED_BYTES, QUEUE_BYTES, RunningMean, Wire, wire_size
+from services.contracts.links import MAX_DELAYED_BYTES, MAX_DELAYED_FRAMES, Direction
+from services.netemu.cable.model import QUEUE_BYTES, RunningMean, Wire, wire_size
 
 MS = 1_000_000
 
@@ -54,6 +54,13 @@ def test_a_delay_without_a_rate_is_no_memory_leak():
     assert wire.admit(0, 65536) is None
     wire.depart(0, 0, 65536, taken=True)
     assert wire.admit(0, 65536) is not None
+
+
+def test_nor_are_small_frames_in_it():
+    wire = Wire(Direction(latency_us=60_000_000))
+    assert sum(wire.admit(0, 60) is not None for _ in range(MAX_DELAYED_FRAMES + 5)) == MAX_DELAYED_FRAMES
+    wire.set(Direction(latency_us=60_000_000, limit_frames=MAX_DELAYED_FRAMES + 1))
+    assert wire.admit(0, 60) is not None, "the user's own limit holds"
 
 
 def test_jitter_varies_the_delay_and_keeps_the_order():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts.links import LINK_OPTIONS, MAX_RATE_BPS, Direction, LinkModel
+from services.contracts.links import LINK_OPTIONS, MAX_DELAYED_FRAMES, MAX_RATE_BPS, Direction, LinkModel
 from services.netemu.kernel import _NetemOptions
 from services.netemu.netem import MAX_JITTER_US, is_beyond, options, queue_frames
 
@@ -56,6 +56,7 @@ def test_everything_fits_its_field(direction):
 def test_a_limit_is_passed_on_and_else_there_is_room_for_all_that_is_delayed():
     assert options(Direction(100_000, limit_frames=7))["limit"] == 7
     assert options(Direction(100_000))["limit"] == queue_frames(Direction(100_000)) > 80_000
+    assert queue_frames(Direction(60_000_000)) == MAX_DELAYED_FRAMES, "a flood must not take the memory of the host"
     assert queue_frames(Direction(100_000, jitter_us=100_000)) > queue_frames(Direction(100_000))
 
 

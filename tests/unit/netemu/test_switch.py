@@ -1,0 +1,62 @@
+"""The loop of the cable, on socket pairs in place of taps."""
+
+import socket
+
+import pytest
+
+from services.contracts.links import Direction
+from services.netemu.cable import switch as loop
+from services.netemu.cable.model import Wire
+from services.netemu.cable.switch import Lane, Switch
+
+HEADER = bytes(10)
+
+
+class Ends:
+    """One lane of a switch, and the sockets at both its ends."""
+
+    def __init__(self, switch: Switch, direction: Direction) -> None:
+        self.sender, self._source = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.receiver, self._target = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._source.setblocking(False)
+        self.receiver.setblocking(False)
+        self.lane = Lane(self._source.fileno(), self._target.fileno(), Wire(direction))
+        switch.watch(self.lane.source, lambda: switch._receive(self.lane))
+
+    def close(self) -> None:
+        for end in (self.sender, self._source, self.receiver, self._target):
+            end.close()
+
+
+@pytest.fixture
+def ends():
+    """A plain lane and one with a delay."""
+    switch = Switch()
+    made = [Ends(switch, Direction()), Ends(switch, Direction(60_000_000))]
+    yield switch, *made
+    for one in made:
+        one.close()
+
+
+def test_what_all_ports_together_keep_under_way_is_bounded(ends, monkeypatch):
+    switch, plain, slow = ends
+    monkeypatch.setattr(loop, "MAX_HELD_BYTES", 1000)
+    for _ in range(5):
+        slow.sender.send(HEADER + bytes(490))
+    switch.turn()
+    assert (len(slow.lane.flying), slow.lane.wire.dropped) == (3, 2)
+    plain.sender.send(HEADER + bytes(490))
+    switch.turn()
+    assert plain.lane.wire.dropped == 1
+
+
+def test_what_is_due_does_not_wait_for_frames_that_arrive_elsewhere(ends):
+    """Both ends have frames at the same time: what needs no delay is handed on before the other end is read."""
+    switch, plain, slow = ends
+    seen = []
+    read = switch._handlers[slow.lane.source]
+    switch._handlers[slow.lane.source] = lambda: (seen.append(plain.receiver.recv(2000)), read())
+    plain.sender.send(HEADER + b"first")
+    slow.sender.send(HEADER + b"second")
+    switch.turn()
+    assert seen == [HEADER + b"first"]
