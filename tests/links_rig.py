@@ -106,13 +106,15 @@ class World:
         return emulation
 
     def node(self, node_id: int, network: Network = HOME, link: LinkModel = PLAIN) -> Guest:
-        interface = Interface(2, "", network, link)
-        self._nodes[node_id] = [interface]
-        self.emulation.attach(node_id, f"node{node_id}", "alice", [interface])
+        self.attach(node_id, link, network)
         guest = Guest(f"vn{node_id}e2", node_id)
         self._guests.append(guest)
         settle(guest)
         return guest
+
+    def attach(self, node_id: int, link: LinkModel, network: Network = HOME) -> None:
+        self._nodes[node_id] = [Interface(2, "", network, link)]
+        self.attach_again(node_id)
 
     def relink(self, node_id: int, link: LinkModel) -> None:
         interface = Interface(2, "", self._nodes[node_id][0].network, link)

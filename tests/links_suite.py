@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import struct
 import subprocess
 import sys
@@ -26,8 +25,8 @@ from statistics import mean
 
 from services.contracts.errors import Failed
 from services.contracts.links import Direction, LinkModel
-from services.contracts.netemu import CABLE, DIRECT
-from tests import links_chance
+from services.contracts.netemu import DIRECT
+from tests import links_chance, links_upkeep
 from tests.links_rig import (
     CLONE_NEWNET,
     MS,
@@ -38,7 +37,6 @@ from tests.links_rig import (
     arp_request,
     assert_delay,
     be_punctual,
-    interface_names,
     lat,
     one_delay,
     stream,
@@ -148,26 +146,6 @@ def check_shaping_a_plain_port_live(world: World) -> None:
     assert_delay(world, a, b, 15)
 
 
-def check_restart_loses_nothing(world: World) -> None:
-    a, b = world.node(1, link=lat(20)), world.node(2)
-
-    def restart() -> None:
-        time.sleep(0.1)
-        world.emulation = world.new_emulation()
-        assert not world.attach_again(1), "the port was not adopted as it is"
-        world.emulation.sweep()
-        world.emulation.mend()
-
-    stream(a, b, restart)
-
-
-def check_attach_is_idempotent(world: World) -> None:
-    world.node(1, link=lat(10))
-    world.node(2)
-    assert world.attach_again(1) == []
-    assert world.attach_again(2) == []
-
-
 def check_compensation(world: World) -> None:
     a, b = world.node(1, link=lat(20)), world.node(2)
     world.emulation.compensate(1, 8 * MS)
@@ -224,52 +202,9 @@ def check_bytes_of_frames_left_whole(world: World) -> None:
     assert world.port(1).up.bytes == on_wire, f"{world.port(1).up.bytes} bytes passed; on the wire they are {on_wire}"
 
 
-def check_foreign_name_is_refused(world: World) -> None:
-    subprocess.run(["ip", "link", "add", "net5", "type", "bridge"], check=True)
-    before = interface_names()
-    try:
-        world.node(1)
-    except Failed as error:
-        assert "net5" in str(error)
-    else:
-        raise AssertionError("a foreign net5 was taken over")
-    assert interface_names() == before
-    subprocess.run(["ip", "link", "del", "net5"], check=True)
-    world.node(1)
-
-
-def check_cleanup(world: World) -> None:
-    before = interface_names()
-    world.node(1, link=lat(10))
-    world.node(2, OTHERS, LinkModel(down=Direction(rate_bps=1_000_000)))
-    world.node(3)
-    for node_id in (1, 2, 3, 3, 99):
-        world.emulation.detach(node_id)
-    assert interface_names() == before, f"left behind: {interface_names() - before}"
-
-
-def check_no_cable_is_no_link(world: World) -> None:
-    """A dead back-end never means an unshaped link; mended, frames pass again."""
-    if world.backend != CABLE:
-        return
-    a, b = world.node(1, link=lat(5)), world.node(2)
-    state = world.emulation.cable.show()
-    assert state is not None
-    os.kill(state.pid, signal.SIGKILL)
-    os.waitpid(state.pid, 0)
-    a.send(1)
-    b.send(2)
-    assert b.numbers(0.2) == [] and a.numbers(0.2) == [], "frames pass a dead cable"
-    world.emulation.mend()
-    time.sleep(0.1)
-    a.send(3)
-    (arrived,) = b.numbers(0.3, stop_after=1)
-    assert arrived[0] == 3 and 4.5 < arrived[1] < 7
-
-
 CHECKS: dict[str, Callable[[World], None]] = {
     name.removeprefix("check_"): check
-    for name, check in [*globals().items(), *vars(links_chance).items()]
+    for name, check in [*globals().items(), *vars(links_chance).items(), *vars(links_upkeep).items()]
     if name.startswith("check_")
 }
 

@@ -18,7 +18,7 @@ from services.netemu import plan
 from services.netemu.cable.control import Cable
 from services.netemu.kernel import Kernel
 from services.netemu.plan import Action, World
-from services.netemu.ports import Port, bridge_name, helper_alias, helpers, network_alias, port_alias
+from services.netemu.ports import Port, bridge_name, helper_alias, helpers, network_alias, port_alias, unfinished_alias
 from services.netemu.traffic import Readings
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class Emulation:
         self.cable.drop_port(port.tap)  # it may hold taps of a port that was half made
         ends = helpers(port.tap)
         for name in (ends["node_end"], ends["bridge_end"]):
-            self.kernel.make_tap(name, helper_alias(port.tap))
+            self.kernel.make_tap(name, unfinished_alias(port.tap))
 
     def _enter_cable(self, port: Port, was: str) -> None:
         """The bridge end is in before the tap is out, so that a talking node loses no frame.
@@ -185,6 +185,8 @@ class Emulation:
         self.kernel.redirect(port.tap, node_end)
         self.kernel.join(port.tap, "")
         self.kernel.isolate(bridge_end, False)
+        for name in (node_end, bridge_end):
+            self.kernel.label(name, helper_alias(port.tap))
 
     def _leave_cable(self, port: Port) -> None:
         self.cable.drop_port(port.tap)

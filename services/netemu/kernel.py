@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -30,8 +29,8 @@ from services.contracts.netemu import Traffic
 from services.kit.commands import run
 from services.netemu import netem
 from services.netemu.plan import Link
-from services.netemu.ports import helper_alias, helpers
-from services.netemu.taps import make_tap
+from services.netemu.ports import UNFINISHED, helper_alias, helpers, tap_name, unfinished_alias
+from services.netemu.taps import made_tap
 from services.netemu.traffic import Counters
 
 log = logging.getLogger(__name__)
@@ -102,98 +101,81 @@ class Kernel:
 
     def make_bridge(self, name: str, alias: str, address: str = "", mac: str = "") -> None:
         """A plain Ethernet segment. The host has no part in it, unless given an address."""
-        with self._netlink() as ip, contextlib.ExitStack() as undo:
-            options = {"address": mac} if mac else {}
-            ip.link(
-                "add", ifname=name, kind="bridge", br_stp_state=0, br_forward_delay=0, br_mcast_snooping=0, **options
-            )
-            index = _index(ip, name)
-            undo.callback(ip.link, "del", index=index)
-            ip.link("set", index=index, IFLA_IFALIAS=alias, IFLA_GROUP=0 if address else SEGMENT_GROUP)
-            keep_out(name, is_server=bool(address))
+        rules = {"br_stp_state": 0, "br_forward_delay": 0, "br_mcast_snooping": 0, **({"address": mac} if mac else {})}
+        with self._netlink(name) as ip, _making(ip, name, alias, kind="bridge", **rules) as index:
+            ip.link("set", index=index, IFLA_GROUP=0 if address else SEGMENT_GROUP)
+            keep_out(UNFINISHED, is_server=bool(address))
             if address:
                 host, _, bits = address.partition("/")
                 ip.addr("add", index=index, address=host, prefixlen=int(bits))
-            ip.link("set", index=index, state="up")
-            undo.pop_all()
 
     def make_tap(self, name: str, alias: str, owner_uid: int | None = None) -> None:
         """A persistent tap of ours, up; an existing one is kept."""
         try:
-            make_tap(name, owner_uid)
-        except OSError as error:
-            raise Failed(f"the tap {name} could not be made: {error.strerror} (/dev/net/tun)") from None
-        try:
-            with self._netlink() as ip:
+            with made_tap(name, owner_uid), self._netlink(name) as ip:
                 keep_out(name)
                 index = _index(ip, name)
                 ip.link("set", index=index, IFLA_IFALIAS=alias, IFLA_GROUP=SEGMENT_GROUP)
                 ip.link("set", index=index, state="up")
-        except BaseException:
-            self.remove(name)
-            raise
+        except OSError as error:
+            raise Failed(f"the tap {name} could not be made: {error.strerror} (/dev/net/tun)") from None
 
     def label(self, name: str, alias: str) -> None:
-        with self._netlink() as ip:
+        with self._netlink(name) as ip:
             ip.link("set", index=_index(ip, name), IFLA_IFALIAS=alias)
 
     def join(self, name: str, bridge: str) -> None:
         """Plug the interface into the bridge; '' unplugs it."""
-        with self._netlink() as ip:
+        with self._netlink(name) as ip:
             ip.link("set", index=_index(ip, name), master=_index(ip, bridge) if bridge else 0)
 
     def adopt(self, name: str, bridge: str) -> None:
         """An interface that somebody else made is a port of the bridge, up, and nothing else: it loses its addresses."""
-        try:
-            with self._netlink() as ip:
-                index = _index(ip, name)
-                keep_out(name)
-                ip.flush_addr(index=index)
-                ip.link("set", index=index, master=_index(ip, bridge), IFLA_GROUP=SEGMENT_GROUP)
-                ip.link("set", index=index, state="up")
-        except NetlinkError as error:
-            raise Failed(f"{name} cannot join {bridge}: {error}") from None
+        with self._netlink(name) as ip:
+            index = _index(ip, name)
+            keep_out(name)
+            ip.flush_addr(index=index)
+            ip.link("set", index=index, master=_index(ip, bridge), IFLA_GROUP=SEGMENT_GROUP)
+            ip.link("set", index=index, state="up")
 
     def isolate(self, name: str, isolated: bool) -> None:
         """Isolated ports of a bridge do not hear each other."""
-        with self._netlink() as ip:
+        with self._netlink(name) as ip:
             ip.brport("set", index=_index(ip, name), isolated=int(isolated))
 
     def remove(self, name: str) -> None:
         """The interface is gone, whether it was there or not."""
-        with self._netlink() as ip:
+        with self._netlink(name) as ip:
             for index in ip.link_lookup(ifname=name):
                 ip.link("del", index=index)
 
     def redirect(self, source: str, target: str) -> None:
         """Whatever enters through `source` leaves through `target`, before the host or a bridge sees it."""
-        with self._netlink() as ip:
+        with self._netlink(source) as ip:
             _redirect(ip, _index(ip, source), _index(ip, target))
 
     def accept(self, source: str) -> None:
         """Undo `redirect`."""
-        with self._netlink() as ip:
+        with self._netlink(source) as ip:
             _forget_qdisc(ip, "clsact", _index(ip, source))
 
     def shape(self, tap: str, link: LinkModel) -> None:
         """netem in both directions: what the node sends goes by way of an ifb. Changes apply live."""
         ifb = helpers(tap)["ifb"]
-        with self._netlink() as ip:
+        with self._netlink(tap) as ip:
             is_new = not ip.link_lookup(ifname=ifb)
             if is_new:
-                ip.link("add", ifname=ifb, kind="ifb")
-                keep_out(ifb)
-                ip.link("set", index=_index(ip, ifb), state="up")
+                with _making(ip, ifb, unfinished_alias(tap), kind="ifb") as index:
+                    ip.link("set", index=index, IFLA_GROUP=SEGMENT_GROUP)
+                    keep_out(UNFINISHED)
             _netem(ip, _index(ip, ifb), link.up)
             _netem(ip, _index(ip, tap), link.down)
             if is_new:
-                _redirect(ip, _index(ip, tap), _index(ip, ifb))
-                ip.link(
-                    "set", index=_index(ip, ifb), IFLA_IFALIAS=helper_alias(tap), IFLA_GROUP=SEGMENT_GROUP
-                )  # last: it is whole now
+                _redirect(ip, _index(ip, tap), index)
+                ip.link("set", index=index, IFLA_IFALIAS=helper_alias(tap))  # last: it is whole now
 
     def unshape(self, tap: str) -> None:
-        with self._netlink() as ip:
+        with self._netlink(tap) as ip:
             _forget_qdisc(ip, "clsact", _index(ip, tap))
             with contextlib.suppress(NetlinkError):  # no qdisc of ours there
                 ip.tc("del", index=_index(ip, tap), root=True)
@@ -202,21 +184,25 @@ class Kernel:
     def probe_netem(self) -> str:
         """'' when this kernel shapes by netem through an ifb, tried on throwaway interfaces; else why not."""
         _load_modules()
-        tap = f"vn0e{os.getpid() % 1_000_000}"
+        tap = tap_name(0, 0)  # of no node; the same each time, so that what a kill leaves is found again
         try:
-            make_tap(tap)
+            with made_tap(tap):
+                pass
             self.shape(tap, LinkModel(up=Direction(1000, 1_000_000), down=Direction(0, 1_000_000)))
-        except (NetlinkError, OSError, Failed) as error:
-            return f"the kernel refuses a netem queue through an ifb ({error})"
+        except (OSError, Failed) as error:
+            return f"no netem queue through an ifb: {error}"
         finally:
             self.remove(tap)
             self.remove(helpers(tap)["ifb"])
         return ""
 
     @contextlib.contextmanager
-    def _netlink(self) -> Iterator[Any]:
-        with self._lock, IPRoute() as ip:
-            yield ip
+    def _netlink(self, name: str = "an interface") -> Iterator[Any]:
+        try:
+            with self._lock, IPRoute() as ip:
+                yield ip
+        except NetlinkError as error:
+            raise Failed(f"the kernel refuses what was asked of {name}: {error.args[1]}") from error
 
 
 def keep_out(name: str, *, is_server: bool = False) -> None:
@@ -229,6 +215,22 @@ def keep_out(name: str, *, is_server: bool = False) -> None:
         for key, value in values.items():
             with contextlib.suppress(OSError):
                 Path(f"/proc/sys/net/{family}/conf/{name}/{key}").write_text(value)
+
+
+@contextlib.contextmanager
+def _making(ip: Any, name: str, alias: str, **options: Any) -> Iterator[int]:
+    """The index of a new interface, which gets its name and its alias, and is up, in one step after the block: whoever
+    is killed in between leaves nothing that bears a name of ours and is not known as ours, or not whole."""
+    for index in ip.link_lookup(ifname=UNFINISHED):
+        ip.link("del", index=index)
+    ip.link("add", ifname=UNFINISHED, **options)
+    index = _index(ip, UNFINISHED)
+    try:
+        yield index
+        ip.link("set", index=index, ifname=name, IFLA_IFALIAS=alias, state="up")
+    except BaseException:
+        ip.link("del", index=index)
+        raise
 
 
 def _netem(ip: Any, index: int, direction: Direction) -> None:

@@ -13,7 +13,7 @@ from services.contracts.links import LinkModel
 from services.contracts.netemu import CABLE, DIRECT, KERNEL
 from services.contracts.nodes import WALT_NET_ID, Network
 from services.netemu import netem
-from services.netemu.ports import OURS, Port, bridge_name, helper_alias, helpers, parse_port_alias
+from services.netemu.ports import OURS, UNFINISHED, Port, bridge_name, helper_alias, helpers, parse_port_alias
 
 BROKEN = "broken"  # some piece of the port is missing: it passes nothing, and is made anew
 
@@ -109,15 +109,16 @@ def world_of(links: Iterable[Link], cabled: dict[str, LinkModel], shaper: str) -
 
 
 def _state(port: Port, links: dict[str, Link], cabled: dict[str, LinkModel]) -> PortState:
-    ends = {role: links.get(name) for role, name in helpers(port.tap).items()}
+    ends = {role: links[name] for role, name in helpers(port.tap).items() if name in links}
     on_bridge = links[port.tap].master == port.bridge
-    node_end, bridge_end, ifb = ends["node_end"], ends["bridge_end"], ends["ifb"]
-    if node_end and bridge_end and not ifb and not on_bridge:
-        if port.tap in cabled and bridge_end.master == port.bridge:
+    if any(end.alias != helper_alias(port.tap) for end in ends.values()):
+        return PortState(port, BROKEN, LinkModel())
+    if ends.keys() == {"node_end", "bridge_end"} and not on_bridge:
+        if port.tap in cabled and ends["bridge_end"].master == port.bridge:
             return PortState(port, CABLE, cabled[port.tap])
-    elif ifb and on_bridge and not (node_end or bridge_end):
+    elif ends.keys() == {"ifb"} and on_bridge:
         return PortState(port, KERNEL, port.applied)
-    elif on_bridge and not any(ends.values()):
+    elif not ends and on_bridge:
         return PortState(port, DIRECT, LinkModel())
     return PortState(port, BROKEN, LinkModel())
 
@@ -208,6 +209,7 @@ def plan_sweep(world: World) -> list[Action]:
 
 
 def orphans(world: World, links: Iterable[Link]) -> list[str]:
-    """Helper interfaces whose port is gone: what a kill in the middle of a removal leaves."""
-    homes = {helper_alias(tap): tap for tap in world.ports}
-    return [link.name for link in links if link.alias.startswith(f"{OURS}helper ") and link.alias not in homes]
+    """What a kill leaves: helper interfaces whose port is gone or that were not finished, what was being made."""
+    homes = {helper_alias(tap) for tap in world.ports}
+    helpers_here = [link for link in links if link.alias.startswith(f"{OURS}helper ") or link.name == UNFINISHED]
+    return [link.name for link in helpers_here if link.alias not in homes]

@@ -16,6 +16,7 @@ from services.contracts.names import WALT_NET
 from services.contracts.nodes import WALT_NET_ID, Network
 
 OURS = "walt "
+UNFINISHED = "walt-unfinished"  # the name of an interface while it is made
 NOBODY = "-"  # stands for an empty owner in an alias
 
 
@@ -67,6 +68,11 @@ def network_alias(network: Network) -> str:
 
 def helper_alias(tap: str) -> str:
     return f"{OURS}helper {tap}"
+
+
+def unfinished_alias(tap: str) -> str:
+    """Of a helper that does not do its work yet."""
+    return f"{helper_alias(tap)} unfinished"
 
 
 def port_alias(port: Port) -> str:

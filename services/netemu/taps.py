@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import struct
+from collections.abc import Iterator
 
 _TUNSETIFF = 0x400454CA
 _TUNSETPERSIST = 0x400454CB
@@ -37,11 +38,17 @@ def set_offload(descriptor: int, offload: bool) -> None:
     fcntl.ioctl(descriptor, _TUNSETOFFLOAD, _OFFLOADS if offload else 0)
 
 
-def make_tap(name: str, owner_uid: int | None = None) -> None:
-    """Make the tap persistent; owner_uid may then open it without privileges."""
-    with contextlib.ExitStack() as undo:
-        descriptor = open_tap(name)
-        undo.callback(os.close, descriptor)
+@contextlib.contextmanager
+def made_tap(name: str, owner_uid: int | None = None) -> Iterator[None]:
+    """A tap that stays, once the block has ended well; until then it goes with this process, however that ends.
+
+    owner_uid may open it without privileges.
+    """
+    descriptor = open_tap(name)
+    try:
         if owner_uid is not None:
             fcntl.ioctl(descriptor, _TUNSETOWNER, owner_uid)
+        yield
         fcntl.ioctl(descriptor, _TUNSETPERSIST, 1)
+    finally:
+        os.close(descriptor)
