@@ -3,6 +3,9 @@
 Two limits, since memory may be over-committed (guests with the same image share pages, few fill their ram):
   promised   the ram of all running machines stays below what the operator allows: factor × the host's memory
   free       what the kernel calls available stays above a reserve while the machine boots
+
+Who fits is let in; there is no queue, in which every boot would wait behind one large machine for others to end. What a
+machine was promised stays its own while it boots again.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,13 @@ class Booter:
         )
         return wire.load(Line, place)
 
-    def power_on(self, wanted: NodeWanted, run: int, line: LineWriter) -> Vm:
+    def power_on(self, wanted: NodeWanted, run: int, line: LineWriter, pause: Callable[[float], None]) -> Vm:
+        """pause: waits so many seconds, as the boot script says."""
         line.write(f"\n{SAY}power-on {run}, image {wanted.image}\n")
         disks = self._prepare_disks(wanted, line)
         ports = self._attach(wanted)
         plan = self._publish(wanted, run)
-        boot = ipxe.Interpreter(self.cache, _Screen(line).say, time.sleep).run(plan.script_url, variables(wanted, plan))
+        boot = ipxe.Interpreter(self.cache, _Screen(line).say, pause).run(plan.script_url, variables(wanted, plan))
         line.write(f"{SAY}starting the kernel\n")
         return self._start(wanted, run, ports, disks, boot, line)
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from services.contracts.bootserver import NodeBooted
+from services.contracts.errors import WaltError
 from services.contracts.nodes import ABSENT, NodeWanted
 from services.contracts.vmrunner import VmReport
+from services.vmrunner import lifecycle
 from services.vmrunner.runner import Host, Runner, forget
 from services.vmrunner.vm import Usage
 
@@ -22,6 +24,7 @@ class Fleet:
         self._runners: dict[int, Runner] = {}
         self._removed: dict[int, int] = {}  # node id: version of the wish that removed it
         self._unclaimed: dict[int, NodeBooted] = {}  # heard before nodes told of the node
+        self._count_memory()
 
     def known(self) -> set[int]:
         """Nodes of which there is anything here: a runner, a process, a file."""
@@ -59,7 +62,10 @@ class Fleet:
         for one in wishes.values():
             self.wish(one)
         for node_id in known_before - wishes.keys():
-            self._end_nobodys(node_id)
+            try:
+                self._end_nobodys(node_id)
+            except (WaltError, OSError) as error:  # it is tried again; the others need not wait for that
+                log.warning("node %d, of which nodes knows nothing, stays: %s", node_id, error)
 
     def reports(self) -> list[VmReport]:
         return [runner.report() for runner in self._runners.values()]
@@ -82,6 +88,12 @@ class Fleet:
     def _present(self) -> list[Runner]:
         """Without those that are about to go: their names may be another node's already."""
         return [runner for runner in self._runners.values() if runner.wanted.power != ABSENT]
+
+    def _count_memory(self) -> None:
+        """What may run from before is counted before the first machine is let in."""
+        for machine in map(self._host.store.load, self._host.store.known()):
+            if machine is not None and lifecycle.holds_memory(machine):
+                self._host.memory.promise(machine.node_id, machine.ram_bytes)
 
     def _look_after(self, runner: Runner) -> None:
         runner.run()

@@ -34,15 +34,16 @@ NO_BOOT_WITHIN = "no boot within"
 class Machine:
     """What is remembered of one node's machine.
 
-    boot: the NodeWanted.boot it answers; run: power-ons so far; cause: why this boot cycle began; cycle_start: from
-    when boot.timeout counts; retries: those the boot watch has spent; failures: of the host, in a row;
-    due: when the delay ends or, if failed, when it is tried again (0: it is not); waits: the delay is over, and it
+    boot: the NodeWanted.boot it answers; tried: a later one that the host could not begin yet; run: power-ons so
+    far; cause: why this boot cycle began; cycle_start: from when boot.timeout counts; retries: those the boot watch has
+    spent; failures: of the host, in a row; due: when the delay ends or, if failed, when it is tried again (0: it is not); waits: the delay is over, and it
     waits for memory of the host; ram_bytes: what it was powered on with last.
     """
 
     node_id: int
     name: str
     boot: int = 0
+    tried: int = 0
     run: int = 0
     sequence: int = 0
     state: str = STOPPED
@@ -224,11 +225,12 @@ def booted(machine: Machine, run: int, at: float, now: float) -> Machine:
     return replace(_to(machine, BOOTED, f"ssh answers after {took:.1f} s", now), retries=0)
 
 
-def failed(machine: Machine, sentence: str, now: float) -> Machine:
-    """The host could not do it: tried again after 2, 4, 8, … seconds."""
+def failed(machine: Machine, sentence: str, now: float, tried: int = 0) -> Machine:
+    """The host could not do it: tried again after 2, 4, 8, … seconds. tried: the boot that was not even begun."""
     failures = machine.failures + 1
     pause = min(MAX_BACKOFF_S, 2**failures)
-    return replace(_to(machine, FAILED, f"{sentence}; next try in {pause} s", now), failures=failures, due=now + pause)
+    failure = _to(machine, FAILED, f"{sentence}; next try in {pause} s", now)
+    return replace(failure, tried=max(tried, machine.tried), failures=failures, due=now + pause)
 
 
 def given_up(machine: Machine, sentence: str, now: float) -> Machine:
@@ -252,13 +254,23 @@ def report(machine: Machine, host: str) -> VmReport:
         node_id=machine.node_id,
         name=machine.name,
         host=host,
-        boot=machine.boot,
+        boot=max(machine.boot, machine.tried),
         run=machine.run,
         sequence=machine.sequence,
         state=machine.state,
         since=machine.since,
         reason=machine.reason,
     )
+
+
+def holds_memory(machine: Machine) -> bool:
+    """Whether it may have a qemu, for all that is remembered of it."""
+    return machine.state in (LOADING, BOOTING, BOOTED) or (machine.state == FAILED and not machine.due)
+
+
+def keeps_promise(machine: Machine) -> bool:
+    """Without a qemu: whether it is on its way to the next one. Others who wait for memory do not take its own."""
+    return machine.state not in (STOPPED, FAILED)
 
 
 ENDED_UNSEEN = "its qemu ended while nobody watched"

@@ -41,6 +41,11 @@ class Memory:
                 self._promised[node_id] = ram_bytes
             return verdict
 
+    def promise(self, node_id: int, ram_bytes: int) -> None:
+        """To a machine that was let in before, and may run."""
+        with self._turn:
+            self._promised[node_id] = ram_bytes
+
     def occupy(self, node_id: int, ram_bytes: int, vm: Vm) -> None:
         """The machine runs, whoever has started it."""
         with self._turn:

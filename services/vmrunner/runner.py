@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from services.contracts.bootserver import NodeBooted
 from services.contracts.console import Line
 from services.contracts.errors import Failed, WaltError
-from services.contracts.nodes import NodeWanted
+from services.contracts.nodes import POWER_ON, NodeWanted
 from services.contracts.settings import MAX_RANDOM_DELAY_S
 from services.contracts.vmrunner import VM_CHANGED, VM_REMOVED, VmRemoved, VmReport
 from services.kit.peers import Announce
@@ -34,6 +34,10 @@ SYNC_LIMIT_S = 5.0
 log = logging.getLogger(__name__)
 
 
+class _Overtaken(Exception):
+    """A newer wish ends the boot that is under way."""
+
+
 @dataclass(frozen=True)
 class Host:
     """What the runners of one host share. soft_end_s: how long a guest may take to shut down."""
@@ -50,7 +54,9 @@ class Host:
 
 
 class Runner:
-    """`wish` and `booted` may come at any time, twice or late; `run` returns when the node is gone from here."""
+    """`wish` and `booted` may come at any time, twice or late; `run` returns when the node is gone from here.
+
+    The making of one waits for nothing, so that a node whose wish comes twice at once has one runner all the same."""
 
     def __init__(self, wanted: NodeWanted, host: Host) -> None:
         self.wanted = wanted
@@ -59,11 +65,10 @@ class Runner:
         self._line: LineWriter | None = None
         self._place: Line | None = None
         self._news = threading.Event()
+        self._found = False  # whether it is known what runs of it
         self._removed = False
-        self._vm = host.launcher.adopt(wanted.id)
-        if self._vm is not None:
-            self._vm.watch(self._news.set)
-            host.memory.occupy(wanted.id, self.machine.ram_bytes or wanted.ram_bytes, self._vm)
+        self._vm: Vm | None = None
+        self._booted: NodeBooted | None = None
 
     @property
     def vm(self) -> Vm | None:
@@ -78,24 +83,36 @@ class Runner:
             self._news.set()
 
     def booted(self, news: NodeBooted) -> None:
-        if self._vm is not None and not self._vm.ended:
-            self._become(lifecycle.booted(self.machine, news.run, news.at, time.time()))
+        """It may come before its machine is found, or recognised: so it is kept. Of an earlier run it changes nothing."""
+        self._booted = news
+        self._news.set()
 
     def run(self) -> None:
         while not self._removed:
             try:
                 self._step()
             except Exception as error:  # a runner that dies would leave its node without anybody
-                log.exception("%s", self.machine.name)
-                self._fail(error)
-                self._news.wait(AFTER_ERROR_S)
+                log.warning("%s: %s", self.machine.name, error, exc_info=not isinstance(error, WaltError))
+                self._rest_in_trouble(error)
+
+    def _rest_in_trouble(self, error: Exception) -> None:
+        """A machine of which nothing new is wanted has not failed as long as it cannot be known whether it runs."""
+        pause_s = AFTER_ERROR_S
+        if self._found or self.wanted.boot > self.machine.boot:
+            self._fail(error, tried=self.wanted.boot)
+            pause_s = self.machine.due - time.time()
+        self._news.wait(pause_s)
 
     def _step(self) -> None:
         self._news.clear()
+        if not self._found:
+            self._find()
         runs = self._vm is not None and not self._vm.ended
         ended = self._vm.ended if self._vm is not None else lifecycle.ENDED_UNSEEN
         if not runs:
             self._free()
+        elif self._booted is not None:
+            self._become(lifecycle.booted(self.machine, self._booted.run, self._booted.at, time.time()))
         match lifecycle.decide(self.machine, self.wanted, runs, ended, time.time()):
             case Remove():
                 self._remove()
@@ -117,6 +134,13 @@ class Runner:
                 self._become(lifecycle.given_up(self.machine, sentence, time.time()))
             case Rest(until):
                 self._news.wait(None if until is None else max(0.0, until - time.time()))
+
+    def _find(self) -> None:
+        self._vm = self._host.launcher.adopt(self.wanted.id)
+        self._found = True
+        if self._vm is not None:
+            self._vm.watch(self._news.set)
+            self._host.memory.occupy(self.wanted.id, self.machine.ram_bytes or self.wanted.ram_bytes, self._vm)
 
     def _become(self, machine: Machine) -> None:
         """Remember it first, then tell. Nothing else runs between the decision and the memory of it."""
@@ -152,7 +176,8 @@ class Runner:
         match self._host.memory.ask(wanted.id, wanted.ram_bytes):
             case Enter():
                 self._become(lifecycle.load(self.machine, wanted.ram_bytes, time.time()))
-                self._attempt(lambda: self._power_on(wanted))
+                with contextlib.suppress(_Overtaken):
+                    self._attempt(lambda: self._power_on(wanted))
             case Wait(sentence):
                 if sentence != self.machine.reason:
                     self._say(sentence)
@@ -162,11 +187,20 @@ class Runner:
 
     def _power_on(self, wanted: NodeWanted) -> None:
         line = self._line or self._open_line()
-        self._vm = self._host.booter.power_on(wanted, self.machine.run, line)
+        self._vm = self._host.booter.power_on(wanted, self.machine.run, line, self._pause)
         self._host.memory.occupy(wanted.id, wanted.ram_bytes, self._vm)
         self._vm.watch(self._news.set)
         self._become(lifecycle.started(self.machine, time.time()))
         self._close_line()
+
+    def _pause(self, seconds: float) -> None:
+        """Of a boot script: it may be a long one, and a wish that ends this boot does not wait for its end."""
+        expires = time.monotonic() + seconds
+        while (left_s := expires - time.monotonic()) > 0:
+            if self.wanted.power != POWER_ON or self.wanted.boot > self.machine.boot:
+                raise _Overtaken
+            self._news.wait(left_s)
+            self._news.clear()
 
     def _attempt(self, step: Callable[[], object]) -> None:
         """Do it; if the host cannot, the machine has failed with that sentence."""
@@ -176,12 +210,12 @@ class Runner:
             log.warning("%s: %s", self.machine.name, error)
             self._fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, tried: int = 0) -> None:
         sentence = str(error) or repr(error)
         if self._line is not None:
             self._line.write(f"\n{SAY}{sentence}\n")
         self._close_line()
-        self._become(lifecycle.failed(self.machine, sentence, time.time()))
+        self._become(lifecycle.failed(self.machine, sentence, time.time(), tried))
 
     def _open_line(self) -> LineWriter:
         self._close_line()
@@ -224,7 +258,8 @@ class Runner:
 
     def _free(self) -> None:
         """What no qemu holds any more. A file that stays is tried again; it must not keep the machine from its end."""
-        self._host.memory.give_back(self.wanted.id)
+        if not lifecycle.keeps_promise(self.machine):
+            self._host.memory.give_back(self.wanted.id)
         try:
             self._host.disks.keep_only(self.wanted.id, self.wanted.disks)
         except OSError as error:
@@ -238,7 +273,6 @@ class Runner:
     def _remove(self) -> None:
         self._end_vm()
         self._close_line()
-        self._host.memory.give_back(self.wanted.id)
         forget(self._host, self.wanted.id)
         self._removed = True
         self._host.announce(VM_REMOVED, VmRemoved(self.wanted.id, self.wanted.name, self._host.name))
@@ -246,5 +280,6 @@ class Runner:
 
 def forget(host: Host, node_id: int) -> None:
     host.launcher.forget(node_id)
+    host.memory.give_back(node_id)
     host.store.forget(node_id)
     host.boots.forget(node_id)

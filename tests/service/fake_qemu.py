@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 argv = sys.argv
 if "--version" in argv:
@@ -46,7 +47,9 @@ threading.Thread(target=echo, daemon=True).start()
 signal.signal(signal.SIGUSR1, lambda *_: end("guest-reset"))
 signal.signal(signal.SIGUSR2, lambda *_: end("guest-shutdown"))
 while True:
+    again = client is not None
     client, _ = listener.accept()
+    time.sleep(0.5 if again else 0)  # a busy one greets late
     say({"QMP": {}})
     for line in client.makefile():
         if json.loads(line)["execute"] == "quit":

@@ -596,6 +596,8 @@ def test_fault_01_killed_and_started_again_it_finds_everything(platform, amqp_ur
     del world.wanted[7]  # nobody's when it comes back
     wish(amqp_uri, id=9, name="vnode5")  # new meanwhile
     tell_booted(amqp_uri, waiting)
+    for _ in range(3):  # heard at its start, together with the answer of nodes: one machine all the same
+        tell(amqp_uri, world.wanted[5])
     platform.start()
     wait_state("booting", 9)
     wait_state("booted", 8)
@@ -604,6 +606,10 @@ def test_fault_01_killed_and_started_again_it_finds_everything(platform, amqp_ur
     reports = [one for one in world.reports if one.node_id == 6]
     assert reports[4].reason == "its qemu ended while nobody watched" and reports[4].sequence > reports[3].sequence
     wait_for(lambda: world.last(6).state == "booting" and world.last(6).run == 2, "booted again")
+    wish(amqp_uri, boot=2)
+    assert wait_state("booting", boot=2).run == 2
+    eventlet.sleep(0.3)
+    assert world.states(5)[4:] == ["delaying", "loading", "booting"]
 
 
 def test_another_registry_removes_and_takes_over_nothing(platform, amqp_uri):
