@@ -22,7 +22,7 @@ LOW_SPACE_BYTES = 2 * 2**30
 
 def diagnose(chooser: Accelerator, launcher: Launcher, state_folder: Path) -> Iterator[Check]:
     try:
-        yield check_accelerator(chooser.known())
+        yield check_accelerator(chooser.known(), chooser.memory)
         yield Check("qemu", OK, launcher.version())
     except Failed as error:
         yield Check("qemu", FAIL, str(error), "no node can boot", launcher.mend)
@@ -39,7 +39,7 @@ def check_registry(fault: str) -> Check:
     return Check("registry", FAIL, fault, consequence, "bring the former database of nodes back")
 
 
-def check_accelerator(choice: accelerator.Choice | None) -> Check:
+def check_accelerator(choice: accelerator.Choice | None, memory: Path) -> Check:
     subject = "accelerator"
     if choice is None:
         return Check(subject, OK, "not chosen yet", "the first boot tries KVM, up to 8 s")
@@ -48,6 +48,8 @@ def check_accelerator(choice: accelerator.Choice | None) -> Check:
     mend = "use a machine with VT-x or AMD-V (in a VM: nested virtualisation) and a /dev/kvm that works"
     if "Permission denied" in choice.why:
         mend = "chgrp kvm /dev/kvm; chmod 660 /dev/kvm (qemu runs without privileges, with that group)"
+    elif "does not boot" in choice.why:
+        mend += f"; if the host was only too busy then: rm {memory}, and the next boot tries again"
     consequence = "nodes are right but slow: 10 to 20 times the CPU time of KVM"
     return Check(subject, WARN, f"TCG (emulation): {choice.why}", consequence, mend)
 

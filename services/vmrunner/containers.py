@@ -57,6 +57,7 @@ class ContainerVm(Vm):
             self._container.kill(int(number))
 
     def _until_gone(self) -> None:
+        said = ""
         while True:
             try:
                 self._container.wait(timeout=None, condition="removed")
@@ -64,7 +65,9 @@ class ContainerVm(Vm):
             except NotFound:
                 return
             except engine.TROUBLE as error:
-                log.warning("waiting for the end of %s: %s", self._container.name, error)
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("waiting for the end of %s: %s", self._container.name, said)
                 time.sleep(RETRY_S)
 
 
@@ -77,7 +80,9 @@ class Containers:
         self._binary = binary
         self._folders = folders
         self._engine = engine
-        self._rights: tuple[str, KvmRights | None] = ("", None)
+        self._asked = ""  # the image of which the next two are known
+        self._version = ""
+        self._rights: KvmRights | None = None
         self._turn = threading.Lock()
 
     def start(self, power_on: PowerOn) -> Vm:
@@ -132,15 +137,12 @@ class Containers:
         return {*self._folders.known(), *(int(labels[LABEL_NODE]) for labels in found)}
 
     def version(self) -> str:
-        return self._engine.perform([self._binary, "--version"]).splitlines()[0]
+        self._ask_image()
+        return self._version
 
     def kvm_rights(self) -> KvmRights | None:
-        """Asked once for each image."""
-        with self._turn:
-            image = self._engine.image_id()
-            if self._rights[0] != image:
-                self._rights = (image, self._ask_kvm_rights())
-            return self._rights[1]
+        self._ask_image()
+        return self._rights
 
     def try_kvm(self, kernel: Path, kvm_group: int | None, limit_s: float) -> None:
         with kernel.open("rb") as file:
@@ -155,11 +157,22 @@ class Containers:
         """One machine per node: the engine sees to that."""
         return f"{self._engine.project}-vm-{node_id}"
 
+    def _ask_image(self) -> None:
+        """Once for each, since a container is started for each question."""
+        with self._turn:
+            image = self._engine.image_id()
+            if self._asked != image:
+                self._version = self._engine.perform([self._binary, "--version"]).splitlines()[0]
+                self._rights = self._ask_kvm_rights()
+                self._asked = image
+
     def _ask_kvm_rights(self) -> KvmRights | None:
-        """The engine refuses a container a device that its host has not."""
+        """The engine refuses a container a device that its host has not, and names it."""
         try:
             words = self._engine.perform(["stat", "--format=%f %u %g", KVM_DEVICE], **_kvm(True, None)).split()
         except Failed as error:
+            if KVM_DEVICE not in str(error):  # any other trouble is no answer
+                raise
             log.info("machines have no %s: %s", KVM_DEVICE, error)
             return None
         return KvmRights(int(words[0], 16), int(words[1]), int(words[2]))
