@@ -126,16 +126,17 @@ def given_image(node: Node, image: str, asked: Asked) -> Node:
 
 def acquired(node: Node, asked: Asked) -> Node:
     """It boots anew, the default image, with new disks: nothing that a former owner left in it, and no image of his,
-    may meet the new one."""
+    may meet the new one. Hard: while the former one's system shuts down, its console is the new owner's already."""
     reason, fresh = f"acquired by {asked.user}", disks.emptied(node.disks)
-    return booted_anew(node, reason, asked.now, owner=asked.user, image=DEFAULT_IMAGE, disks=fresh)
+    return booted_anew(node, reason, asked.now, hard=True, owner=asked.user, image=DEFAULT_IMAGE, disks=fresh)
 
 
 def released(node: Node, asked: Asked) -> Node:
-    """The default image, empty disks, and no network but walt-net: free nodes of former owners do not meet."""
+    """The default image, empty disks, and no network but walt-net: free nodes of former owners do not meet. Hard, as
+    when it is acquired."""
     reason, fresh = f"released by {asked.user}", disks.emptied(node.disks)
     config = replace(node.config, networks=NodeConfig().networks)
-    return booted_anew(node, reason, asked.now, owner="", image=DEFAULT_IMAGE, config=config, disks=fresh)
+    return booted_anew(node, reason, asked.now, hard=True, owner="", image=DEFAULT_IMAGE, config=config, disks=fresh)
 
 
 def removed(node: Node) -> Node:

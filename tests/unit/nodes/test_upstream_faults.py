@@ -84,6 +84,7 @@ def test_fault_10_what_was_looked_into_or_forced_may_go():
 def test_fault_11_every_change_of_owner_means_other_disks():
     for after in (model.released(NODE, ALICE), model.acquired(NODE, Asked("bob", 1.0))):
         assert [disk.id for disk in after.disks] == [0, 0]
+        assert after.hard  # the next owner has its console while it ends
         assert [(one.size_bytes, one.template) for one in after.disks] == [
             (one.size_bytes, one.template) for one in DISKS
         ]
