@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from services.contracts.errors import Failed
@@ -37,16 +38,18 @@ class Cache:
             leftover.unlink()
 
     def text(self, url: str) -> str:
-        with _open(url, "GET") as reply:
+        with _opened(url, "GET") as reply:
             content = reply.read(MAX_SCRIPT_BYTES + 1)
         if len(content) > MAX_SCRIPT_BYTES:
             raise Failed(f"{url}: longer than {MAX_SCRIPT_BYTES} bytes: not a script")
+        if reply.length:  # that is what has not come of it
+            raise Failed(f"{url}: cut short")
         return str(content.decode(errors="replace"))
 
     def file(self, url: str) -> Fetched:
         """The content that the server has now. Many nodes booting at once fetch it once."""
         with self._turns[url]:
-            with _open(url, "HEAD") as reply:
+            with _opened(url, "HEAD") as reply:
                 digest = _digest(url, reply)
             path = self._folder / digest
             if path.exists():
@@ -59,17 +62,17 @@ class Cache:
     def _download(self, url: str, path: Path) -> None:
         handle, temporary = tempfile.mkstemp(prefix=".", dir=self._folder)
         try:
-            with os.fdopen(handle, "wb") as file, _open(url, "GET") as reply:
+            with os.fdopen(handle, "wb") as file, _opened(url, "GET") as reply:
                 digest = hashlib.sha256()
                 while chunk := reply.read(CHUNK_BYTES):
                     digest.update(chunk)
                     file.write(chunk)
                 os.fchmod(file.fileno(), 0o644)
+                file.flush()
+                os.fsync(file.fileno())  # its name says what it holds: also after the host has lost its power
             if digest.hexdigest() != path.name:
                 raise Failed(f"{url}: what came is not what its ETag says (cut short, or changed meanwhile)")
             os.replace(temporary, path)
-        except http.client.HTTPException as error:
-            raise Failed(f"{url}: {error!r}") from None
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
@@ -83,15 +86,22 @@ class Cache:
                     path.unlink()
 
 
-def _open(url: str, method: str) -> contextlib.closing[http.client.HTTPResponse]:
+@contextlib.contextmanager
+def _opened(url: str, method: str) -> Iterator[http.client.HTTPResponse]:
+    """What goes wrong with it, at its opening or later, is told with the URL."""
     if not url.startswith("http://"):
         raise Failed(f"{url}: only http:// can be fetched here")
     try:
-        return contextlib.closing(urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=TIMEOUT_S))
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=TIMEOUT_S) as reply:
+            yield reply
     except urllib.error.HTTPError as error:
         error.close()
         raise Failed(f"{url}: {error.code} {error.reason}") from None
-    except (OSError, http.client.HTTPException) as error:
+    except http.client.IncompleteRead:
+        raise Failed(f"{url}: cut short") from None
+    except http.client.HTTPException as error:
+        raise Failed(f"{url}: this is not HTTP ({error!r})") from None
+    except OSError as error:
         raise Failed(f"{url}: {getattr(error, 'reason', error)}") from None
 
 
