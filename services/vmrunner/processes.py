@@ -155,15 +155,18 @@ class Processes:
 
 def _launch(argv: Sequence[str], standard: tuple[int, int, int], files: Sequence[int]) -> None:
     stdin, stdout, stderr = standard
-    done = subprocess.run(
-        argv,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        pass_fds=files,
-        cwd="/",
-        timeout=START_LIMIT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=files,
+            cwd="/",
+            timeout=START_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"qemu does not start: {argv[0]}: no end after {START_LIMIT_S:g} s") from None
     if done.returncode:
         raise Failed(f"{argv[0]}: status {done.returncode}")

@@ -75,5 +75,8 @@ class Qmp:
                 raise QmpClosed("qemu went away")
             self._buffer += data
         line, self._buffer = self._buffer.split(b"\n", 1)
-        message: dict[str, Any] = json.loads(line)
-        return message
+        with contextlib.suppress(ValueError):
+            message = json.loads(line)
+            if isinstance(message, dict):
+                return message
+        raise QmpClosed(f"this is not the monitor of a qemu: {line[:100]!r}")

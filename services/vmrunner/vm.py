@@ -108,9 +108,9 @@ class Vm(ABC):
 
 
 def _shutdown_reason(monitor: Qmp) -> str | None:
-    """Reads events until qemu closes the connection."""
+    """Reads events until qemu closes the connection, or says what no qemu would: a guest may have taken it over."""
     reason = None
-    with contextlib.suppress(QmpClosed), contextlib.closing(monitor):
+    with contextlib.suppress(QmpClosed, KeyError, TypeError), contextlib.closing(monitor):
         while True:
             event = monitor.next_event()
             if event["event"] == "SHUTDOWN":
