@@ -24,8 +24,10 @@ from services.contracts.errors import Denied, Failed, Unreachable, WaltError, fr
 RPC_EXCHANGE = "nameko-rpc"
 CONNECT_TIMEOUT_S = 5
 CALL_TIMEOUT_S = 20.0
+GOODBYE_S = 2.0
 SHORT_S = 0.001
 
+OTHER_VERSION = ("MethodNotFound", "IncorrectSignature")  # nameko's words
 PREFETCH = 64  # messages of one mailbox that the broker sends ahead
 
 
@@ -46,7 +48,9 @@ class Call:
 
     def answer(self, reply: dict[str, Any]) -> None:
         error = reply.get("error")
-        if error:
+        if error and error.get("exc_type") in OTHER_VERSION:
+            self._error = Failed(f"this walt and service {self.service} are of different versions: {error['value']}")
+        elif error:
             self._error = from_wire(error.get("exc_type", ""), error.get("exc_args") or [error.get("value", "")])
         self._result = reply.get("result")
         self.done = True
@@ -102,6 +106,7 @@ class Client:
         while not call.done:
             left = end - time.monotonic()
             if left <= 0:
+                self.close()  # it may lead nowhere, after a sleep of this computer, say: the next call makes a new one
                 raise Unreachable(f"service {service} does not answer: no reply to {method} within {timeout_s:g} s")
             self.drain(left)
         return call.result()
@@ -165,6 +170,7 @@ class Client:
         self._calls.clear()
         if connection is not None:
             with contextlib.suppress(Exception):  # it is lost already, or we are leaving
+                connection.sock.settimeout(GOODBYE_S)
                 connection.close()
 
     def _connect(self) -> None:
@@ -183,6 +189,7 @@ class Client:
         )
         with self._errors():
             connection.connect()
+            connection.sock.settimeout(CALL_TIMEOUT_S)  # where no other limit is given
             self._connection = connection
             self._channel = connection.channel()
             self._channel.auto_decode = False  # bodies are bytes, whatever they call themselves
@@ -232,16 +239,21 @@ class Client:
             self.close()
             reason = str(error.reply_text).removeprefix("ACCESS_REFUSED - ")
             if connected:
-                raise Denied(f"{where.user} may not do this: {reason}") from error
+                raise Denied(f"{where.user} may not do this, or the platform is too old for it: {reason}") from error
             raise Denied(
                 f"the broker at {where.broker} refuses the login of {where.user} (from {where.source}): {reason}"
             ) from error
         except ChannelError as error:
             self.close()
-            raise Failed(f"the broker at {where.broker} refuses a message: {error}") from error
+            raise Failed(f"the broker at {where.broker} refuses a message: {_said(error)}") from error
         except (OSError, AMQPError) as error:
             self.close()
-            raise Unreachable(f"the broker at {where.broker} does not answer: {error}") from error
+            raise Unreachable(f"the broker at {where.broker} does not answer: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, without the numbers that libraries give it."""
+    return str(getattr(error, "reply_text", None) or getattr(error, "strerror", None) or error)
 
 
 def _tls(where: Configuration) -> dict[str, Any]:

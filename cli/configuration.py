@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from services.contracts.errors import Denied, InvalidRequest, Unreachable
 
+KEYS = ("amqp_uri", "ca", "while_exists")
 RULE = 'amqp_uri = "amqp://USER:PASSWORD@HOST:PORT/VHOST", or amqps:// for TLS'
 PORTS = {"amqp": 5672, "amqps": 5671}
 
@@ -69,16 +70,20 @@ def parse_configuration(text: str, source: Path) -> Configuration:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidRequest(f"{source} is not TOML: {error}") from None
+    if unknown := [key for key in content if key not in KEYS]:
+        raise InvalidRequest(f"{source}: {', '.join(unknown)} is not known; allowed: {', '.join(KEYS)}")
     uri, sign, ca = content.get("amqp_uri"), content.get("while_exists"), content.get("ca")
     if sign is not None and not Path(str(sign)).exists():
         raise Unreachable(f"the platform of {source} is down ({sign} is not there); 'make up' starts it")
     if not isinstance(uri, str):
         raise InvalidRequest(f"{source} has no amqp_uri; allowed: {RULE}")
+    if "?" in uri or "#" in uri:
+        raise InvalidRequest(f"{source}: amqp_uri has '?' or '#' in it; allowed: {RULE}; in a password %3F and %23")
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
     except ValueError:
-        raise InvalidRequest(f"{source}: the port in amqp_uri is not a number; allowed: {RULE}") from None
+        raise InvalidRequest(f"{source}: the port in amqp_uri is not one; allowed: {RULE}") from None
     given = {"amqp://": parts.scheme in PORTS, "USER": parts.username, "PASSWORD": parts.password, "HOST": host}
     missing = [word for word, value in given.items() if not value]
     if missing:

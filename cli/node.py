@@ -101,7 +101,10 @@ def config(client: Any, selection: str, settings: Sequence[str], force: bool, ou
 @click.pass_obj
 def wait(client: Any, selection: str, state: str, timeout: float | None) -> None:
     """Return once all nodes of SET are booted, or in the state that is asked."""
-    wait_until(client, get_nodes(client, selection), state, timeout)
+    nodes = get_nodes(client, selection)
+    if not nodes:
+        say("no node is concerned")
+    wait_until(client, nodes, state, timeout)
 
 
 def node_columns(now: float, with_owner: bool) -> list[Column]:
@@ -130,6 +133,8 @@ def show_settings(nodes: Sequence[Node], form: str) -> None:
         rows: list[Row] = [{"node": one["name"], **one["config"]} for one in nodes]
         echo(rows, [Column("node"), *map(Column, sorted(SETTINGS))], form, "no nodes")
         return
+    if not nodes:
+        say("no nodes")
     for one in nodes:
         if len(nodes) > 1:
             click.echo(f"# {one['name']}")

@@ -49,12 +49,14 @@ LINK_VALUES = {
 
 @dataclass(frozen=True)
 class Asked:
-    """typed: what there is of the word; given: the words of a repeated argument before it; command: its name."""
+    """typed: what there is of the word; given: the words of a repeated argument before it; command: its name; group:
+    of the command."""
 
     client: Any
     command: str
     typed: str
     given: Sequence[str] = ()
+    group: str = ""
 
 
 Offer = Callable[[Asked], Iterable[str]]
@@ -164,6 +166,12 @@ def users(asked: Asked) -> list[str]:
     return [one["name"] for one in ask(asked, "nodes", "get_users")]
 
 
+def places(asked: Asked) -> list[str]:
+    """'vno' -> 'vnode1:'; what paths there are behind it is not known here."""
+    names = [] if ":" in asked.typed else images(asked) if asked.group == "image" else _names_of_nodes(asked)
+    return [f"{one}:" for one in names]
+
+
 def settings(asked: Asked) -> list[str]:
     return setting_words(asked.typed, asked.given, lambda: networks(asked))
 
@@ -202,6 +210,8 @@ OFFERS: dict[str, Offer] = {
     "[SET]": node_sets,
     "NODE": node_names,
     "IMAGE": images,
+    "SRC...": places,
+    "DST": places,
     "NETWORK": networks,
     "USER": users,
     "[USER]": users,
@@ -210,18 +220,24 @@ OFFERS: dict[str, Offer] = {
     "[OPTION=VALUE]...": link_options,
     "[TOPIC]": lambda asked: topics(),
 }
+AND_FILES = ("SRC...", "DST")  # of this computer
 
 
 class Offered(click.ParamType[str]):
     name = "text"
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: Offer, and_files: bool) -> None:
         self._offer = offer
+        self._and_files = and_files
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
         given = ctx.params.get(param.name or "")
-        asked = Asked(ctx.obj, ctx.info_name or "", incomplete, given if isinstance(given, tuple) else ())
-        return [CompletionItem(word) for word in self._offer(asked) if word.startswith(incomplete)]
+        group = ctx.parent.info_name if ctx.parent else None
+        asked = Asked(
+            ctx.obj, ctx.info_name or "", incomplete, given if isinstance(given, tuple) else (), group=group or ""
+        )
+        words = [CompletionItem(word) for word in self._offer(asked) if word.startswith(incomplete)]
+        return [*words, CompletionItem(incomplete, type="file")] if self._and_files else words
 
 
 def parameters(tree: click.Command) -> Iterator[click.Parameter]:
@@ -235,4 +251,4 @@ def declare_offers(tree: click.Command) -> None:
     for parameter in parameters(tree):
         offer = OFFERS.get(parameter.metavar or "")
         if offer:
-            parameter.type = Offered(offer)
+            parameter.type = Offered(offer, parameter.metavar in AND_FILES)

@@ -180,6 +180,8 @@ class LineSession(Session):
             self.terminal.tell(f"the console of {self.node['name']} is away ({why}); trying again")
         elif isinstance(why, NotFound) or now > self._give_up_at:
             raise why
+        if isinstance(why, Unreachable):
+            self.client.close()  # it may lead nowhere, after a sleep of this computer, say
         self._open_at = now + REOPEN_EVERY_S
 
     def wants_input(self) -> bool:

@@ -62,7 +62,7 @@ class _Bash(BashComplete):
         return words[1:], incomplete
 
     def format_completion(self, item: CompletionItem[str]) -> str:
-        kind = "open" if item.value.endswith(("=", "[", ",")) else item.type
+        kind = "open" if item.type == "plain" and item.value.endswith(("=", "[", ",", ":")) else item.type
         return f"{kind},{item.value[self._cut :]}"
 
 

@@ -70,9 +70,10 @@ class Terminal:
                 self.idle()
             data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]  # of a pipe, so much is free now
 
-    def tell(self, sentence: str) -> None:
-        line = f"walt: {printable(sentence)}"
-        self.write((f"\r\n{line}\r\n" if self.raw else f"{line}\n").encode(), "err")
+    def tell(self, text: str) -> None:
+        end = "\r\n" if self.raw else "\n"
+        lines = [f"walt: {printable(line)}{end}" for line in text.splitlines()]
+        self.write("".join(["\r\n" if self.raw else "", *lines]).encode(), "err")
 
     def _on_resize(self, *_: object) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -91,6 +91,19 @@ def test_show_without_nodes_has_no_data(capsys):
     assert (said.out, said.err) == ("", "no nodes; 'walt node create NAME' makes one, --all shows everybody's\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("node config my-nodes", "no nodes\n"),
+        ("node wait my-nodes", "no node is concerned\n"),
+        ("node stop my-nodes --wait", "no node is concerned\n"),
+    ],
+)
+def test_no_node_is_told(line, said, capsys):
+    assert run(line.split(), FakeClient(get_nodes=[], stop_nodes=changed())) == 0
+    assert capsys.readouterr() == ("", said)
+
+
 def test_config_json(capsys):
     run(["node", "config", "a", "-o", "json"], FakeClient(get_nodes=[node("a")]))
     assert json.loads(capsys.readouterr().out) == {"a": {"ram": "512M", "cpu.cores": "4"}}

@@ -64,8 +64,8 @@ def test_words(words, offered):
 
 
 UNCOMPLETED = {
-    None, "NAME...", "NEW_NAME", "NEW_IMAGE", "S", "N", "WHEN", "SHELL", "-- COMMAND...", "SRC...", "DST", "NPORT",
-    "LPORT", "ADDRESS", "SOURCE", "[NEW_IMAGE]", "DIR", "NAME", "FILE",
+    None, "NAME...", "NEW_NAME", "NEW_IMAGE", "S", "N", "WHEN", "SHELL", "-- COMMAND...", "NPORT", "LPORT",
+    "ADDRESS", "SOURCE", "[NEW_IMAGE]", "DIR", "NAME", "FILE",
 }  # fmt: skip
 
 
@@ -112,6 +112,9 @@ def test_tree():
     assert after("walt node config vnode1 ram=1G bo") == ["boot.delay=", "boot.timeout=", "boot.retries="]
     assert after("walt network link vnode1 l") == ["lab"]
     assert after("walt network link vnode1 lab lat=10ms b") == ["bw="]
+    assert after("walt node cp vn") == ["vnode1:", "vnode2:", "vn"]  # and files of this computer
+    assert after("walt node cp file vnode1:/ro") == ["vnode1:/ro"]
+    assert after("walt image cp file al") == ["alice/mine:", "al"]
     assert after("walt help d") == ["disks"]
     assert after("walt node wait vnode1 --for st") == ["stopped"]
     assert after("walt node show -o j") == ["json"]
@@ -154,7 +157,7 @@ def test_fish_keeps_commas():
 
 
 BASH = """
-compopt() { :; }
+compopt() { echo -n "($2) "; }
 eval "$(walt completion bash)"
 complete -p walt
 for COMP_LINE in "$@"; do
@@ -176,10 +179,11 @@ def test_bash_itself(tmp_path):
         "walt node config a boot.delay=ra",
         "walt node config a disks=8G[template=e",
         "walt node stop ",
+        "walt node cp fi",
     ]
     argv = ["bash", "-c", BASH, "bash", *lines]
     done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
     head, *answers = done.stdout.splitlines()
     assert head == "complete -o nosort -F _walt_completion walt"
-    assert answers == ["config console", "random", "ext4]", "my-nodes"]
+    assert answers == ["config console", "random", "ext4]", "my-nodes", "(default) "]

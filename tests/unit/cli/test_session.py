@@ -49,6 +49,9 @@ class FakeWire:
     def post(self, exchange, key, headers, body):
         self.posted.append((key, headers["kind"], body))
 
+    def close(self):
+        self.closed = True
+
     def start(self, service, method, **arguments):
         if method.startswith("open_"):
             self.opened = arguments
@@ -99,6 +102,7 @@ def test_line_is_opened_again_where_it_was():
     assert client.opened["offset"] is None
     session.show(Message(console.DATA, b"hello", 5))
     session.lost(Unreachable("away"))
+    assert client.closed  # and made anew: a connection may lead nowhere
     client.offset = 5
     session.open(1)
     assert client.opened["offset"] == 5
@@ -163,6 +167,15 @@ def test_silence_is_a_loss():
     link.keep(105.0)
     with pytest.raises(Unreachable, match="console@lab1 does not answer"):
         link.keep(110.0)
+
+
+def test_each_line_of_a_notice_is_a_line(monkeypatch):
+    reader, writer = os.pipe()
+    monkeypatch.setattr("cli.terminal.STDERR", writer)
+    Terminal(raw=False, reads=False).tell("host key differs\r\n\x1b[2Jsomeone may listen\n")
+    os.close(writer)
+    assert os.read(reader, 1000) == b"walt: host key differs\nwalt: \\x1b[2Jsomeone may listen\n"
+    os.close(reader)
 
 
 def test_output_that_nobody_takes_does_not_lose_the_session(monkeypatch):
