@@ -22,7 +22,7 @@ from services.console.terminal import Terminal
 from services.console.viewer import Viewer
 from services.contracts import console, health, nodes, wire
 from services.contracts.bootserver import NodeAccess
-from services.contracts.errors import Failed
+from services.contracts.errors import Conflict, Failed
 from services.contracts.health import Check
 from services.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted
 from services.kit import peers
@@ -45,6 +45,7 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         self.lines = Lines(env.lines_dir, env.vm_uid)
         self._registry = RegistryGuard(env.lines_dir)
         self.sessions = Sessions()
+        self._wanted: dict[int, NodeWanted] = {}  # the newest wish that was heard of each node
         self._inlet = Inlet(env.amqp_uri, env.host, self.sessions.deliver)
 
     def start(self) -> None:
@@ -66,10 +67,12 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
     def watch(
         self, user: str, queue: str, target: NodeTarget, offset: int | None, *, read_only: bool, follow: bool
     ) -> console.Opened:
-        self.sessions.check_room(user)
+        self._admit(user, target)
         line = self.lines.get(target.id, target.name)
-        replay = scrollback.replay(line.log.extent(), offset)
-        return self._open(user, queue, target, Viewer(line, replay, read_only, follow), replay.offset)
+        extent = line.log.extent()
+        replay = scrollback.replay(extent, offset)
+        viewer = Viewer(line, replay, read_only, None if follow else extent.end)
+        return self._open(user, queue, target, viewer, replay.offset)
 
     def log_in(
         self,
@@ -80,7 +83,7 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         command: tuple[str, ...],
         on: Terminal | None,
     ) -> console.Opened:
-        self.sessions.check_room(user)
+        self._admit(user, target)
         login = Login(self._ssh, self._run_dir, access)
         with contextlib.ExitStack() as undo:
             undo.callback(login.discard)
@@ -90,11 +93,11 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         return self._open(user, queue, target, shell)
 
     def ping(self, user: str, queue: str, target: NodeTarget, count: int) -> console.Opened:
-        self.sessions.check_room(user)
+        self._admit(user, target)
         return self._open(user, queue, target, Program(metrics.PING, ping_argv(target.ip, count)))
 
     def connect(self, user: str, queue: str, target: NodeTarget, port: int) -> console.Opened:
-        self.sessions.check_room(user)
+        self._admit(user, target)
         return self._open(user, queue, target, Forward(target.name, target.ip, port))
 
     def run(self, access: NodeAccess, command: Sequence[str], timeout_s: float) -> console.CommandEnd:
@@ -111,9 +114,12 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
 
     def prepare(self, node_id: int, name: str, owner: str | None) -> console.Line:
         line = self.lines.get(node_id, name)
-        if owner is not None:
-            line.log.change_owner(owner)
-        line.log.mark_power_on(name)
+        try:
+            if owner is not None:
+                line.log.change_owner(owner)
+            line.log.mark_power_on(name)
+        except OSError as error:
+            raise Failed(f"the console line in {line.folder} cannot be written: {error.strerror}") from error
         return line.place()
 
     def forget(self, removed: NodeRemoved) -> None:
@@ -121,13 +127,17 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
             self.remove(removed.id, f"{removed.name} is removed")
 
     def remove(self, node_id: int, reason: str) -> None:
+        self._wanted.pop(node_id, None)
         self.sessions.stop_node(node_id, reason)
         self.lines.remove(node_id)
 
     def change_owner(self, node: NodeWanted) -> None:
-        """Sessions that were allowed under another owner end, and what the console has shown is shown no more."""
+        """Sessions that were allowed under a former owner end, and what the console has shown is shown no more."""
+        if node.id in self._wanted and node.version < self._wanted[node.id].version:
+            return  # late
+        self._wanted[node.id] = node
         self.lines.change_owner(node.id, node.owner)
-        self.sessions.change_owner(node.id, node.owner, f"{node.name} has changed hands")
+        self.sessions.change_owner(node)
 
     def checks(self) -> list[Check]:
         return [
@@ -157,6 +167,12 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
                 "apt install iputils-ping",
             ),
         ]
+
+    def _admit(self, user: str, target: NodeTarget) -> None:
+        self.sessions.check_room(user)
+        newest = self._wanted.get(target.id)
+        if newest is not None and newest.version > target.version and newest.owner != target.owner:
+            raise Conflict(f"{target.name} has changed hands just now; try again")
 
     def _open(self, user: str, queue: str, target: NodeTarget, activity: Activity, offset: int = 0) -> console.Opened:
         session = Session(user, target, activity, self._uri, queue)

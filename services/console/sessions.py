@@ -16,7 +16,7 @@ from services.console import metrics
 from services.console.courier import Input, Outbox, ViewerGone
 from services.contracts import console
 from services.contracts.errors import Conflict, InvalidRequest, NotFound
-from services.contracts.nodes import NodeTarget
+from services.contracts.nodes import NodeTarget, NodeWanted
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Session:
         self.id = uuid.uuid4().hex
         self.user = user
         self.node_id = target.id
-        self.owner = target.owner  # of the node, when the session was allowed
+        self.owner, self.version = target.owner, target.version  # of the node, when the session was allowed
         self.activity = activity
         self.kept_at = time.monotonic()
         self._outbox = Outbox(uri, queue, self.id)
@@ -130,6 +130,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
+        self._dropped_from: set[str] = set()
 
     def check_room(self, user: str) -> None:
         limit = console.MAX_SESSIONS_PER_USER
@@ -151,8 +152,7 @@ class Sessions:
         """Input from the bus; only its session's own user may send it."""
         session = self._sessions.get(message.session)
         if session is None or session.user != message.user:
-            metrics.DROPPED.inc()
-            log.warning("dropped: %s from '%s' for session %r", message.kind, message.user, message.session[:64])
+            self._drop(message)
             return
         session.put(message)
 
@@ -160,10 +160,11 @@ class Sessions:
         for session in [one for one in self._sessions.values() if one.node_id == node_id]:
             session.activity.stop(reason)
 
-    def change_owner(self, node_id: int, owner: str, reason: str) -> None:
-        """What was allowed under another owner is so no more; who still may opens a new session."""
-        for session in [one for one in self._sessions.values() if one.node_id == node_id and one.owner != owner]:
-            session.activity.stop(reason)
+    def change_owner(self, node: NodeWanted) -> None:
+        """What was allowed under a former owner is so no more; who still may opens a new session."""
+        for session in [one for one in self._sessions.values() if one.node_id == node.id and one.owner != node.owner]:
+            if session.version < node.version:
+                session.activity.stop(f"{node.name} has changed hands")
 
     def reap_for_ever(self) -> None:
         while True:
@@ -176,6 +177,13 @@ class Sessions:
     def end_all(self) -> None:
         for session in list(self._sessions.values()):
             session.end()
+
+    def _drop(self, message: Input) -> None:
+        """All are counted; of each user the first is logged, so that nobody fills the disk with them."""
+        metrics.DROPPED.inc()
+        if message.user not in self._dropped_from:
+            self._dropped_from.add(message.user)
+            log.warning("dropped: %s from '%s' for session %r", message.kind, message.user, message.session[:64])
 
     def _forget(self, ended: Session) -> None:
         self._sessions.pop(ended.id, None)

@@ -54,7 +54,7 @@ def parse_command(words: Any) -> tuple[str, ...]:
         raise InvalidRequest("the command is not a list of words; allowed: at least one word, or none for a shell")
     if any("\0" in word for word in words):
         raise InvalidRequest("the command holds a NUL character; allowed: any other")
-    if sum(len(word.encode()) + 1 for word in words) > MAX_COMMAND_BYTES:
+    if sum(len(word.encode(errors="surrogateescape")) + 1 for word in words) > MAX_COMMAND_BYTES:
         raise InvalidRequest(f"the command is too long; allowed: {MAX_COMMAND_BYTES} bytes")
     return tuple(words)
 

@@ -16,14 +16,16 @@ IDLE_LOOK_S = 0.1  # the file is written by others: look at it, less often while
 
 
 class Viewer:
+    """until: the position at which it is over; None: it goes on."""
+
     kind = metrics.VIEWER
 
-    def __init__(self, line: Line, replay: Replay, read_only: bool, follow: bool) -> None:
+    def __init__(self, line: Line, replay: Replay, read_only: bool, until: int | None) -> None:
         self._line = line
         self._offset = replay.offset
         self._missed = replay.missed
         self._read_only = read_only
-        self._follow = follow
+        self._until = until
         self._stopped = False
         self._reason = ""
         self._refusal = ""
@@ -34,7 +36,7 @@ class Viewer:
             if self._send_what_is_there(outbox):
                 pause_s = 0.0
                 continue
-            if not self._follow:
+            if self._until is not None:
                 break
             self._line.wait_growth(pause_s)
             eventlet.sleep(BATCH_S)
@@ -58,7 +60,8 @@ class Viewer:
         self._stopped = True
 
     def _send_what_is_there(self, outbox: Outbox) -> bool:
-        data = self._line.log.read(self._offset, BATCH_BYTES)
+        room = BATCH_BYTES if self._until is None else min(BATCH_BYTES, max(0, self._until - self._offset))
+        data = self._line.log.read(self._offset, room)
         kept_from = self._line.log.extent().start  # after the read: what was read may have been given back meanwhile
         if kept_from > self._offset:
             self._missed += kept_from - self._offset

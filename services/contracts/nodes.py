@@ -146,7 +146,8 @@ class NodeRemoved:
 
 @dataclass(frozen=True)
 class NodeTarget:
-    """What console needs to serve a user on one node. host: of the console that reaches it."""
+    """What console needs to serve a user on one node. host: of the console that reaches it; version: of the wish by
+    which it was allowed (`NodeWanted`)."""
 
     id: int
     name: str
@@ -155,6 +156,7 @@ class NodeTarget:
     ip: str
     state: str
     type: str = VIRTUAL
+    version: int = 0
 
 
 @dataclass(frozen=True)

@@ -198,4 +198,4 @@ def view(node: Node) -> NodeView:
 
 
 def target(node: Node) -> NodeTarget:
-    return NodeTarget(node.id, node.name, node.owner, node.host, node.ip, node.status.state, node.type)
+    return NodeTarget(node.id, node.name, node.owner, node.host, node.ip, node.status.state, node.type, node.version)

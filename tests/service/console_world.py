@@ -44,6 +44,7 @@ while True:
 class FakeNodes:
     name = "nodes"
     states = {"vnode1": "booted", "vnode2": "booting"}
+    version = 1
 
     @internal
     def authorize(self, user, name, action):
@@ -59,6 +60,7 @@ class FakeNodes:
             "host": HOST,
             "ip": "127.0.0.1",
             "state": self.states[name],
+            "version": self.version,
         }
 
     @internal

@@ -170,6 +170,27 @@ def test_offset_and_no_follow(machine, user):
         user().open("open_line", node="vnode1", offset=11)
 
 
+def test_what_there_is_so_far_has_an_end(machine, user):
+    vm, viewer = machine(), user()
+    vm.say(b"so far")
+    talking = eventlet.spawn(lambda: [vm.say(bytes(65_536)) for _ in iter(int, 1)])
+    try:
+        viewer.open("open_line", node="vnode1", offset=0, follow=False)
+        viewer.wait(lambda: viewer.exit_status() == 0)
+    finally:
+        talking.kill()
+    assert viewer.data().startswith(b"so far")
+
+
+def test_line_that_cannot_be_marked_is_told(service, place):
+    peers.call(SERVICE, "prepare_line", node_id=1, name="vnode1")
+    marks = place / "lines" / "1" / "line.json"
+    marks.unlink()
+    marks.mkdir()
+    with pytest.raises(Failed, match=r"console line in .*/1 cannot be written: Is a directory"):
+        peers.call(SERVICE, "prepare_line", node_id=1, name="vnode1")
+
+
 def test_keystrokes_arrive_in_order_and_whole(machine, user):
     """Every byte value, and what a multiplexed monitor of qemu would take for itself."""
     vm, viewer = machine(), user()
@@ -225,7 +246,7 @@ def test_foreign_users_are_kept_out(machine, user):
     assert vm.heard == b"good\n"
 
 
-def test_sessions_end_when_the_node_changes_hands(machine, user, amqp_uri):
+def test_sessions_end_when_the_node_changes_hands(machine, user, amqp_uri, monkeypatch):
     vm, alice = machine(), user()
     alice.open("open_line", node="vnode1")
     tell = event_dispatcher({"AMQP_URI": amqp_uri})
@@ -234,7 +255,7 @@ def test_sessions_end_when_the_node_changes_hands(machine, user, amqp_uri):
     vm.say(b"Debian of alice\n")
     alice.wait(lambda: b"Debian" in alice.data())
     alice.got.clear()
-    tell("nodes", "node_wanted", {**wanted(1), "owner": "bob"})
+    tell("nodes", "node_wanted", {**wanted(1), "version": 3, "owner": "bob"})
     alice.wait(lambda: alice.exit_status() == 0)
     assert alice.notices() == ["vnode1 has changed hands"]
     alice.send(console.DATA, b"evil\n")
@@ -243,7 +264,13 @@ def test_sessions_end_when_the_node_changes_hands(machine, user, amqp_uri):
     assert (b"evil" in vm.heard, b"secret" in alice.data()) == (False, False)
     with pytest.raises(NotFound, match="is not open"):
         alice.call("keep_session", session=alice.session)
-    alice.open("open_line", node="vnode1", offset=0)  # as if it were hers again: nodes still says so here
+    alice.got.clear()
+    with pytest.raises(Conflict, match="vnode1 has changed hands just now"):
+        alice.open("open_line", node="vnode1", offset=0)  # allowed just before, as nodes still says here
+    monkeypatch.setattr(FakeNodes, "version", 4)  # hers again, and console has not heard of it yet
+    alice.got.clear()
+    alice.open("open_line", node="vnode1", offset=0)
+    tell("nodes", "node_wanted", {**wanted(1), "version": 3, "owner": "bob"})  # late
     alice.wait(lambda: b"secret of bob" in alice.data())
     assert b"Debian" not in alice.data()
     assert "are no longer kept" in alice.notices()[-1]
@@ -540,6 +567,13 @@ def test_command_has_two_streams_and_a_status(service, ssh, user):
     folder, _, mode, *known = ssh.read_text().split()
     assert (mode, known) == ("600", ["node", "ssh-ed25519", "AAAA"])
     until(lambda: not Path(folder).exists())
+
+
+def test_words_of_a_command_may_be_any_bytes(service, ssh, user):
+    one = user()
+    one.open("open_shell", node="vnode1", command=["printf", "%s", os.fsdecode(b"'\xe4\xff'")])
+    one.wait(lambda: one.exit_status() == 0)
+    assert one.data("out") == b"\xe4\xff"
 
 
 def test_command_killed_by_a_signal(service, ssh, user):
