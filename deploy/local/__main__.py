@@ -58,9 +58,12 @@ def main() -> None:
 @click.option(
     "--internet/--no-internet", default=None, help="whether nodes with netsetup=NAT reach what this host reaches"
 )
-def up(instance: Instance, images: tuple[tuple[str, str], ...], internet: bool | None) -> None:
+@click.option("--watch-consoles", type=click.Choice(["owner", "all"]), help="who may watch the console of a node")
+def up(
+    instance: Instance, images: tuple[tuple[str, str], ...], internet: bool | None, watch_consoles: str | None
+) -> None:
     """Start the platform, and return when it answers. Options that are not given stay as they were the last time."""
-    lifecycle.up(instance, dict(images), internet, accounts.person(os.environ), _say)
+    lifecycle.up(instance, dict(images), internet, watch_consoles, accounts.person(os.environ), _say)
     _say(f"instance {instance.name} is up")
 
 

@@ -34,13 +34,21 @@ class Choice:
     host: str
     recipes: Mapping[str, str]
     internet: bool = False
+    watch_consoles: str = "owner"
 
 
-def up(instance: Instance, recipes: Mapping[str, str], internet_: bool | None, user: str, say: Say) -> None:
-    """The platform of this instance answers when this returns. `recipes` {}, `internet_` None: as the last time."""
+def up(
+    instance: Instance,
+    recipes: Mapping[str, str],
+    internet_: bool | None,
+    watch_consoles: str | None,
+    user: str,
+    say: Say,
+) -> None:
+    """The platform of this instance answers when this returns. `recipes` {}, the others None: as the last time."""
     with _alone(instance):
         _check_checkout(instance)
-        choice = _choice(instance, recipes, internet_)
+        choice = _choice(instance, recipes, internet_, watch_consoles)
         if choice.internet:
             internet.check()
         images = {name: _image(recipe, say) for name, recipe in choice.recipes.items()}
@@ -61,6 +69,7 @@ def up(instance: Instance, recipes: Mapping[str, str], internet_: bool | None, u
                 services_password=passwords[programs.SERVICES_ACCOUNT],
                 accounts_password=passwords[programs.ACCOUNTS_ACCOUNT],
                 images=images,
+                watch_consoles=choice.watch_consoles,
                 resolvers=internet.resolvers() if choice.internet else (),
                 docker_host=os.environ.get("DOCKER_HOST", ""),
             )
@@ -167,12 +176,19 @@ def _take_down(instance: Instance) -> None:
         instance.runtime.parent.rmdir()  # kept while another instance is in it
 
 
-def _choice(instance: Instance, recipes: Mapping[str, str], internet_: bool | None) -> Choice:
+def _choice(
+    instance: Instance, recipes: Mapping[str, str], internet_: bool | None, watch_consoles: str | None
+) -> Choice:
     path = _choice_file(instance)
     default = Choice(host_label(socket.gethostname()), DEFAULT_RECIPES)
     known = Choice(**json.loads(path.read_text())) if path.exists() else default
     chosen = known.internet if internet_ is None else internet_
-    return replace(known, recipes=dict(recipes) or known.recipes, internet=chosen)
+    return replace(
+        known,
+        recipes=dict(recipes) or known.recipes,
+        internet=chosen,
+        watch_consoles=watch_consoles or known.watch_consoles,
+    )
 
 
 def _choice_file(instance: Instance) -> Path:

@@ -43,6 +43,7 @@ class Setup:
     images: Mapping[str, str]
     resolvers: Sequence[str] = ()
     docker_host: str = ""
+    watch_consoles: str = "owner"
 
     @property
     def services_uri(self) -> str:
@@ -123,6 +124,7 @@ def _own_variables(setup: Setup, service: str) -> dict[str, str]:
         return {
             "WALT_BROKER_API": f"http://{account}@127.0.0.1:{MANAGEMENT_PORT}",
             "WALT_PUBLIC_METHODS": str(setup.instance.public_methods),
+            "WALT_WATCH_CONSOLES": setup.watch_consoles,
         }
     if service == bootserver.SERVICE:
         return {

@@ -44,7 +44,9 @@ def test_own_variables_go_to_their_service_only() -> None:
     boot = programs.service_environment(SETUP, bootserver.SERVICE)
     assert boot["WALT_PLATFORM_IMAGES"] == "default=small-2,full=debian-1"
     own = {"WALT_HTTP_ADDRESS", "WALT_IMAGES_DIR", "WALT_USER_IMAGES", "WALT_PLATFORM_IMAGES"}
-    assert not own & programs.service_environment(SETUP, nodes.SERVICE).keys()
+    of_nodes = programs.service_environment(replace(SETUP, watch_consoles="all"), nodes.SERVICE)
+    assert not own & of_nodes.keys()
+    assert of_nodes["WALT_WATCH_CONSOLES"] == "all"
 
 
 def test_host_agents_carry_the_host() -> None:
