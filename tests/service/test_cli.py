@@ -78,9 +78,11 @@ threading, sockets = patcher.original("threading"), patcher.original("socket")
 
 
 class Relay:
-    """A way to the broker that can be cut."""
+    """A way to the broker that can be cut, or get stuck: connections stay and carry nothing."""
 
     def __init__(self, port):
+        self.flowing = threading.Event()
+        self.flowing.set()
         self.to = ("127.0.0.1", port)
         self.listener = sockets.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -102,6 +104,7 @@ class Relay:
     def copy(self, source, sink):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self.flowing.wait()
                 sink.sendall(data)
 
     def cut(self):
@@ -115,6 +118,7 @@ class Relay:
         with contextlib.suppress(OSError):
             self.listener.shutdown(sockets.SHUT_RDWR)
         self.listener.close()
+        self.flowing.set()
         self.cut()
 
 
@@ -247,6 +251,23 @@ def test_method_without_right_is_denied(fakes, user_uri):
         client.call("nodes", "wanted_on_host", host="local", timeout_s=5)
 
 
+@pytest.mark.parametrize(
+    ("method", "arguments", "error", "said"),
+    [
+        ("get_nodes", {"selection": "my-nodes", "newest": 1}, "Failed", "of different versions: .*newest"),
+        ("get_everything", {}, "Denied", "or the platform is too old for it"),
+    ],
+)
+def test_platform_of_another_version_is_told(fakes, user_uri, method, arguments, error, said):
+    from cli.client import Client
+    from cli.configuration import parse_configuration
+    from services.contracts import errors
+
+    client = Client(lambda: parse_configuration(f'amqp_uri = "{user_uri("alice")}"', Path("x")))
+    with contextlib.closing(client), pytest.raises(getattr(errors, error), match=said):
+        client.call("nodes", method, **arguments)
+
+
 def test_broker_down_is_unreachable(walt, tmp_path):
     done = Walt("amqp://alice:secret@127.0.0.1:1/x", tmp_path)("node", "show")
     assert done.returncode == 6
@@ -361,6 +382,14 @@ def test_run_into_a_closed_pipe_is_quiet(walt, vnode):
         ["sh", "-c", f"{command} </dev/null | head -1"], cwd=ROOT, env=walt.env, capture_output=True, timeout=30
     )
     assert (done.stdout, done.stderr) == (b"1\n", b"")
+
+
+def test_run_without_standard_output_says_nothing_to_the_broker(walt, vnode):
+    command = " ".join(walt.argv("node", "run", vnode, "--", "'seq 1000; exit 3'"))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} <&- >&-"], cwd=ROOT, env=walt.env, stderr=subprocess.PIPE, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (3, b"")
 
 
 def test_shell_has_a_window_and_passes_keys_and_status(walt, vnode):
@@ -486,6 +515,15 @@ def test_console_outlives_its_connection(walt, far_walt, relay, vnode, folder):
         assert b"one" not in seen + read_until(master, b"two\n")
         os.write(master, b"typed")
         read_until(master, b"<typed>")
+
+
+def test_broker_that_is_stuck_holds_nobody(walt, far_walt, relay, vnode, folder):
+    line_of(folder, vnode, b"one\n")
+    viewer = far_walt.start("node", "console", vnode, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    read_until(viewer.stdout.fileno(), b"one\n")
+    relay.flowing.clear()
+    viewer.send_signal(signal.SIGINT)
+    assert viewer.wait(15) == 130
 
 
 def test_console_that_is_away_can_be_left(far_walt, relay, vnode, folder):
