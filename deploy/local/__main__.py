@@ -63,7 +63,9 @@ def up(
     instance: Instance, images: tuple[tuple[str, str], ...], internet: bool | None, watch_consoles: str | None
 ) -> None:
     """Start the platform, and return when it answers. Options that are not given stay as they were the last time."""
-    lifecycle.up(instance, dict(images), internet, watch_consoles, accounts.person(os.environ), _say)
+    options = {"recipes": dict(images) or None, "internet": internet, "watch_consoles": watch_consoles}
+    given = {name: value for name, value in options.items() if value is not None}
+    lifecycle.up(instance, given, accounts.person(os.environ), _say)
     _say(f"instance {instance.name} is up")
 
 

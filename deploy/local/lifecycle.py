@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from deploy.local import accounts, internet, network, programs, readiness, supervisor
 from deploy.local.instance import IMAGES, Instance, Uplink, host_label
@@ -37,18 +37,11 @@ class Choice:
     watch_consoles: str = "owner"
 
 
-def up(
-    instance: Instance,
-    recipes: Mapping[str, str],
-    internet_: bool | None,
-    watch_consoles: str | None,
-    user: str,
-    say: Say,
-) -> None:
-    """The platform of this instance answers when this returns. `recipes` {}, the others None: as the last time."""
+def up(instance: Instance, chosen: Mapping[str, Any], user: str, say: Say) -> None:
+    """The platform of this instance answers when this returns. chosen: of a `Choice`; the rest is as the last time."""
     with _alone(instance):
         _check_checkout(instance)
-        choice = _choice(instance, recipes, internet_, watch_consoles)
+        choice = _choice(instance, chosen)
         if choice.internet:
             internet.check()
         images = {name: _image(recipe, say) for name, recipe in choice.recipes.items()}
@@ -176,19 +169,11 @@ def _take_down(instance: Instance) -> None:
         instance.runtime.parent.rmdir()  # kept while another instance is in it
 
 
-def _choice(
-    instance: Instance, recipes: Mapping[str, str], internet_: bool | None, watch_consoles: str | None
-) -> Choice:
+def _choice(instance: Instance, chosen: Mapping[str, Any]) -> Choice:
     path = _choice_file(instance)
     default = Choice(host_label(socket.gethostname()), DEFAULT_RECIPES)
     known = Choice(**json.loads(path.read_text())) if path.exists() else default
-    chosen = known.internet if internet_ is None else internet_
-    return replace(
-        known,
-        recipes=dict(recipes) or known.recipes,
-        internet=chosen,
-        watch_consoles=watch_consoles or known.watch_consoles,
-    )
+    return replace(known, **chosen)
 
 
 def _choice_file(instance: Instance) -> Path:

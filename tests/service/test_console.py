@@ -170,19 +170,6 @@ def test_offset_and_no_follow(machine, user):
         user().open("open_line", node="vnode1", offset=11)
 
 
-def test_what_there_is_so_far_has_an_end(machine, user, place):
-    vm, viewer = machine(), user()
-    vm.say(b"so far")
-    talking = eventlet.spawn(lambda: [vm.say(bytes(65_536)) for _ in iter(int, 1)])
-    try:
-        until(lambda: (place / "lines" / "1" / "line.log").stat().st_size > 1_000_000)
-        viewer.open("open_line", node="vnode1", offset=0, follow=False)
-        viewer.wait(lambda: viewer.exit_status() == 0)
-    finally:
-        talking.kill()
-    assert viewer.data().startswith(b"so far")
-
-
 def test_line_that_cannot_be_marked_is_told(service, place):
     peers.call(SERVICE, "prepare_line", node_id=1, name="vnode1")
     marks = place / "lines" / "1" / "line.json"
