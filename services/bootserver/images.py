@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,9 @@ class ImageStore:
         created = image.tree.stat().st_mtime if record is None else record.created
         kernel = image.version + (" (platform's)" if image.is_kernel_lent else "")
         return ImageView(image.name, title.owner, created, self.size_bytes(image), kernel)
+
+    def views(self, names: Iterable[str]) -> list[ImageView]:
+        return [self.view(self.find(name)) for name in names]
 
     def files(self, image: Image) -> Files:
         """Kernel and initrd of the image, ready to be served. The first call for an image takes a second."""

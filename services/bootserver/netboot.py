@@ -8,6 +8,7 @@ from services.bootserver import bootplan, dns
 from services.bootserver.bootplan import KERNEL_FILE, Site
 from services.bootserver.boots import Boots
 from services.bootserver.machines import Machines
+from services.bootserver.pages import Pages
 from services.contracts import nodes, wire
 from services.contracts.bootserver import BootRequest
 from services.contracts.errors import WaltError
@@ -18,15 +19,16 @@ log = logging.getLogger(__name__)
 
 
 class NetBoot:
-    def __init__(self, site: Site, boots: Boots, machines: Machines) -> None:
+    def __init__(self, site: Site, boots: Boots, pages: Pages, machines: Machines) -> None:
         self._site = site
         self._boots = boots
+        self._pages = pages
         self._machines = machines
 
     def script(self, mac: str, asked_from: str) -> str:
         """Always one: a machine that cannot boot now is told to ask again, so that it is not left in its firmware."""
         try:
-            return self._boots.script(self._node_id(mac, asked_from))
+            return self._pages.script(self._node_id(mac, asked_from))
         except WaltError as why:
             log.warning("machine %.40s at %s gets nothing to boot: %s", mac, asked_from, why)
             return bootplan.retry_script(str(why), f"{dns.BOOT_PAGE}?mac=${{netX/mac}}", self._site)
@@ -36,7 +38,7 @@ class NetBoot:
             self._machines.kernel_sent(asked_from)
 
     def _node_id(self, mac: str, asked_from: str) -> int:
-        virtual = self._boots.of_virtual_node(mac, asked_from)
+        virtual = self._pages.of_virtual_node(mac, asked_from)
         return self._begin(mac, asked_from) if virtual is None else virtual
 
     def _begin(self, mac: str, ip: str) -> int:

@@ -11,23 +11,24 @@ from pathlib import Path
 
 from services.bootserver import rooted
 from services.bootserver.bootplan import Site
-from services.bootserver.boots import Boots
+from services.bootserver.stores import Stores
 from services.contracts.bootserver import MODEL
 from services.contracts.errors import Denied, NotFound
 
 
 class OwnFiles:
-    def __init__(self, site: Site, boots: Boots) -> None:
+    def __init__(self, site: Site, stores: Stores) -> None:
         self._here = (site.server, "127.0.0.1")
-        self._boots = boots
+        self._plans = stores.plans
+        self._images = stores.images
         self._digests: dict[tuple[Path, int, int], str] = {}
 
     def find(self, path: str, asked_from: str, node_ip: str) -> tuple[str, Path]:
         """SHA-256 and place of a file below /boot/MODEL of the image that this machine boots."""
         if node_ip and node_ip != asked_from and asked_from not in self._here:
             raise Denied(f"{asked_from} asks for what {node_ip} boots")
-        published = self._boots.at_address(node_ip or asked_from)
-        image = self._boots.images.at(published.folder, published.request.image)
+        published = self._plans.at_address(node_ip or asked_from)
+        image = self._images.at(published.folder, published.request.image)
         file = rooted.find_file(image.tree, f"boot/{MODEL}/{path}")
         if file is None or not image.has_script:
             raise NotFound(f"image '{published.request.image}' has no /boot/{MODEL}/{path}")

@@ -47,6 +47,21 @@ class PlanStore:
         data: dict[str, Any] = json.loads(text)
         return wire.load(Published, data)
 
+    def at_address(self, ip: str) -> Published:
+        for published in self.all():
+            if published.request.ip == ip:
+                return published
+        raise NotFound(f"no boot is published for {ip}")
+
+    def folders(self) -> set[str]:
+        """Of the images that nodes run."""
+        return {published.folder for published in self.all()}
+
+    def last_boots(self) -> dict[int, float]:
+        """Seconds that the last boot of each node took, of those that have booted."""
+        booted = [one for one in self.all() if one.booted_at]
+        return {one.request.node_id: one.booted_at - one.published_at for one in booted}
+
     def known(self) -> set[int]:
         return {int(path.stem) for path in self._folder.glob("[0-9]*.json")}
 

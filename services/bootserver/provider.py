@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY
 
-from services.bootserver import bootplan, dns, dnsping, machines, nfsping, watch, zone
+from services.bootserver import bootplan, diagnosis, dns, dnsping, machines, nfsping, watch, zone
 from services.bootserver.boots import Boots, World
 from services.bootserver.catalogue import Catalogue
 from services.bootserver.images import ImageStore, parse_platform_images
@@ -19,12 +20,16 @@ from services.bootserver.metrics import BootCollector
 from services.bootserver.netboot import NetBoot
 from services.bootserver.nfs import IMAGES_DIR
 from services.bootserver.ownboot import OwnFiles
+from services.bootserver.pages import Pages
+from services.bootserver.persist import PersistStore
 from services.bootserver.saving import Saver
+from services.bootserver.stores import stores
 from services.bootserver.transfers import Transfers
 from services.bootserver.workshop import Workshop
 from services.bootserver.zone import Zone
 from services.contracts import nodes, wire
 from services.contracts.bootserver import MACHINE_CHANGED, MACHINE_REMOVED, NODE_BOOTED, NodeBooted
+from services.contracts.health import Check
 from services.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted
 from services.kit import peers
 from services.kit.environment import environment, variable
@@ -42,9 +47,13 @@ class Here(Announcer):
 
     boots: Boots
     catalogue: Catalogue
+    diagnose: Callable[[], list[Check]]
+    images: ImageStore
     jobs: Jobs
     maker: Maker
     own_files: OwnFiles
+    pages: Pages
+    persist: PersistStore
     saver: Saver
     transfers: Transfers
     workshop: Workshop
@@ -55,42 +64,40 @@ class Here(Announcer):
     def setup(self) -> None:
         env = environment()
         state = env.state_dir / "bootserver"
-        self.registry = RegistryGuard(state)
         site = bootplan.site(env.subnet, variable("WALT_HTTP_ADDRESS", HTTP_ADDRESS))
-        images = ImageStore(
-            Path(variable("WALT_IMAGES_DIR", IMAGES_DIR)),
-            parse_platform_images(variable("WALT_PLATFORM_IMAGES", "")),
-            Library(state / "user-images", variable("WALT_USER_IMAGES", "users")),
-            state / "images",
-        )
+        self.registry = RegistryGuard(state)
+        self.images = images = _image_store(state)
+        kept = stores(images, state)
+        self.persist = kept.persist
         self.zone = Zone(dns.names_folder(env.state_dir), dns.leases_folder(env.state_dir), site.server)
         world = World(
             lambda: nfsping.ping(site.server),
             lambda: dnsping.ping(site.server, zone.SERVER),
             lambda address: watch.greets(address),
         )
-        self.boots = Boots(site, images, state, world, self._booted)
-        self.machines = Machines(
-            state / "machines",
-            Outside(
-                world.greets,
-                lambda address: watch.connects(address),
-                machines.tell,
-                lambda report: self.announce(MACHINE_CHANGED, report),
-                lambda gone: self.announce(MACHINE_REMOVED, gone),
-            ),
-        )
-        self.netboot = NetBoot(site, self.boots, self.machines)
-        workshop = Workshop(images, self.boots.folders)
-        self.workshop, self.saver = workshop, Saver(self.boots, workshop, authorize)
+        self.diagnose = lambda: diagnosis.diagnose(site, images, world)
+        self.boots, self.pages = Boots(site, kept, world, self._booted), Pages(site, kept)
+        self.machines = Machines(state / "machines", self._outside(world))
+        self.netboot = NetBoot(site, self.boots, self.pages, self.machines)
+        self.own_files = OwnFiles(site, kept)
+        self.workshop = workshop = Workshop(images, kept.plans.folders)
+        self.saver = Saver(self.pages, workshop, authorize)
         self.catalogue, self.jobs = Catalogue(images, workshop, wanted_everywhere), Jobs()
-        self.own_files = OwnFiles(site, self.boots)
         self.transfers = Transfers(state / "transfers")
         self.maker = Maker(images, workshop, self.catalogue, self.jobs, self.transfers)
         self._collector = BootCollector(
-            self.zone.names, self.boots.last_boots, world.nfs_fault, world.dns_fault, lambda: len(images.names())
+            self.zone.names, kept.plans.last_boots, world.nfs_fault, world.dns_fault, lambda: len(images.names())
         )
         watch_space("images", images.folder)
+
+    def _outside(self, world: World) -> Outside:
+        return Outside(
+            world.greets,
+            lambda address: watch.connects(address),
+            machines.tell,
+            lambda report: self.announce(MACHINE_CHANGED, report),
+            lambda gone: self.announce(MACHINE_REMOVED, gone),
+        )
 
     def start(self) -> None:
         REGISTRY.register(self._collector)
@@ -128,6 +135,13 @@ class Here(Announcer):
         for node_id in machines_known - {one.id for one in wanted}:
             self.machines.forget(node_id)
         self.workshop.sweep()
+
+
+def _image_store(state: Path) -> ImageStore:
+    folder = Path(variable("WALT_IMAGES_DIR", IMAGES_DIR))
+    platform = parse_platform_images(variable("WALT_PLATFORM_IMAGES", ""))
+    library = Library(state / "user-images", variable("WALT_USER_IMAGES", "users"))
+    return ImageStore(folder, platform, library, state / "images")
 
 
 def authorize(user: str, node: str, action: str) -> NodeTarget:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.bootserver import names
-from services.bootserver.boots import Boots
 from services.bootserver.changes import CHANGES, DIRECTORIES, NAMES, OWN_FOLDERS
+from services.bootserver.pages import Pages
 from services.bootserver.workshop import TREE, Workshop
 from services.contracts import nodes
 from services.contracts.bootserver import ImageView, NodeAccess
@@ -60,9 +60,9 @@ class Source:
 class Saver:
     """`authorize(user, node, action)` is asked of nodes."""
 
-    def __init__(self, boots: Boots, workshop: Workshop, authorize: Callable[[str, str, str], NodeTarget]) -> None:
-        self._boots = boots
-        self._images = boots.images
+    def __init__(self, pages: Pages, workshop: Workshop, authorize: Callable[[str, str, str], NodeTarget]) -> None:
+        self._pages = pages
+        self._images = pages.images
         self._workshop = workshop
         self._authorize = authorize
 
@@ -82,10 +82,10 @@ class Saver:
     def _source(self, target: NodeTarget) -> Source:
         if target.state != BOOTED:
             raise Conflict(f"{target.name} is {target.state}; allowed: to save a node that is {BOOTED}")
-        published = self._boots.published(target.id)
+        published = self._pages.published(target.id)
         if not published.folder:
             raise Conflict(f"{target.name} runs since before the platform could save; allowed: once it has rebooted")
-        return Source(target.name, published.request.run, published.folder, self._boots.access(target.id))
+        return Source(target.name, published.request.run, published.folder, self._pages.access(target.id))
 
     def _build(self, source: Source, place: Path) -> None:
         base = self._images.folder / source.folder

@@ -4,7 +4,7 @@ Owns:      the image store, the plan of every node's boot, the ssh keys of platf
            the /persist folders.
 Serves:    get_images, save_image, import_image, clone_image, rename_image, remove_image, and for what takes long or much
            open_upload, write_upload, finish_upload, open_download, read_download,
-           close_transfer, follow_job (users); publish_boot, withdraw_boot, open_access, list_images, check_image, persist_bytes,
+           close_transfer, follow_job (users); publish_boot, open_access, list_images, check_image, persist_bytes,
            list_machines, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/image.tar (to that node only),
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (what a machine boots that asks by its own ROM),
@@ -47,26 +47,23 @@ class BootServer:
         return wire.dump(self.here.boots.publish(wire.load(BootRequest, request)))
 
     @internal
-    def withdraw_boot(self, node_id: int) -> None:
-        self.here.boots.withdraw(node_id)
-
-    @internal
     def open_access(self, node_id: int) -> dict[str, Any]:
-        return wire.dump(self.here.boots.access(node_id))
+        return wire.dump(self.here.pages.access(node_id))
 
     @internal
     def list_images(self) -> list[dict[str, Any]]:
-        return wire.dump_all(self.here.boots.list_images())
+        images = self.here.images
+        return wire.dump_all(images.views(images.names()))
 
     @internal
     def check_image(self, name: str, user: str = "") -> dict[str, Any]:
-        images = self.here.boots.images
+        images = self.here.images
         return wire.dump(images.view(images.meant(name, user)))
 
     @public
     def get_images(self) -> list[dict[str, Any]]:
-        images = self.here.boots.images
-        return wire.dump_all(images.view(images.find(name)) for name in images.names_of(self.caller))
+        images = self.here.images
+        return wire.dump_all(images.views(images.names_of(self.caller)))
 
     @public
     def save_image(self, node: str, name: str, force: bool = False) -> dict[str, Any]:
@@ -118,7 +115,7 @@ class BootServer:
 
     @internal
     def persist_bytes(self, node_id: int) -> dict[str, int]:
-        return self.here.boots.persist.bytes_used(node_id)
+        return self.here.persist.bytes_used(node_id)
 
     @internal
     def list_machines(self) -> list[dict[str, Any]]:
@@ -126,7 +123,7 @@ class BootServer:
 
     @internal
     def diagnose(self) -> list[dict[str, Any]]:
-        return wire.dump_all(self.here.boots.diagnose())
+        return wire.dump_all(self.here.diagnose())
 
     @web.page("GET", dns.BOOT_PAGE)
     def machine_script(self, request: Request) -> Response:
@@ -134,20 +131,20 @@ class BootServer:
 
     @web.page("GET", "/boot/<int:node_id>/script.ipxe")
     def boot_script(self, request: Request, node_id: int) -> Response:
-        return web.text(self.here.boots.script(node_id))
+        return web.text(self.here.pages.script(node_id))
 
     @web.page("GET", "/boot/<int:node_id>/seed.tar")
     def boot_seed(self, request: Request, node_id: int) -> Response:
-        return web.data(self.here.boots.seed(node_id, request.remote_addr or ""))
+        return web.data(self.here.pages.seed(node_id, request.remote_addr or ""))
 
     @web.page("GET", "/boot/<int:node_id>/image.tar")
     def boot_image(self, request: Request, node_id: int) -> Response:
-        return web.stream(self.here.boots.image_tar(node_id, request.remote_addr or ""))
+        return web.stream(self.here.pages.image_tar(node_id, request.remote_addr or ""))
 
     @web.page("GET", "/boot/files/<digest>/<name>")
     def boot_file(self, request: Request, digest: str, name: str) -> Response:
         self.here.netboot.file_sent(name, request.remote_addr or "")
-        return web.content(request, digest, self.here.boots.images.served(digest))
+        return web.content(request, digest, self.here.images.served(digest))
 
     @web.page("GET", "/<path:path>")
     def own_boot_file(self, request: Request, path: str) -> Response:

@@ -18,7 +18,6 @@ Public RPC (users):
   remove_image(image, force=False)           the caller's; Conflict while a node uses it
 Internal RPC:
   publish_boot(BootRequest) -> BootPlan      idempotent; from then on the node's ssh port is watched
-  withdraw_boot(node_id)
   open_access(node_id) -> NodeAccess         how console logs in to a node
   list_images() -> [ImageView]
   check_image(name, user="") -> ImageView, or NotFound: the image that this user means by that name (NAME: his own,

@@ -115,7 +115,7 @@ PUBLIC_TABLE = (
 INTERNAL_TABLE = (
     *(f"nodes.{method}" for method in ("ensure_user", "register_machine", "registry_id")),
     *(f"nodes.{method}" for method in ("wanted_on_host", "wanted_everywhere", "authorize")),
-    *(f"bootserver.{method}" for method in ("publish_boot", "withdraw_boot", "open_access", "list_images")),
+    *(f"bootserver.{method}" for method in ("publish_boot", "open_access", "list_images")),
     *(f"bootserver.{method}" for method in ("check_image", "persist_bytes", "list_machines", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "capacity", "diagnose")),
     *(f"netemu@*.{method}" for method in ("attach_ports", "detach_ports", "list_ports", "diagnose")),
@@ -224,7 +224,7 @@ def people(platform, broker_port, vhost):
 @pytest.fixture
 def things(platform, people):
     """One node, one image, one transfer and one piece of work of the owner's, as new for every try."""
-    library, transfers = IMAGES.boots.images.library, IMAGES.transfers
+    library, transfers = IMAGES.images.library, IMAGES.transfers
     for record in library.all():
         library.remove(ImageName(record.owner, record.name))
     library.put(Record(OWNER, "mine", "users/mine-1", 0.0))

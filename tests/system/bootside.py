@@ -21,6 +21,8 @@ from services.bootserver import bootplan, nfsping, watch, web  # noqa: E402
 from services.bootserver.boots import Boots, World  # noqa: E402
 from services.bootserver.images import ImageStore  # noqa: E402
 from services.bootserver.library import Library  # noqa: E402
+from services.bootserver.pages import Pages  # noqa: E402
+from services.bootserver.stores import stores  # noqa: E402
 from services.contracts import wire  # noqa: E402
 from services.contracts.bootserver import BootRequest  # noqa: E402
 
@@ -31,7 +33,8 @@ def main(state: Path, tree: Path) -> None:
     site = bootplan.site(SUBNET, HTTP_ADDRESS)
     images = ImageStore(tree.parent, {"small": tree.name}, Library(state / "user-images", "users"), state / "images")
     world = World(lambda: nfsping.ping(site.server), lambda: "", watch.greets)
-    boots = Boots(site, images, state, world, lambda event: say(wire.dump(event)))
+    kept = stores(images, state)
+    boots, pages = Boots(site, kept, world, lambda event: say(wire.dump(event))), Pages(site, kept)
 
     @Request.application
     def serve(asked: Request) -> Response:
@@ -39,18 +42,18 @@ def main(state: Path, tree: Path) -> None:
             case ["boot", "files", digest, _]:
                 return web.content(asked, digest, images.served(digest))
             case ["boot", node_id, "seed.tar"]:
-                return web.data(boots.seed(int(node_id), asked.remote_addr or ""))
+                return web.data(pages.seed(int(node_id), asked.remote_addr or ""))
             case ["boot", node_id, "image.tar"]:
-                return web.stream(boots.image_tar(int(node_id), asked.remote_addr or ""))
+                return web.stream(pages.image_tar(int(node_id), asked.remote_addr or ""))
             case ["boot", node_id, "script.ipxe"]:
-                return web.text(boots.script(int(node_id)))
+                return web.text(pages.script(int(node_id)))
         return Response(status=404)
 
     eventlet.spawn(eventlet.wsgi.server, eventlet.listen(("0.0.0.0", 80)), serve, log_output=False)
     while line := eventlet.tpool.execute(sys.stdin.readline):
         request = wire.load(BootRequest, json.loads(line))
         boots.publish(request)
-        say(wire.dump(boots.access(request.node_id)))
+        say(wire.dump(pages.access(request.node_id)))
 
 
 def say(value: dict) -> None:

@@ -1,0 +1,68 @@
+"""What a published boot gives: its script, seed and image to the node itself, the access to the node to its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.bootserver import bootplan
+from services.bootserver.bootplan import Root, Site
+from services.bootserver.plans import Published
+from services.bootserver.stores import Stores
+from services.contracts.bootserver import BootRequest, NodeAccess
+from services.contracts.errors import Denied
+from services.kit.commands import stream
+
+ROOT = "root"
+
+
+class Pages:
+    """`asked_from`: the address that a page is asked from, by which a node is known."""
+
+    def __init__(self, site: Site, stores: Stores) -> None:
+        self.images = stores.images
+        self._site = site
+        self._plans = stores.plans
+        self._keys = stores.keys
+
+    def script(self, node_id: int) -> str:
+        published = self._plans.get(node_id)
+        request = published.request
+        image = self.images.at(published.folder, request.image)
+        if image.has_script:
+            return bootplan.own_script(request, self._site)
+        root = Root(image.folder, self.images.size_bytes(image), image.is_kernel_lent)
+        return bootplan.script(request, root, self.images.files(image), self._site)
+
+    def seed(self, node_id: int, asked_from: str) -> bytes:
+        """The node's secrets, for the node only."""
+        request = self._plans.get(node_id).request
+        _for_itself(request, asked_from)
+        return bootplan.seed(request, self._keys.keys(node_id), self._site)
+
+    def image_tar(self, node_id: int, asked_from: str) -> Iterator[bytes]:
+        """The node's image as one stream: for a copy on its disk, over NFS each small file would take several calls."""
+        published = self._plans.get(node_id)
+        _for_itself(published.request, asked_from)
+        image = self.images.at(published.folder, published.request.image)
+        return stream(["tar", "--create", "--numeric-owner", f"--directory={image.tree}", "."])
+
+    def of_virtual_node(self, mac: str, asked_from: str) -> int | None:
+        """The node with this MAC, whose own iPXE asks."""
+        for published in self._plans.all():
+            if published.request.mac == mac and published.request.is_virtual:
+                _for_itself(published.request, asked_from)
+                return published.request.node_id
+        return None
+
+    def published(self, node_id: int) -> Published:
+        return self._plans.get(node_id)
+
+    def access(self, node_id: int) -> NodeAccess:
+        request = self._plans.get(node_id).request
+        host_key = " ".join(self._keys.node(node_id).public.split()[:2])
+        return NodeAccess(request.ip, ROOT, self._keys.platform().private, host_key)
+
+
+def _for_itself(request: BootRequest, asked_from: str) -> None:
+    if asked_from != request.ip:
+        raise Denied(f"what {request.name} boots is served to {request.ip} only, not to {asked_from}")
