@@ -48,31 +48,78 @@ def link(path: str, target: str) -> Entry:
 
 @dataclass(frozen=True)
 class Modules:
-    """load: names for modprobe; lines: their part, and that of the drivers, of modules.dep; files: what those lines speak
-    of; aliases: the drivers' part of modules.alias."""
+    """load: names for modprobe; first: those that they, and then the drivers, want loaded before (modules.softdep), where
+    they can be; lines: their part, and that of the drivers, of modules.dep; files: what those lines speak of; aliases:
+    the drivers' part of modules.alias."""
 
     load: tuple[str, ...]
     lines: tuple[str, ...]
     files: tuple[str, ...]
     aliases: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    first_of_drivers: tuple[str, ...] = ()
 
 
-def resolve(wanted: Sequence[str], dependencies: str, builtin: str, aliases: str = "") -> Modules:
-    """The modules in `modules.dep` (and not in `modules.builtin`) with all they need; LookupError names a missing one.
-    With them come those of DRIVERS that are there."""
-    needs = {name: needed.split() for name, _, needed in (line.partition(":") for line in dependencies.splitlines())}
+@dataclass(frozen=True)
+class Index:
+    """What depmod(8) has found out of a kernel's modules: the texts of modules.dep, .builtin, .alias and .softdep."""
+
+    dependencies: str
+    builtin: str
+    aliases: str = ""
+    soft: str = ""
+
+
+def resolve(wanted: Sequence[str], index: Index) -> Modules:
+    """The modules of the kernel that are not built in, with all they need; LookupError names a missing one. With them
+    come those of DRIVERS that are there."""
+    lines = (line.partition(":") for line in index.dependencies.splitlines())
+    needs = {name: needed.split() for name, _, needed in lines}
     paths = {module_name(path): path for path in needs}
-    inside = {module_name(path) for path in builtin.split()}
+    inside = {module_name(path) for path in index.builtin.split()}
     missing = [name for name in wanted if name not in paths and name not in inside]
     if missing:
         raise LookupError(f"the kernel has no module {', '.join(missing)}")
+
+    def with_needs(names: Iterable[str]) -> list[str]:
+        return list(dict.fromkeys(path for name in names for path in (*needs[paths[name]], paths[name])))
+
+    soft = _soft(index)
+
+    def first(names: Iterable[str]) -> tuple[str, ...]:
+        before = (one for path in with_needs(names) for one in soft.get(module_name(path), ()))
+        return tuple(name for name in dict.fromkeys(before) if name in paths)
+
     load = tuple(name for name in wanted if name in paths)
     drivers = tuple(name for name in DRIVERS if name in paths)
-    files = dict.fromkeys(path for name in (*load, *drivers) for path in (*needs[paths[name]], paths[name]))
-    lines = tuple(f"{path}: {' '.join(needs[path])}".rstrip() for path in files)
+    files = with_needs((*first(load), *load, *first(drivers), *drivers))
     return Modules(
-        load, lines, tuple(files), tuple(line for line in aliases.splitlines() if line.rpartition(" ")[2] in drivers)
+        load=load,
+        lines=tuple(f"{path}: {' '.join(needs[path])}".rstrip() for path in files),
+        files=tuple(files),
+        aliases=tuple(line for line in index.aliases.splitlines() if line.rpartition(" ")[2] in drivers),
+        first=first(load),
+        first_of_drivers=first(drivers),
     )
+
+
+def _soft(index: Index) -> dict[str, list[str]]:
+    """{module: those that it wants loaded before it}, as in "softdep ext4 pre: crc32c post: x"; by name and by alias."""
+    wants: dict[str, list[str]] = {}
+    for line in index.soft.splitlines():
+        words = line.partition(" post:")[0].replace("-", "_").split()
+        if words[:1] == ["softdep"] and words[2:3] == ["pre:"]:
+            wants.setdefault(words[1], []).extend(words[3:])
+    bearers: dict[str, list[str]] = {}
+    for line in index.aliases.splitlines():
+        kind, _, alias_of = line.replace("-", "_").partition(" ")
+        if kind == "alias":
+            alias, _, module = alias_of.rpartition(" ")
+            bearers.setdefault(alias, []).append(module)
+    return {
+        module: [bearer for name in names for bearer in (name, *bearers.get(name, ()))]
+        for module, names in wants.items()
+    }
 
 
 def module_name(path: str) -> str:
@@ -92,6 +139,8 @@ def contents(
         file("bin/busybox", busybox, executable=True),
         *(link(f"bin/{applet}", "busybox") for applet in APPLETS),
         file("etc/modules", " ".join(modules.load).encode()),
+        file("etc/modules-first", " ".join(modules.first).encode()),
+        file("etc/drivers-first", " ".join(modules.first_of_drivers).encode()),
         file(f"{home}/modules.dep", "".join(f"{line}\n" for line in modules.lines).encode()),
         file(f"{home}/modules.alias", "".join(f"{line}\n" for line in modules.aliases).encode()),
         *(file(f"{home}/{path}", module_files[path]) for path in modules.files),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from services.bootserver import initrd, rooted
-from services.bootserver.initrd import Modules
+from services.bootserver.initrd import Index, Modules
 from services.contracts.errors import Failed
 from services.kit.commands import stream
 
@@ -17,9 +17,10 @@ from services.kit.commands import stream
 def read(tree: Path, version: str, wanted: Sequence[str]) -> tuple[Modules, dict[str, bytes]]:
     """These modules with all they need, and their content by path; LookupError names a missing one."""
     home = f"lib/modules/{version}"
-    dependencies, builtin = (_file(tree, f"{home}/{name}").read_text() for name in ("modules.dep", "modules.builtin"))
-    aliases = rooted.find_file(tree, f"{home}/modules.alias")
-    found = initrd.resolve(wanted, dependencies, builtin, aliases.read_text() if aliases else "")
+    needed = [_file(tree, f"{home}/modules.{name}").read_text() for name in ("dep", "builtin")]
+    found = initrd.resolve(
+        wanted, Index(*needed, *(_text(tree, f"{home}/modules.{name}") for name in ("alias", "softdep")))
+    )
     files = {_plain(path): _content(_file(tree, f"{home}/{path}")) for path in found.files}
     return replace(found, lines=tuple(map(_plain, found.lines)), files=tuple(files)), files
 
@@ -29,6 +30,11 @@ def _file(tree: Path, path: str) -> Path:
     if file is None:
         raise LookupError(f"{path} is missing")
     return file
+
+
+def _text(tree: Path, path: str) -> str:
+    file = rooted.find_file(tree, path)
+    return file.read_text() if file else ""
 
 
 def _content(path: Path) -> bytes:
