@@ -36,6 +36,11 @@ class Site:
     netmask: str
     http_port: int
 
+    @property
+    def own(self) -> tuple[str, str]:
+        """The addresses that vmrunner asks from, for its nodes."""
+        return self.server, "127.0.0.1"
+
 
 def site(subnet: str, http_address: str) -> Site:
     """The first address of walt-net is the server's."""

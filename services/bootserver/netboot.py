@@ -28,7 +28,7 @@ class NetBoot:
     def script(self, mac: str, asked_from: str) -> str:
         """Always one: a machine that cannot boot now is told to ask again, so that it is not left in its firmware."""
         try:
-            return self._pages.script(self._node_id(mac, asked_from))
+            return self._pages.script(self._begin(mac, asked_from), asked_from)
         except WaltError as why:
             log.warning("machine %.40s at %s gets nothing to boot: %s", mac, asked_from, why)
             return bootplan.retry_script(str(why), f"{dns.BOOT_PAGE}?mac=${{netX/mac}}", self._site)
@@ -36,10 +36,6 @@ class NetBoot:
     def file_sent(self, name: str, asked_from: str) -> None:
         if name == KERNEL_FILE:
             self._machines.kernel_sent(asked_from)
-
-    def _node_id(self, mac: str, asked_from: str) -> int:
-        virtual = self._pages.of_virtual_node(mac, asked_from)
-        return self._begin(mac, asked_from) if virtual is None else virtual
 
     def _begin(self, mac: str, ip: str) -> int:
         wanted = wire.load(NodeWanted, peers.call(nodes.SERVICE, "register_machine", mac=mac, ip=ip))

@@ -18,14 +18,14 @@ from services.contracts.errors import Denied, NotFound
 
 class OwnFiles:
     def __init__(self, site: Site, stores: Stores) -> None:
-        self._here = (site.server, "127.0.0.1")
+        self._site = site
         self._plans = stores.plans
         self._images = stores.images
         self._digests: dict[tuple[Path, int, int], str] = {}
 
     def find(self, path: str, asked_from: str, node_ip: str) -> tuple[str, Path]:
         """SHA-256 and place of a file below /boot/MODEL of the image that this machine boots."""
-        if node_ip and node_ip != asked_from and asked_from not in self._here:
+        if node_ip and node_ip != asked_from and asked_from not in self._site.own:
             raise Denied(f"{asked_from} asks for what {node_ip} boots")
         published = self._plans.at_address(node_ip or asked_from)
         image = self._images.at(published.folder, published.request.image)

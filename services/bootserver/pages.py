@@ -24,9 +24,12 @@ class Pages:
         self._plans = stores.plans
         self._keys = stores.keys
 
-    def script(self, node_id: int) -> str:
+    def script(self, node_id: int, asked_from: str) -> str:
+        """For the node, and for vmrunner in its place."""
         published = self._plans.get(node_id)
         request = published.request
+        if asked_from not in self._site.own:
+            _for_itself(request, asked_from)
         image = self.images.at(published.folder, request.image)
         if image.has_script:
             return bootplan.own_script(request, self._site)
@@ -45,14 +48,6 @@ class Pages:
         _for_itself(published.request, asked_from)
         image = self.images.at(published.folder, published.request.image)
         return stream(["tar", "--create", "--numeric-owner", f"--directory={image.tree}", "."])
-
-    def of_virtual_node(self, mac: str, asked_from: str) -> int | None:
-        """The node with this MAC, whose own iPXE asks."""
-        for published in self._plans.all():
-            if published.request.mac == mac and published.request.is_virtual:
-                _for_itself(published.request, asked_from)
-                return published.request.node_id
-        return None
 
     def published(self, node_id: int) -> Published:
         return self._plans.get(node_id)

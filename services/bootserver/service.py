@@ -6,7 +6,7 @@ Serves:    get_images, save_image, import_image, clone_image, rename_image, remo
            open_upload, write_upload, finish_upload, open_download, read_download,
            close_transfer, follow_job (users); publish_boot, open_access, list_images, check_image, persist_bytes,
            list_machines, diagnose;
-           over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/image.tar (to that node only),
+           over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/image.tar (each to that node only),
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (what a machine boots that asks by its own ROM),
            any other path: of an image with a boot script of its own, to the machine that boots it.
 Announces: NODE_BOOTED, once per boot (again when this service starts): its ssh server greeted. Looked at from here,
@@ -131,7 +131,7 @@ class BootServer:
 
     @web.page("GET", "/boot/<int:node_id>/script.ipxe")
     def boot_script(self, request: Request, node_id: int) -> Response:
-        return web.text(self.here.pages.script(node_id))
+        return web.text(self.here.pages.script(node_id, request.remote_addr or ""))
 
     @web.page("GET", "/boot/<int:node_id>/seed.tar")
     def boot_seed(self, request: Request, node_id: int) -> Response:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import http.client
 import io
+import os
 import socket
 import struct
 import tarfile
@@ -17,10 +20,11 @@ import pytest
 from nameko.containers import ServiceContainer
 from nameko.events import event_handler
 from nameko.standalone.events import event_dispatcher
+from nameko.web.server import HttpOnlyProtocol
 
 from cli.client import Client
 from cli.configuration import Configuration
-from services.bootserver import dnsping, initrd, nfsping, persist, saving, watch
+from services.bootserver import dnsping, initrd, nfsping, persist, saving, watch, web
 from services.bootserver.service import BootServer
 from services.contracts import bootserver, nodes, wire
 from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted
@@ -173,6 +177,8 @@ def test_published_boot_is_served_whole(process, images):
 
 def test_seed_is_served_to_its_node_only(process):
     publish()
+    assert fetch("/boot/7/script.ipxe", source="127.0.0.8")[0] == 403
+    assert fetch("/boot/7/script.ipxe", source=NODE_IP)[0] == 200
     assert fetch("/boot/7/seed.tar")[0] == 403
     status, _, body = fetch("/boot/7/seed.tar", source=NODE_IP)
     assert status == 200
@@ -252,6 +258,68 @@ def test_client_that_hangs_up_does_no_harm(process):
             connection.recv(1000)
     eventlet.sleep(0.3)
     assert fetch(path)[0] == 200
+    assert publish().ip == NODE_IP
+
+
+VANISHED = "127.0.0.6"  # the address of a machine that was switched off while the kernel still tried to reach it
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    handle = HttpOnlyProtocol.handle
+
+    def handle_or_fail(protocol):
+        if protocol.client_address[0] == VANISHED:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        handle(protocol)
+
+    monkeypatch.setattr(HttpOnlyProtocol, "handle", handle_or_fail)
+    monkeypatch.setattr(web, "STALL_LIMIT_S", 3.0)
+
+
+def connect(source, request=b""):
+    connection = socket.create_connection((SERVER, PORT), 20, (source, 0))
+    connection.sendall(request)
+    return connection
+
+
+def until_closed(connection):
+    """What is heard before the server closes it."""
+    heard = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(2**16):
+            heard += piece
+    return heard
+
+
+def test_what_one_client_does_is_felt_by_no_other(impatient, process, images):
+    """Garbage, too much of everything, too many connections, half a request, an image that nobody takes, a machine that
+    vanishes."""
+    big = images / "tiny-1/big"
+    big.touch()
+    os.truncate(big, 50_000_000)  # more than the sockets buffer
+    publish()
+    for bad in (
+        b"\0" * 10_000,
+        b"GET /" + b"a" * 100_000,
+        b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 50_000,
+        b"GET / HTTP/9.9\r\nHost: \xff\r\n\r\n",
+        b"GET /boot/" + b"9" * 5000 + b"/seed.tar HTTP/1.0\r\n\r\n",
+        b"GET /%00/" + b"a" * 300 + b" HTTP/1.0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+    ):
+        with contextlib.suppress(OSError), connect("127.0.0.7", bad) as connection:
+            connection.shutdown(socket.SHUT_WR)
+            until_closed(connection)
+    assert until_closed(connect(VANISHED)) == b""
+    held = [connect("127.0.0.7", b"GET /boot/7") for _ in range(web.MAX_CONNECTIONS)]
+    stalled = connect(NODE_IP, b"GET /boot/7/image.tar HTTP/1.1\r\n\r\n")
+    assert until_closed(connect("127.0.0.7", b"GET /boot/7/script.ipxe HTTP/1.0\r\n\r\n")) == b""
+    many = [connect(SERVER) for _ in range(web.MAX_CONNECTIONS + 1)]
+    assert fetch("/boot/7/script.ipxe")[0] == fetch("/boot/7/seed.tar", source=NODE_IP)[0] == 200
+    assert {until_closed(connection) for connection in (*held, *many)} == {b""}
+    assert b"200 OK" in (taken := until_closed(stalled)) and len(taken) < 50_000_000
+    assert fetch("/boot/7/script.ipxe", source="127.0.0.7")[0] == 403  # it is heard again
     assert publish().ip == NODE_IP
 
 

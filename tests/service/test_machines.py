@@ -193,7 +193,7 @@ def test_a_restart_forgets_neither_machine_nor_wish(pc):
     pc.is_(DELAYING, boot=2)
 
 
-def test_who_cannot_boot_now_asks_again_and_a_virtual_node_gets_what_is_its_own(pc):
+def test_who_cannot_boot_now_asks_again(pc):
     FakeNodes.refusal = "no: ${mac} || #!"
     script = pc.asks()
     assert script.splitlines()[0] == "#!ipxe"
@@ -203,10 +203,6 @@ def test_who_cannot_boot_now_asks_again_and_a_virtual_node_gets_what_is_its_own(
     FakeNodes.wish, FakeNodes.refusal = replace(WISH, image="none"), ""
     assert "chain --replace" in pc.asks()
     pc.is_(FAILED)
-    base.publish()
-    page = f"/boot/machine.ipxe?mac={base.REQUEST.mac}"
-    assert "/boot/7/seed.tar" in fetch(page, source=base.NODE_IP)[2].decode()
-    assert "/boot/7/seed.tar" not in fetch(page, source="127.0.0.8")[2].decode()
 
 
 def test_a_node_that_is_to_be_gone_is_forgotten(pc):

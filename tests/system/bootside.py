@@ -46,7 +46,7 @@ def main(state: Path, tree: Path) -> None:
             case ["boot", node_id, "image.tar"]:
                 return web.stream(pages.image_tar(int(node_id), asked.remote_addr or ""))
             case ["boot", node_id, "script.ipxe"]:
-                return web.text(pages.script(int(node_id)))
+                return web.text(pages.script(int(node_id), asked.remote_addr or ""))
         return Response(status=404)
 
     eventlet.spawn(eventlet.wsgi.server, eventlet.listen(("0.0.0.0", 80)), serve, log_output=False)
