@@ -2,6 +2,9 @@
 
 Pure; used by whoever makes accounts. The patterns were tried one by one against RabbitMQ 3.10: without the
 topic *read* pattern a user could bind a queue to `#` and read everybody's calls.
+
+Topic rights are asked for where a message is published, not where it goes on from there: an exchange of a user's own can
+hand anything to RPC_EXCHANGE. So internal entry points look at the account too (`kit.entrypoints`).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Environment:
     metrics_port: int
     subnet: str
     vm_uid: int
+
+    @property
+    def account(self) -> str:
+        """Of the services, at the broker."""
+        return unquote(urlsplit(self.amqp_uri).username or "")
 
 
 DEFAULTS = {

@@ -49,6 +49,7 @@ def call(service: str, method: str, *values: Any, timeout_s: float = DEFAULT_TIM
         with ServiceRpcProxy(service, config, timeout=timeout_s, reply_listener_cls=_ReplyListener) as proxy:
             request = getattr(proxy, method)
             request.publisher.expiration = timeout_s
+            request.publisher.publish_kwargs["user_id"] = environment().account
             return request(*values, **arguments)
     except WaltError:
         raise

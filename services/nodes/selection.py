@@ -9,6 +9,8 @@ from services.contracts.errors import NotFound
 from services.contracts.names import ALL_NODES, FREE_NODES, MY_NODES, check_one_node, split_selection
 from services.nodes.model import Node
 
+MOST_HINTS = 20
+
 
 def select(text: str, nodes: Iterable[Node], user: str) -> list[Node]:
     """Each node once, in the order given, sets sorted by name; NotFound names every unknown name."""
@@ -18,11 +20,13 @@ def select(text: str, nodes: Iterable[Node], user: str) -> list[Node]:
     for item in split_selection(text):
         members = _members(item, present, user)
         if members is None:
-            unknown.append(_no_such_node(item, present))
+            unknown.append(item)
         else:
             chosen.update((node.name, node) for node in members)
     if unknown:
-        raise NotFound(*unknown)
+        # To look for a name that is near takes milliseconds.
+        near = [_no_such_node(item, present) for item in unknown[:MOST_HINTS]]
+        raise NotFound(*near, *(_no_such_node(item, ()) for item in unknown[MOST_HINTS:]))
     return list(chosen.values())
 
 
@@ -59,6 +63,6 @@ def _members(item: str, present: dict[str, Node], user: str) -> list[Node] | Non
     return [present[item]] if item in present else None
 
 
-def _no_such_node(name: str, present: dict[str, Node]) -> str:
+def _no_such_node(name: str, present: Collection[str]) -> str:
     near = difflib.get_close_matches(name, present, n=1)
     return f"no node '{name}'" + (f" (did you mean {near[0]}?)" if near else "")

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from amqp import Message
 from kombu import Connection, Exchange, Queue
 from nameko.containers import ServiceContainer
 from nameko.events import event_handler
@@ -66,8 +67,9 @@ def ask(uri, method, user_id, *args, user="alice", headers=None):
         return replies[0]
 
 
-def test_caller_is_who_the_broker_says(toy, user_uri):
-    forged = {"nameko.walt_caller": "bob"}
+@pytest.mark.parametrize("names", [("nameko.walt_caller",), ("walt_caller",), ("nameko.walt_caller", "walt_caller")])
+def test_caller_is_who_the_broker_says(toy, user_uri, names):
+    forged = dict.fromkeys(names, "bob")
     assert ask(user_uri("alice"), "toy.greet", "alice", "hello", headers=forged)["result"] == "hello alice"
 
 
@@ -84,6 +86,87 @@ def test_forged_user_id_is_refused_by_the_broker(toy, user_uri):
 def test_internal_method_is_out_of_reach_of_users(toy, user_uri):
     with pytest.raises(Exception, match="403"):
         ask(user_uri("alice"), "toy.refuse", "alice")
+
+
+CALL = b'{"args": ["x"], "kwargs": {}}'
+USUAL = {
+    "reply_to": "user.alice.r",
+    "content_type": "application/json",
+    "content_encoding": "utf-8",
+    "user_id": "alice",
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "properties"),
+    [
+        (CALL, {"reply_to": None}),
+        (CALL, {"reply_to": "user.bob.r"}),
+        (CALL, {"reply_to": "toy.refuse"}),  # a call in the name of the service, which can be answered to nobody
+        (CALL, {"reply_to": "toy.refuse", "user_id": None}),
+        (CALL, {"reply_to": None, "user_id": None}),
+        (CALL, {"content_type": None}),
+        (CALL, {"content_type": "application/data"}),
+        (CALL, {"content_type": "application/text"}),
+        (CALL, {"content_type": "text/plain"}),
+        (CALL, {"content_encoding": "none"}),
+        (CALL, {"headers": {"compression": "zlib"}}),
+        (CALL, {"headers": {"nameko.call_id_stack": "x"}}),
+        (b"{", {}),
+        (b"[]", {}),
+        (b"{}", {}),
+        (b'{"args": 1, "kwargs": 2}', {}),
+        (b'{"args": [], "kwargs": {"why": 1}}', {}),
+    ],
+)
+def test_no_message_of_a_user_ends_a_service(toy, user_uri, body, properties):
+    used = {name: value for name, value in {**USUAL, **properties}.items() if value is not None}
+    headers = {"application_headers": used.pop("headers", {})}
+    with Connection(user_uri("alice")) as connection:
+        connection.connect()
+        connection.connection.channel().basic_publish_confirm(
+            Message(body, **headers, **used), "nameko-rpc", "toy.greet"
+        )
+    assert ask(user_uri("alice"), "toy.greet", "alice", "hello")["result"] == "hello alice"
+    assert not toy._died.ready()
+
+
+def by_alternate_exchange(channel, key, message):
+    exchange = channel.exchange_declare
+    exchange("user.alice.a", "fanout", auto_delete=False, arguments={"alternate-exchange": "nameko-rpc"})
+    channel.basic_publish(message, "user.alice.a", key)
+
+
+def by_binding(channel, key, message):
+    channel.exchange_declare("user.alice.b", "topic", auto_delete=False)
+    channel.exchange_bind("nameko-rpc", "user.alice.b", "#")
+    channel.basic_publish(message, "user.alice.b", key)
+
+
+def by_dead_letter(channel, key, message):
+    channel.exchange_declare("user.alice.d", "fanout", auto_delete=False)
+    onwards = {"x-dead-letter-exchange": "nameko-rpc", "x-dead-letter-routing-key": key, "x-message-ttl": 1}
+    channel.queue_declare("user.alice.dead", exclusive=True, arguments=onwards)
+    channel.queue_bind("user.alice.dead", "user.alice.d")
+    channel.basic_publish(message, "user.alice.d")
+
+
+@pytest.mark.parametrize("detour", [by_alternate_exchange, by_binding, by_dead_letter])
+@pytest.mark.parametrize("user_id", ["alice", None])
+def test_internal_method_is_not_reached_by_a_detour_either(toy, user_uri, detour, user_id):
+    """The broker looks at the rights of topics where a message comes in, and not where it goes on from there."""
+    signed = {"user_id": user_id} if user_id else {}
+    with Connection(user_uri("alice")) as connection:
+        connection.connect()
+        channel, replies = connection.connection.channel(), []
+        reply_to = channel.queue_declare("user.alice.r", exclusive=True).queue
+        channel.queue_bind(reply_to, "nameko-rpc", reply_to)
+        channel.basic_consume(reply_to, callback=replies.append, no_ack=True)
+        usual = {**USUAL, "user_id": None, **signed}
+        detour(channel, "toy.refuse", Message(b'{"args": [], "kwargs": {}}', **usual))
+        while not replies:
+            connection.drain_events(timeout=5)
+    assert "Denied" in str(replies[0].body) and "for services only" in str(replies[0].body)
 
 
 @pytest.mark.parametrize("key", ["#", "toy.greet", "user.bob.r", "user.alice.#", "user.*.r"])

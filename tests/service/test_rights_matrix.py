@@ -278,6 +278,13 @@ def test_nobody_else_gets_in(people, broker_port, vhost, login):
         connection.connect()
 
 
+def own_exchange(channel, arguments=None):
+    name = f"user.{OTHER}.x"
+    channel.exchange_delete(name)
+    channel.exchange_declare(name, "topic", auto_delete=False, arguments=arguments)
+    return name
+
+
 @pytest.mark.parametrize(
     "attempt",
     [
@@ -290,6 +297,11 @@ def test_nobody_else_gets_in(people, broker_port, vhost, login):
         lambda channel, queue: channel.queue_bind(f"user.{OTHER}.spy", "walt-console", "#"),
         lambda channel, queue: channel.queue_bind(f"user.{OTHER}.spy", "amq.topic", "#"),
         lambda channel, queue: channel.queue_bind(queue, "nameko-rpc", f"user.{OTHER}.1"),
+        lambda channel, queue: channel.exchange_bind(own_exchange(channel), "nameko-rpc", "#"),
+        lambda channel, queue: channel.exchange_bind("nodes.events", own_exchange(channel), "#"),
+        lambda channel, queue: channel.exchange_bind(own_exchange(channel), "nodes.events", "#"),
+        lambda channel, queue: own_exchange(channel, {"alternate-exchange": "nodes.events"}),
+        lambda channel, queue: own_exchange(channel, {"alternate-exchange": ""}),
         lambda channel, queue: channel.exchange_declare("nodes.events", "topic"),
         lambda channel, queue: channel.exchange_delete("nameko-rpc"),
         lambda channel, queue: channel.basic_consume("rpc-nodes"),

@@ -1,0 +1,47 @@
+"""Arguments from the bus, of any kind and size: each is refused with a sentence that repeats little of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.contracts.errors import InvalidRequest, NotFound
+from services.contracts.settings import NodeConfig
+from services.contracts.vmrunner import BOOTED
+from services.nodes import arguments, selection
+from services.nodes.arguments import MAX_CHARACTERS
+from services.nodes.model import Node, Status
+
+NODE = Node("vnode1", "h", "alice", "default", "10.0.0.2", NodeConfig(), Status(BOOTED, 0.0, ""), id=1)
+
+
+@pytest.mark.parametrize(
+    "value", ["", 7, None, [], {}, "a\0", "a\nb", "\ud800", "\x1b[31m", "x" * (MAX_CHARACTERS + 1)]
+)
+def test_text_that_is_none(value):
+    with pytest.raises(InvalidRequest, match="^selection.*; allowed: ") as refused:
+        arguments.text("selection", value)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "value", ["abc", None, ["a", 1], ["x"] * MAX_CHARACTERS, ["x" * MAX_CHARACTERS], [["x"]] * 10**6]
+)
+def test_list_that_is_none(value):
+    with pytest.raises(InvalidRequest, match="^names.*; allowed: ") as refused:
+        arguments.texts("names", value)
+    assert len(str(refused.value)) < 200
+
+
+def test_longest():
+    names = ["n" * 63] * (MAX_CHARACTERS // 64)
+    assert arguments.texts("names", names) == names and len(names) == 1024
+    assert arguments.text("selection", "é ç,x") == "é ç,x"
+
+
+def test_thousands_of_unknown_names_are_told_without_a_search_for_each(monkeypatch):
+    searched = []
+    monkeypatch.setattr("difflib.get_close_matches", lambda name, among, n: searched.extend(among) or [])
+    with pytest.raises(NotFound) as refused:
+        selection.select(",".join(f"n{number}" for number in range(1000)), [NODE], "alice")
+    assert len(refused.value.args) == 1000
+    assert searched == [NODE.name] * selection.MOST_HINTS
