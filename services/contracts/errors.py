@@ -16,6 +16,8 @@ printed one a line.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class WaltError(Exception):
     exit_code = 1
@@ -58,6 +60,11 @@ class Failed(WaltError):
 
 class Unreachable(Failed):
     exit_code = 6
+
+
+def together(errors: Sequence[WaltError]) -> WaltError:
+    """One error with the sentences of all: it is what the first of them is."""
+    return type(errors[0])(*(sentence for one in errors for sentence in one.args))
 
 
 EXIT_USAGE = 2

@@ -173,8 +173,7 @@ def option_faults(options: Sequence[str]) -> list[str]:
     """Of the options themselves, whatever the link is: a sentence for each."""
     faults = list[str]()
     units.parse_each(_check_option, options, faults)
-    words = [option.partition("=")[0] for option in options]
-    twice = dict.fromkeys(word for word in words if words.count(word) > 1)
+    twice = units.doubled(option.partition("=")[0] for option in options)
     return faults + [f"{word} is given twice; allowed: each option once" for word in twice]
 
 

@@ -80,8 +80,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     faults: list[str] = []
     given = [text.partition("=")[0] for text in texts]
     parsed = units.parse_each(_parse_one, texts, faults)
-    twice = dict.fromkeys(name for name in given if given.count(name) > 1 and name in SETTINGS)
-    faults += [f"{name} is given twice; allowed: once" for name in twice]
+    faults += [f"{name} is given twice; allowed: once" for name in units.doubled(given) if name in SETTINGS]
     if faults:
         raise InvalidRequest(*faults)
     return dict(parsed)
@@ -165,8 +164,7 @@ def parse_networks(text: str) -> tuple[NetworkUse, ...]:
     items, faults = units.split_outside_brackets(text), list[str]()
     uses = units.parse_each(_parse_network, items, faults)
     given = [item.partition("[")[0] for item in items]
-    twice = dict.fromkeys(name for name in given if given.count(name) > 1)
-    faults += [f"'{name}' is given twice; allowed: each network once" for name in twice]
+    faults += [f"'{name}' is given twice; allowed: each network once" for name in units.doubled(given)]
     if names.WALT_NET not in given:
         faults.append(f"'{text}' is without {names.WALT_NET}; allowed: a list with it, as the node boots over it")
     if len(items) > MAX_NETWORKS:

@@ -9,6 +9,7 @@ What has parts (disks, networks, the options of a link) is parsed part by part: 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TypeVar
@@ -53,6 +54,11 @@ def parse_each(parse: Callable[[str], Parsed], parts: Iterable[str], faults: lis
         except Faults as found:
             faults += found.args
     return parsed
+
+
+def doubled(parts: Iterable[str]) -> list[str]:
+    """Each that is there more than once, in their order."""
+    return [part for part, count in Counter(parts).items() if count > 1]
 
 
 def parse_whole(text: str) -> int:
@@ -115,6 +121,14 @@ def format_disk(disk_bytes: int) -> str:
     """The largest unit that leaves a whole number: 1500 GB -> '1500G'."""
     unit = next(one for one in reversed(DISK_UNITS_BYTES) if disk_bytes % DISK_UNITS_BYTES[one] == 0)
     return f"{disk_bytes // DISK_UNITS_BYTES[unit]}{unit}"
+
+
+def format_size(size_bytes: int) -> str:
+    """How much there is of something, '1.23 GB': rounded, for people to read; in decimal units, as disks are."""
+    value, units = float(size_bytes), ["bytes", "kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.3g} {units[0]}"
 
 
 def format_share(share_ppm: int) -> str:

@@ -46,9 +46,9 @@ class Accounts(DependencyProvider):  # type: ignore[misc]  # nameko has no types
     def get_dependency(self, worker_ctx: Any) -> Accounts:
         return self
 
-    def add(self, caller: str, account: Account) -> NewPassword:
+    def add(self, caller: str, account: Account, owned: Sequence[Node]) -> NewPassword:
         users.check_administrator(caller, self._get(caller))
-        users.check_free(account.name, self._get(account.name))
+        users.check_free(account.name, self._get(account.name), owned)
         made = self._make(account)
         log.info("user added: user=%s administrator=%s by=%s", account.name, account.is_administrator, caller)
         return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from services.contracts import addresses
 from services.contracts.errors import Conflict
@@ -13,10 +13,9 @@ MAC_PREFIX = "52:54:00"  # qemu's own, as libvirt and the original use it
 MAC_BITS = 24
 
 
-def lowest_free_ip(subnet: str, taken: Collection[str]) -> str:
-    for address in addresses.of_virtual_nodes(subnet):
-        if str(address) not in taken:
-            return str(address)
+def free_addresses(subnet: str, taken: Collection[str]) -> Iterator[str]:
+    """From the lowest; Conflict at their end."""
+    yield from (text for text in map(str, addresses.of_virtual_nodes(subnet)) if text not in taken)
     raise Conflict(f"all addresses for virtual nodes on walt-net ({subnet}) are taken; remove a node first")
 
 

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.contracts.errors import Conflict, InvalidRequest, Refused
+from services.contracts.errors import Conflict, InvalidRequest, Refused, together
 from services.contracts.names import MY_NODES, split_selection
 from services.contracts.nodes import Event, NodeTarget, NodeView
-from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import VmReport
 from services.nodes import (
     creation,
@@ -42,18 +41,10 @@ class Outcome:
     notes: Sequence[str] = ()
 
 
-def create(
-    registry: Registry,
-    asked: Asked,
-    names: Sequence[str],
-    config: NodeConfig,
-    image: str,
-    place: creation.Place,
-    limits: Limits,
-) -> Outcome:
-    new = creation.new_nodes(names, config, image, registry.nodes(), place, asked)
-    said = notes.of_creation(new, limits)
-    return _save(registry, Deed("create", asked, journal.creation_text(image, config)), new, new, said)
+def create(registry: Registry, asked: Asked, wish: creation.Wish, place: creation.Place, limits: Limits) -> Outcome:
+    new = creation.new_nodes(wish, registry.nodes(), place, asked)
+    deed = Deed("create", asked, journal.creation_text(wish.image, wish.config))
+    return _save(registry, deed, new, new, notes.of_creation(new, limits))
 
 
 def configure(registry: Registry, asked: Asked, selection: str, requested: Requested, limits: Limits) -> Outcome:
@@ -201,7 +192,7 @@ def _owned_with(faults: Sequence[str], registry: Registry, asked: Asked, selecti
     except Refused as refused:
         if not faults:
             raise
-        raise InvalidRequest(*faults, *refused.args) from None
+        raise together([InvalidRequest(*faults), refused]) from None
 
 
 def _said_of_owners(before: Sequence[Node], after: Sequence[Node]) -> list[str]:

@@ -1,11 +1,13 @@
-"""Pure: new nodes from names and settings. Every fault of every name and setting is reported at once."""
+"""Pure: new nodes from names, settings and an image. Every fault of each is reported at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.contracts.errors import Conflict, InvalidRequest
+from services.contracts import units
+from services.contracts.bootserver import DEFAULT_IMAGE
+from services.contracts.errors import Conflict, InvalidRequest, WaltError, together
 from services.contracts.names import check_node_name
 from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import DELAYING
@@ -22,36 +24,47 @@ class Place:
     subnet: str
 
 
-def check_request(
-    names: Sequence[str], texts: Sequence[str], host: str, limits: Limits
-) -> tuple[list[str], NodeConfig]:
-    """The names as they are stored, and the configuration; InvalidRequest with all faults of both."""
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for. names: as they are stored, those without a fault; refusals: what is wrong with it so far, to be
+    told together with what only the registry shows."""
+
+    names: tuple[str, ...]
+    config: NodeConfig
+    image: str = DEFAULT_IMAGE
+    refusals: tuple[WaltError, ...] = ()
+
+
+def parse(names: Sequence[str], texts: Sequence[str], host: str, limits: Limits) -> Wish:
     faults: list[str] = []
     checked = [name for name in (_checked(text, faults) for text in names) if name]
     if not names:
         faults.append("no name is given; allowed: one or more node names")
-    faults += [f"'{name}' is given twice; allowed: each name once" for name in _doubled(checked)]
+    faults += [f"'{name}' is given twice; allowed: each name once" for name in units.doubled(checked)]
     requested = request.parse(texts)
     config, unfit = request.fitted(NodeConfig(), requested)
     faults += [*requested.faults, *unfit, *request.host_faults(requested, [host], limits)]
-    if faults:
-        raise InvalidRequest(*faults)
-    return checked, config
+    return Wish(tuple(dict.fromkeys(checked)), config, refusals=(InvalidRequest(*faults),) if faults else ())
 
 
-def new_nodes(
-    names: Sequence[str], config: NodeConfig, image: str, existing: Sequence[Node], place: Place, asked: Asked
-) -> list[Node]:
-    check_names_free(names, existing)
+def new_nodes(wish: Wish, existing: Sequence[Node], place: Place, asked: Asked) -> list[Node]:
+    """All of them, or all that is wrong."""
+    _check(wish, existing)
     status = Status(DELAYING, asked.now, f"creation asked by {asked.user}")
-    addresses = {node.ip for node in existing}
-    new = []
-    for name in names:
-        ip = allocation.lowest_free_ip(place.subnet, addresses)
-        addresses.add(ip)
-        fresh = disks.new_disks(config.disks)
-        new.append(Node(name, place.host, asked.user, image, ip, config, status, disks=fresh))
-    return new
+    addresses = allocation.free_addresses(place.subnet, {node.ip for node in existing})
+    return [
+        Node(
+            name,
+            place.host,
+            asked.user,
+            wish.image,
+            next(addresses),
+            wish.config,
+            status,
+            disks=disks.new_disks(wish.config.disks),
+        )
+        for name in wish.names
+    ]
 
 
 def check_names_free(names: Sequence[str], existing: Sequence[Node]) -> None:
@@ -61,16 +74,22 @@ def check_names_free(names: Sequence[str], existing: Sequence[Node]) -> None:
         raise Conflict(*taken)
 
 
+def _check(wish: Wish, existing: Sequence[Node]) -> None:
+    refusals = [*wish.refusals]
+    try:
+        check_names_free(wish.names, existing)
+    except Conflict as taken:
+        refusals.append(taken)
+    if refusals:
+        raise together(refusals)
+
+
 def _checked(text: str, faults: list[str]) -> str:
     try:
         return check_node_name(text)
     except InvalidRequest as refused:
         faults += refused.args
         return ""
-
-
-def _doubled(names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(name for name in names if names.count(name) > 1))
 
 
 def _by(owner: str) -> str:

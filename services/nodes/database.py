@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from services.contracts.errors import Conflict
+from services.contracts.errors import Conflict, Failed
 from services.nodes.metrics import TRANSACTIONS
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK_WAIT_S = 5
+LOCK = 0x77616C74  # an advisory lock of PostgreSQL: of this database, and for no other use
 
 
 def sqlite_url(folder: Path) -> str:
@@ -24,14 +26,17 @@ def sqlite_url(folder: Path) -> str:
 
 
 class Database:
-    """`with database.transaction() as connection:` all or nothing. Migrated when it is opened."""
+    """`with database.transaction() as connection:` all or nothing, one at a time, of all processes too: what is read
+    stays true until it is written. Migrated when it is opened."""
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url)
+        kind = sa.make_url(url).get_backend_name()
+        if kind not in _TUNE:
+            raise Failed(f"WALT_DATABASE_URL is of {kind}; allowed: {', '.join(_TUNE)}")
+        self._engine = sa.create_engine(url, pool_pre_ping=True)  # the server may have been restarted meanwhile
         self._one_at_a_time = threading.Lock()
-        if self._engine.dialect.name == "sqlite":
-            _tune_sqlite(self._engine)
-        with self._engine.begin() as connection:
+        _TUNE[kind](self._engine)
+        with self.transaction() as connection:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = connection
@@ -47,6 +52,9 @@ class Database:
             except sa.exc.IntegrityError as error:
                 TRANSACTIONS.labels("refused").inc()
                 raise Conflict(f"another command was faster ({error.orig}); look again and retry") from error
+            except sa.exc.DBAPIError as error:
+                TRANSACTIONS.labels("rolled_back").inc()
+                raise Failed(f"the database of the registry cannot be used: {error.orig}") from error
             except BaseException:
                 TRANSACTIONS.labels("rolled_back").inc()
                 raise
@@ -60,9 +68,20 @@ def _tune_sqlite(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
+        busy = f"busy_timeout = {1000 * LOCK_WAIT_S}"
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", busy):
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # what is read stays true until it is written
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _tune_postgresql(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+
+
+_TUNE = {"sqlite": _tune_sqlite, "postgresql": _tune_postgresql}

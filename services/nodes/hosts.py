@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import eventlet
 from kombu import Connection
@@ -19,6 +20,7 @@ from services.contracts.netemu import PortReport
 from services.contracts.vmrunner import Capacity, VmReport
 from services.kit import peers
 from services.kit.environment import environment
+from services.nodes.creation import Wish
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,14 @@ def check_image(image: str, user: str) -> str:
             raise
         return image
     return wire.load(ImageView, view).name
+
+
+def with_image(wish: Wish, image: str, user: str) -> Wish:
+    """The wish with the full name of its image; what is wrong with that is told with the rest."""
+    try:
+        return replace(wish, image=check_image(image, user))
+    except WaltError as error:
+        return replace(wish, refusals=(*wish.refusals, error))
 
 
 def capacities(hosts: Iterable[str]) -> dict[str, Capacity]:

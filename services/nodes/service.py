@@ -55,7 +55,7 @@ from services.nodes import (
 )
 from services.nodes.accounts import Accounts
 from services.nodes.extensions import StoreProvider, WatchersProvider, at_start
-from services.nodes.model import Asked
+from services.nodes.model import Asked, Node
 
 CATCH_UP_S = 20
 PRUNE_S = 60
@@ -75,9 +75,9 @@ class NodesService:
     def create_nodes(self, names: Any, settings: Any = (), image: Any = None) -> dict[str, Any]:
         env = environment()
         words, limits = arguments.texts("settings", settings), hosts.capacities([env.host])
-        asked = creation.check_request(arguments.texts("names", names), words, env.host, limits)
-        image = self._image(DEFAULT_IMAGE if image is None else image)
-        return self._carry_out(commands.create, *asked, image, creation.Place(env.host, env.subnet), limits)
+        wish = creation.parse(arguments.texts("names", names), words, env.host, limits)
+        wish = hosts.with_image(wish, DEFAULT_IMAGE if image is None else arguments.text("image", image), self.caller)
+        return self._carry_out(commands.create, wish, creation.Place(env.host, env.subnet), limits)
 
     @public
     def get_nodes(self, selection: Any) -> list[dict[str, Any]]:
@@ -117,7 +117,8 @@ class NodesService:
 
     @public
     def boot_nodes(self, selection: Any, image: Any) -> dict[str, Any]:
-        return self._carry_out(commands.boot, arguments.text("selection", selection), self._image(image))
+        image = hosts.check_image(arguments.text("image", image), self.caller)
+        return self._carry_out(commands.boot, arguments.text("selection", selection), image)
 
     @public
     def remove_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
@@ -152,14 +153,12 @@ class NodesService:
     @public
     def add_user(self, name: Any, administrator: Any = False) -> dict[str, Any]:
         new = users.new_account(arguments.text("name", name), arguments.flag("administrator", administrator))
-        return wire.dump(self.accounts.add(self.caller, new))
+        return wire.dump(self.accounts.add(self.caller, new, self._nodes_of(new.name)))
 
     @public
     def remove_user(self, name: Any, force: Any = False) -> dict[str, Any]:
         leaving, forced = arguments.text("name", name), arguments.flag("force", force)
-        with self.store.transaction() as registry:
-            owned = commands.chosen(registry, leaving, MY_NODES)
-        self.accounts.remove(self.caller, leaving, owned, forced)
+        self.accounts.remove(self.caller, leaving, self._nodes_of(leaving), forced)
         return self._carry_out(commands.release_all, leaving, force=forced)
 
     @public
@@ -237,8 +236,9 @@ class NodesService:
     def prune_events(self) -> None:
         self.store.prune_events()
 
-    def _image(self, name: Any) -> str:
-        return hosts.check_image(arguments.text("image", name), self.caller)
+    def _nodes_of(self, user: str) -> list[Node]:
+        with self.store.transaction() as registry:
+            return commands.chosen(registry, user, MY_NODES)
 
     def _carry_out(self, command: commands.Command, *details: Any, force: Any = False) -> dict[str, Any]:
         outcome = self._change(command, *details, force=force)

@@ -21,6 +21,8 @@ from sqlalchemy import (
 
 from services.contracts.nodes import ABSENT, VIRTUAL
 
+LongInteger = Integer().with_variant(BigInteger(), "postgresql")  # an integer of SQLite is that long
+
 metadata = MetaData()
 
 # One row: the identity of this registry.
@@ -44,7 +46,7 @@ nodes = Table(
     Column("since", Float, nullable=False),
     Column("reason", Text, nullable=False),
     Column("reported_boot", Integer, nullable=False),
-    Column("reported_sequence", Integer, nullable=False),
+    Column("reported_sequence", LongInteger, nullable=False),
     Column("hard", Boolean, nullable=False, server_default=false()),
     Column("type", String(16), nullable=False, server_default=VIRTUAL),
     sqlite_autoincrement=True,

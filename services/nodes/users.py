@@ -43,9 +43,15 @@ def check_administrator(name: str, account: Account | None) -> None:
         raise Denied(f"{name} is not an administrator of this platform; allowed: for administrators only")
 
 
-def check_free(name: str, account: Account | None) -> None:
+def check_free(name: str, account: Account | None, owned: Sequence[Node]) -> None:
+    """owned: the nodes of a user of that name who is gone, when his removal was cut off."""
     if account is not None:
         raise Conflict(f"the name '{name}' is taken by {'a user' if account.is_user else 'an account of the broker'}")
+    if owned:
+        raise Conflict(
+            f"nodes of a former user '{name}' are still there ({_names(owned)}); "
+            f"allowed: once they are released (walt user remove {name} --force)"
+        )
 
 
 def check_user(name: str, account: Account | None) -> Account:
@@ -62,8 +68,9 @@ def check_removable(name: str, caller: str, account: Account | None, owned: Sequ
         return
     check_user(name, account)
     if owned and not force:
-        held = ", ".join(node.name for node in owned)
-        raise Conflict(f"user '{name}' owns nodes ({held}); they are released, and their data is gone, with --force")
+        raise Conflict(
+            f"user '{name}' owns nodes ({_names(owned)}); they are released, and their data is gone, with --force"
+        )
 
 
 def check_password(text: str) -> str:
@@ -87,3 +94,7 @@ def views(accounts: Iterable[Account], nodes: Iterable[Node], connected: Collect
 def outdated(accounts: Iterable[Account], actual: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
     """The users whose rights are not those that the public methods of today give."""
     return [one.name for one in accounts if one.is_user and actual.get(one.name) != wanted[one.name]]
+
+
+def _names(nodes: Sequence[Node]) -> str:
+    return ", ".join(node.name for node in nodes)

@@ -255,6 +255,19 @@ def test_every_fault_of_a_creation_is_told_at_once_and_nothing_is_stored(platfor
     assert platform.ask("alice", "get_nodes", "all-nodes") == []
 
 
+def test_faults_of_names_settings_image_and_registry_are_told_together(platform):
+    platform.ask("alice", "create_nodes", ["taken"])
+    said = refusal(platform, "bob", "create_nodes", ["taken", "1bad"], settings=["speed=2"], image="nix").splitlines()
+    assert [one.partition(";")[0] for one in said] == [
+        "InvalidRequest: '1bad' is not a node name",
+        "'speed' is not a setting",
+        "no image 'nix'",
+        "the name 'taken' is taken by a node of alice",
+    ]
+    said = refusal(platform, "bob", "create_nodes", ["taken"], image="nix").splitlines()
+    assert said == ["NotFound: no image 'nix'", "the name 'taken' is taken by a node of alice"]
+
+
 def test_taken_name_is_a_conflict_that_says_by_whom(platform):
     platform.ask("alice", "create_nodes", ["vnode1"])
     said = refusal(platform, "bob", "create_nodes", ["other", "VNODE1"])
@@ -596,6 +609,13 @@ def test_authorize_refuses_what_it_does_not_know(platform):
         ("rename_node", ["a", "b\x00"]),
         ("rename_node", ["a", "b" * 64]),
         ("rename_node", ["a", "all-nodes"]),
+        ("get_nodes", ["a\0"]),
+        ("get_nodes", ["\ud800"]),
+        ("get_nodes", ["a," * 10**6]),
+        ("get_events", ["a\0"]),
+        ("configure_nodes", ["a", ["ram=" + "1" * 10**6]]),
+        ("create_nodes", [["a"] * 10**5]),
+        ("remove_user", ["\ud800"]),
     ],
 )
 def test_arguments_of_any_kind_are_refused_with_a_sentence(platform, method, args):

@@ -9,9 +9,21 @@ import pytest
 from amqp.exceptions import AccessRefused, ConnectionForced
 from nameko.containers import ServiceContainer
 
+from cli.client import Client
+from cli.configuration import parse_configuration
+from cli.main import run
 from services.contracts import wire
 from services.contracts.bootserver import ImageView
-from services.contracts.errors import Conflict, Denied, Failed, InvalidRequest, NotFound, NotOwner, from_wire
+from services.contracts.errors import (
+    Conflict,
+    Denied,
+    Failed,
+    InvalidRequest,
+    NotFound,
+    NotOwner,
+    Unreachable,
+    from_wire,
+)
 from services.contracts.nodes import USE_CONSOLE, WATCH_CONSOLE
 from services.contracts.rights import ADMINISTRATOR, USER, user_rights
 from services.kit import peers
@@ -200,7 +212,10 @@ def test_removal_that_was_cut_off_can_be_done_again(admin, login, api):
     api.delete("bea")  # as far as a crash let it come
     with pytest.raises(NotFound):
         do(admin, "remove_user", name="bea")
+    with pytest.raises(Conflict, match=r"nodes of a former user 'bea' are still there \(three\)"):
+        do(admin, "add_user", name="bea")
     assert [one["name"] for one in do(admin, "remove_user", name="bea", force=True)["nodes"]] == ["three"]
+    assert do(admin, "add_user", name="bea")["name"] == "bea"
 
 
 def test_own_password(admin, login):
@@ -305,6 +320,70 @@ def test_who_may_watch_anothers_console(admin, login, service, monkeypatch, sett
             peers.call("nodes", "authorize", **ask, action=WATCH_CONSOLE)
     with pytest.raises(NotOwner):
         peers.call("nodes", "authorize", **ask, action=USE_CONSOLE)
+
+
+class Walt:
+    """`walt` with this client.toml: a new client for each command line, as each is a process of its own."""
+
+    def __init__(self, path, capsys):
+        self.path, self.capsys = path, capsys
+
+    def client(self):
+        return Client(lambda: parse_configuration(self.path.read_text(), self.path))
+
+    def __call__(self, *words):
+        """(exit code, what it printed on stdout, and on stderr)"""
+        client = self.client()
+        try:
+            status = run(list(words), client)
+        finally:
+            client.close()
+        return (status, *self.capsys.readouterr())
+
+
+def test_an_account_by_the_walt_command_from_its_making_to_its_end(
+    service, login, broker_port, vhost, tmp_path, capsys, monkeypatch
+):
+    """Each account is used as it is handed over; what it had open ends with its password or with itself."""
+    ada, cleo, former = (Walt(tmp_path / f"{name}.toml", capsys) for name in (ADMIN, "cleo", "former"))
+    password = ensured(ADMIN, administrator=True)
+    ada.path.write_text(f'amqp_uri = "amqp://{ADMIN}:{password}@127.0.0.1:{broker_port}/{vhost}"\n')
+
+    def is_out(walt, opened):
+        with pytest.raises((Denied, Unreachable), match="CONNECTION_FORCED|refuses the login"):
+            opened.call("nodes", "get_notices")
+        status, _, said = walt("node", "show")
+        assert (status, "refuses the login of cleo" in said) == (5, True)
+
+    def row(name):
+        rows = [" ".join(line.split()) for line in ada("user", "list")[1].splitlines()]
+        return next((one for one in rows if one.split()[0] == name), None)
+
+    assert ada("user", "add", "cleo", "--config", str(cleo.path)) == (0, "", "cleo: added\n")
+    assert cleo("node", "create", "hers")[0] == 0
+    assert cleo("user", "list")[0] == 5
+
+    former.path.write_text(cleo.path.read_text())
+    assert cleo("user", "passwd")[0] == 0
+    assert [walt("node", "show", "hers")[0] for walt in (cleo, former)] == [0, 5]
+
+    opened = cleo.client()
+    assert opened.call("nodes", "get_notices") == []
+    assert row("cleo") == "cleo no yes hers"
+    monkeypatch.setattr("sys.stdin.readline", lambda: PASSWORD + "\n", raising=False)
+    status, given, _ = ada("user", "passwd", "cleo", "--choose")
+    assert status == 0
+    is_out(cleo, opened)
+    cleo.path.write_text(given)
+    opened = cleo.client()
+    assert [one["name"] for one in opened.call("nodes", "get_nodes", selection="my-nodes")] == ["hers"]
+
+    status, _, said = ada("user", "remove", "cleo")
+    assert (status, "owns nodes (hers)" in said) == (4, True)
+    assert ada("user", "remove", "cleo", "--force") == (0, "", "cleo: removed; released: hers\n")
+    is_out(cleo, opened)
+    assert row("cleo") is None and row(ADMIN) == f"{ADMIN} yes yes"
+    assert ada("node", "acquire", "hers")[0] == 0
 
 
 def test_bad_setting_of_watchers_ends_the_start(monkeypatch):

@@ -10,12 +10,13 @@ from services.contracts.disks import EXT4, FAT32, NO_TEMPLATE, DiskUse
 from services.contracts.nodes import Disk
 from services.contracts.settings import NodeConfig
 from services.nodes import disks, model
-from services.nodes.creation import Place, new_nodes
+from services.nodes.creation import Place, Wish, new_nodes
 from services.nodes.database import sqlite_url
 from services.nodes.model import Asked
 from services.nodes.store import Store
 
 ALICE = Asked("alice", 1.0)
+PLACE = Place("h", "10.0.0.0/28")
 
 
 def had(*sizes):
@@ -105,7 +106,7 @@ def configured(store, node, *sizes):
 
 def test_store_numbers_each_disk_once_and_keeps_their_order(store):
     with store.transaction() as registry:
-        (new,) = new_nodes(["n"], NodeConfig(disks=asked(5, 6)), "default", [], Place("h", "10.0.0.0/28"), ALICE)
+        (new,) = new_nodes(Wish(("n",), NodeConfig(disks=asked(5, 6))), [], PLACE, ALICE)
         node = registry.save(new)
     first, second = node.disks
     node = configured(store, node, 6, 9)
@@ -122,8 +123,8 @@ def test_store_numbers_each_disk_once_and_keeps_their_order(store):
 
 def test_disks_go_with_their_node_and_leave_their_numbers_unused(store):
     with store.transaction() as registry:
-        place, config = Place("h", "10.0.0.0/28"), NodeConfig(disks=asked(5))
-        node = registry.save(new_nodes(["n"], config, "default", [], place, ALICE)[0])
+        wish = Wish(("n",), NodeConfig(disks=asked(5)))
+        node = registry.save(new_nodes(wish, [], PLACE, ALICE)[0])
         registry.delete(node.id)
-        again = registry.save(new_nodes(["n"], config, "default", [], place, ALICE)[0])
+        again = registry.save(new_nodes(wish, [], PLACE, ALICE)[0])
     assert again.disks[0].id > node.disks[0].id

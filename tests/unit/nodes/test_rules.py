@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -9,11 +11,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from services.contracts.errors import Conflict, InvalidRequest
+from services.contracts.errors import Conflict, InvalidRequest, NotFound
 from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import BOOTED, DELAYING, VmReport
 from services.nodes import allocation, model, reconcile
-from services.nodes.creation import Place, check_request, new_nodes
+from services.nodes.creation import Place, Wish, new_nodes, parse
 from services.nodes.database import MIGRATIONS, Database, sqlite_url
 from services.nodes.model import Asked, Node, Status
 from services.nodes.store import Store
@@ -21,6 +23,7 @@ from services.nodes.tables import metadata
 
 NODE = Node("n", "h", "alice", "default", "10.0.0.2", NodeConfig(), Status(DELAYING, 0.0, "", 2, 5), id=1, boot=2)
 ALICE = Asked("alice", 1.0)
+WISH, PLACE = Wish(("n",), NodeConfig()), Place("h", "10.0.0.0/28")
 
 
 def report(boot=2, sequence=6, host="h"):
@@ -57,10 +60,11 @@ def test_reboot_counts_a_boot_and_says_so_in_one_step():
 
 
 def test_lowest_address_skips_the_server_and_the_taken():
-    assert allocation.lowest_free_ip("192.168.172.0/22", []) == "192.168.172.2"
-    assert allocation.lowest_free_ip("10.0.0.0/29", ["10.0.0.2", "10.0.0.4"]) == "10.0.0.3"
-    with pytest.raises(Conflict, match="10.0.0.0/30"):
-        allocation.lowest_free_ip("10.0.0.0/30", ["10.0.0.2"])
+    assert next(allocation.free_addresses("192.168.172.0/22", [])) == "192.168.172.2"
+    free = allocation.free_addresses("10.0.0.0/29", ["10.0.0.2", "10.0.0.4"])
+    assert [next(free), next(free)] == ["10.0.0.3", "10.0.0.5"]
+    with pytest.raises(Conflict, match="10.0.0.0/29"):
+        next(free)
 
 
 def test_mac_that_is_taken_is_drawn_again():
@@ -69,13 +73,24 @@ def test_mac_that_is_taken_is_drawn_again():
 
 
 def test_creation_tells_all_faults():
+    wish = parse(["A", "a", "-", "n"], ["ram=x", "y=1"], "h", {})
+    wish = replace(wish, refusals=(*wish.refusals, NotFound("no image 'nix'")))
     with pytest.raises(InvalidRequest) as refused:
-        check_request(["A", "a", "-"], ["ram=x", "y=1"], "h", {})
-    assert len(refused.value.args) == 4
+        new_nodes(wish, [NODE], PLACE, ALICE)
+    assert [one.partition(";")[0] for one in refused.value.args] == [
+        "'-' is not a node name",
+        "'a' is given twice",
+        "'x' is not a value for ram",
+        "'y' is not a setting",
+        "no image 'nix'",
+        "the name 'n' is taken by a node of alice",
+    ]
+    with pytest.raises(NotFound):
+        new_nodes(replace(wish, refusals=wish.refusals[1:]), [NODE], PLACE, ALICE)
 
 
 def test_name_of_a_node_wanted_absent_is_free_but_its_address_is_not():
-    (node,) = new_nodes(["n"], NodeConfig(), "default", [model.removed(NODE)], Place("h", "10.0.0.0/28"), ALICE)
+    (node,) = new_nodes(WISH, [model.removed(NODE)], PLACE, ALICE)
     assert node.ip == "10.0.0.3"
 
 
@@ -99,7 +114,7 @@ def test_migrations_lead_to_the_tables(tmp_path):
 def test_database_itself_refuses_a_second_one(tmp_path, same):
     store = Store(sqlite_url(tmp_path))
     with store.transaction() as registry:
-        registry.save(new_nodes(["n"], NodeConfig(), "default", [], Place("h", "10.0.0.0/28"), ALICE)[0])
+        registry.save(new_nodes(WISH, [], PLACE, ALICE)[0])
     other = {"name": "m", "ip": "10.0.0.9", same: {"name": "n", "ip": "10.0.0.2"}[same]}
     second = Node(host="h", owner="bob", image="default", config=NodeConfig(), status=NODE.status, **other)
     with pytest.raises(Conflict), store.transaction() as registry:
@@ -112,7 +127,7 @@ def test_database_itself_refuses_a_second_one(tmp_path, same):
 def test_error_rolls_everything_back(tmp_path):
     store = Store(sqlite_url(tmp_path))
     with pytest.raises(ZeroDivisionError), store.transaction() as registry:
-        registry.save(new_nodes(["n"], NodeConfig(), "default", [], Place("h", "10.0.0.0/28"), ALICE)[0])
+        registry.save(new_nodes(WISH, [], PLACE, ALICE)[0])
         raise ZeroDivisionError
     with store.transaction() as registry:
         assert registry.nodes() == []

@@ -23,6 +23,11 @@ ALICE = Asked("alice", 1.0)
 LIMITS = {"h": Capacity(cpu_cores=2, ram_bytes=4 * 2**30, memory_factor=1.0)}
 
 
+def create(name, *texts, limits=LIMITS):
+    wish = creation.parse([name], texts, "h", limits)
+    return creation.new_nodes(wish, [], creation.Place("h", "10.0.0.0/28"), ALICE)[0]
+
+
 def report(state, boot, sequence):
     return VmReport(1, "n", "h", boot, 1, sequence, state, 9.0, "why")
 
@@ -117,43 +122,35 @@ def test_fault_13_absurd_values_are_refused_when_they_are_asked_for(word):
     with pytest.raises(InvalidRequest):
         request.configured([NODE], request.parse([word]), LIMITS)
     with pytest.raises(InvalidRequest):
-        creation.check_request(["n"], [word], "h", LIMITS)
+        create("n", word)
 
 
 def test_fault_13_too_many_disks_or_networks_are_refused():
     networks = ",".join(["walt-net", *(f"net{number}" for number in range(28))])
     for word in (f"networks={networks}", "disks=" + ",".join(["1G"] * 27)):
         with pytest.raises(InvalidRequest, match="at most"):
-            creation.check_request(["n"], [word], "h", LIMITS)
+            create("n", word)
 
 
 def test_fault_13_host_that_never_told_is_not_guessed_at():
-    assert creation.check_request(["n"], ["ram=5G"], "h", {})[1].ram_bytes == 5 * 2**30
+    assert create("n", "ram=5G", limits={}).config.ram_bytes == 5 * 2**30
 
 
 def test_fault_14_delay_and_timeout_are_compared_unless_one_is_wrong_itself():
     with pytest.raises(InvalidRequest, match="does not exceed"):
-        creation.check_request(["n"], ["boot.delay=180"], "h", {})
+        create("n", "boot.delay=180")
     with pytest.raises(InvalidRequest) as refused:
-        creation.check_request(["n"], ["boot.delay=180", "boot.timeout=59"], "h", {})
+        create("n", "boot.delay=180", "boot.timeout=59")
     assert len(refused.value.args) == 1 and "'59'" in refused.value.args[0]
 
 
 @pytest.mark.parametrize("name", ["my-nodes", "FREE-NODES", "all-nodes", "server", "default", "n" * 64, "a.b", "a-"])
 def test_fault_32_odd_names(name):
     with pytest.raises(InvalidRequest):
-        creation.check_request([name], [], "h", {})
+        create(name)
 
 
 def test_fault_38_taken_name_says_by_whom():
     with pytest.raises(Conflict, match="the name 'n' is taken by a node of alice"):
         creation.check_names_free(["n"], [NODE])
     creation.check_names_free(["n"], [model.removed(NODE)])
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (5_000, "5 kB"), (999_600, "1 MB"), (1_234_567_890, "1.23 GB")],
-)
-def test_amount(count, text):
-    assert holdings.amount(count) == text
