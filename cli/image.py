@@ -12,7 +12,8 @@ import click
 
 from cli.asking import insist
 from cli.forms import Column, echo, output_option
-from cli.output import age, say, size
+from cli.output import age, say
+from services.contracts import units
 from services.contracts.bootserver import BUILD, IMPORT
 from services.contracts.errors import InvalidRequest, NotFound
 
@@ -152,7 +153,7 @@ def insist_on_new(client: Any, order: Any, force: bool) -> None:
 def tell(client: Any, changed: dict[str, Any]) -> None:
     """What has become of an image; a person is asked whether the nodes that boot it shall see it."""
     name = changed["image"]["name"]
-    say(f"{name}: {size(changed['image']['size_bytes'])}, kernel {changed['image']['kernel']}")
+    say(f"{name}: {units.format_size(changed['image']['size_bytes'])}, kernel {changed['image']['kernel']}")
     for note in changed["notes"]:
         say(f"{name}: {note}")
     nodes = ",".join(changed["used_by"])
@@ -178,7 +179,7 @@ def image_columns(now: float) -> list[Column]:
         Column("name"),
         Column("owner", cell=lambda row: row["owner"] or "(platform)"),
         Column("created", cell=lambda row: f"{age(now - row['created'])} ago"),
-        Column("size_bytes", "size", cell=lambda row: size(row["size_bytes"])),
+        Column("size_bytes", "size", cell=lambda row: units.format_size(row["size_bytes"])),
         Column("kernel"),
     ]
 

@@ -28,16 +28,6 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
-def size(size_bytes: int) -> str:
-    """'512B', '1.5kB', '230MB': decimal units, as disks have them."""
-    value = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.0f}{unit}" if unit == "B" or value >= 9.95 else f"{value:.1f}{unit}"
-        value /= 1000
-    return f"{value:.1f}TB"
-
-
 def coloured(text: str, colour: str | None, stream: IO[Any]) -> str:
     """Colour on a terminal that wants it (https://no-color.org)."""
     if colour is None or os.environ.get("NO_COLOR") or not stream.isatty():

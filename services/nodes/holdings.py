@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from services.nodes import disks
 from services.nodes.model import Asked, Holding, Node
 
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
-
 
 class Unasked(Exception):
     """The command would destroy what is in these, and nobody has looked into them yet."""
@@ -38,11 +36,3 @@ def _lost(old: Node, new: Node) -> list[Holding]:
     if not new.is_present:  # of former owners too, who find theirs again when the node is theirs again
         lost.append(Holding(old.id, old.name, old.host, old.owner, "/persist"))
     return lost
-
-
-def amount(count: int) -> str:
-    """'1.2 GB', in decimal units, as disks are."""
-    value, unit = float(count), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {_UNITS[unit]}"

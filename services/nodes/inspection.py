@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import eventlet
 
-from services.contracts import bootserver, vmrunner, wire
+from services.contracts import bootserver, units, vmrunner, wire
 from services.contracts.errors import Conflict, WaltError
 from services.contracts.vmrunner import DiskData
 from services.kit import peers
-from services.nodes.holdings import amount
 from services.nodes.model import Holding
 
 ANSWER_S = 5.0
@@ -55,7 +54,7 @@ def _faults_of_persist(holding: Holding) -> Iterator[str]:
 
 
 def _held(holding: Holding, used_bytes: int, whose: str = "") -> str:
-    return f"node '{holding.node}': {holding.what} holds data{whose} ({amount(used_bytes)}); --force destroys it"
+    return f"node '{holding.node}': {holding.what} holds data{whose} ({units.format_size(used_bytes)}); --force destroys it"
 
 
 def _unknown(holding: Holding, error: WaltError) -> str:

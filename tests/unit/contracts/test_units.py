@@ -113,3 +113,11 @@ def test_no_link_option(word: str, text: str, allowed: str) -> None:
     with pytest.raises(ValueError) as refused:
         links.with_option(LinkModel(), word, text)
     assert str(refused.value) == allowed
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (5_000, "5 kB"), (999_600, "1 MB"), (1_234_567_890, "1.23 GB")],
+)
+def test_size_is_rounded(size_bytes, text):
+    assert units.format_size(size_bytes) == text
