@@ -28,3 +28,9 @@ def require(what: str, ok: bool, why: str) -> None:
 @pytest.fixture(name="require", scope="session")
 def _require() -> Callable[[str, bool, str], None]:
     return require
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """Whoever runs the tests may make network namespaces, mount, and give files to other users."""
+    require("root", os.geteuid() == 0, "namespaces, mounts and files of other users are for root only")

@@ -5,7 +5,6 @@ vn7e2, vn8e2 ── walt-net (platform), vn7e3 ── home-net
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.service.test_nat import Space
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+pytestmark = pytest.mark.usefixtures("root")  # network namespaces
 
 SERVER, MINE, VICTIMS = "192.168.172.1", "192.168.172.7", "192.168.172.8"
 MY_MAC, VICTIMS_MAC = "52:54:00:00:00:07", "52:54:00:00:00:08"

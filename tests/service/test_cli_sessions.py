@@ -16,7 +16,7 @@ import pytest
 from services.contracts import console as contract
 from tests.service.test_cli import ROOT, Fake, Walt, read_until, threading, wait_for
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="console gives files to the user of the machines: needs root")
+pytestmark = pytest.mark.usefixtures("root")  # files are given to the user of the machines
 
 # As ssh; the root of every node has HOME as home, and that says which of them cannot be reached.
 FAKE_SSH = """#!/bin/sh

@@ -37,7 +37,7 @@ from tests.service.console_world import (
     wanted,
 )
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to the user of the machines: needs root")
+pytestmark = pytest.mark.usefixtures("root")  # files are given to the user of the machines
 
 
 @pytest.fixture(scope="module")

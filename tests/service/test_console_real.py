@@ -51,10 +51,9 @@ BOOT_SECTOR = bytes.fromhex(
 
 
 @pytest.fixture
-def sshd(place, monkeypatch):  # noqa: F811
+def sshd(place, monkeypatch, require):  # noqa: F811
     """sshd on a port of its own with keys of its own; ssh is told the port by a wrapper."""
-    if not Path(SSHD).exists():
-        pytest.skip("openssh-server is not installed")
+    require("sshd", Path(SSHD).exists(), "openssh-server is not installed")
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(place / name)], check=True)
     os.chmod(place, 0o755)  # sshd wants the way to authorized_keys writable by root only
@@ -149,9 +148,8 @@ def qemu(line):
         return subprocess.Popen(argv, stdin=input_, stdout=output)
 
 
-def test_real_qemu_over_a_restart_of_console(service, user):  # noqa: F811
-    if not shutil.which(QEMU):
-        pytest.skip(f"{QEMU} is not installed")
+def test_real_qemu_over_a_restart_of_console(service, user, require):  # noqa: F811
+    require("qemu", shutil.which(QEMU) is not None, f"{QEMU} is not installed")
     line = peers.call(SERVICE, "prepare_line", node_id=1, name="vnode1")
     machine = qemu(line)
     try:

@@ -6,7 +6,6 @@ behind it. All of them network namespaces, joined by veth pairs.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from services.contracts.settings import LAN, NAT
 from services.netemu import nat
 from services.netemu.kernel import SEGMENT_GROUP
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+pytestmark = pytest.mark.usefixtures("root")  # network namespaces
 
 SERVER, LAN_NODE, NAT_NODE = "192.168.172.1", "192.168.172.10", "192.168.172.11"
 INSTANCE, UPLINK = Instance("tnat"), Uplink(IPv4Network("198.18.0.4/30"))

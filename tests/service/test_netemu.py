@@ -26,7 +26,7 @@ from services.kit import peers
 from services.kit.entrypoints import internal
 from services.netemu.cable.control import Cable
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+pytestmark = pytest.mark.usefixtures("root")  # network namespaces
 
 HOST = "lab"
 SERVICE = netemu.service_on(HOST)

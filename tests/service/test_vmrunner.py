@@ -35,7 +35,6 @@ from services.contracts.nodes import Disk
 from services.contracts.vmrunner import Capacity, DiskData, VmReport
 from services.kit import peers
 from services.kit.entrypoints import internal
-from tests.conftest import require
 from tests.unit.vmrunner.sample import wanted
 
 HOST = "lab"
@@ -199,9 +198,8 @@ def metric(process: Process, name: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def taps():
+def taps(root):
     """{node id: a tap connected to nothing, for its qemu to hold}."""
-    require("netns", os.geteuid() == 0, "a tap is made by root only")
     names = {node_id: f"wt{os.getpid() % 1_000_000}n{node_id}" for node_id in range(5, 10)}
     with contextlib.ExitStack() as undo:
         for name in names.values():

@@ -4,7 +4,6 @@ Each check runs in a process of its own, which enters a namespace of its own. Th
 netem inside a guest.
 """
 
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ import pytest
 
 from tests.links_suite import CHECKS
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+pytestmark = pytest.mark.usefixtures("root")  # network namespaces
 
 
 def in_namespace(*argv):

@@ -82,9 +82,9 @@ done
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
+def folder(root: None) -> Iterator[Path]:
     """Short (a unix socket's path has 107 characters at most) and open to qemu's user."""
-    require("qemu", os.geteuid() == 0 and shutil.which(BINARY) is not None, f"root and {BINARY}")
+    require("qemu", shutil.which(BINARY) is not None, f"{BINARY} is not installed")
     path = Path(tempfile.mkdtemp(prefix="walt-qemu-"))
     path.chmod(0o711)
     yield path
