@@ -11,6 +11,7 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import Any
 
+from cli import dockerignore
 from services.contracts.bootserver import COMPLETE, CONTENT
 from services.contracts.errors import Failed
 
@@ -29,7 +30,14 @@ def pack(path: str, sink: Any) -> list[str]:
 def pack_whole(folder: str, sink: Any) -> None:
     """All that is below a folder, as it is: owners, devices, sockets left out by tar itself."""
     with tarfile.open(mode="w|", fileobj=sink, format=tarfile.GNU_FORMAT, bufsize=BUFFER_BYTES) as tar:
-        tar.add(folder, ".")
+        tar.add(os.path.realpath(folder), ".")
+
+
+def pack_build(folder: str, sink: Any) -> None:
+    """What a Dockerfile in a folder is built of."""
+    with tarfile.open(mode="w|", fileobj=sink, format=tarfile.GNU_FORMAT, bufsize=BUFFER_BYTES) as tar:
+        for path in dockerignore.kept(folder):
+            tar.add(os.path.join(folder, path), path, recursive=False)
 
 
 def _add(tar: tarfile.TarFile, path: str, name: str, left_out: list[str]) -> None:

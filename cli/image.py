@@ -18,6 +18,7 @@ from services.contracts.bootserver import BUILD, IMPORT
 from services.contracts.errors import InvalidRequest, NotFound
 
 COPY_TIMEOUT_S = 120.0  # of an image of the platform
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 replace_option = click.option("--force", is_flag=True, help="In place of the image that you have under this name.")
 image_argument = click.argument("name", metavar="IMAGE")
@@ -52,7 +53,7 @@ def import_(client: Any, source: str, name: str, force: bool) -> None:
         what = {"purpose": IMPORT, "image": name or name_of_file(source)}
         insist_on_new(client, lambda forced: _send(client, source, force=forced, **what), force)
         return
-    if source.startswith((".", "/", "~")) or source.endswith((".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")):
+    if source.startswith((".", "/", "~")) or source.endswith(TAR_SUFFIXES):
         raise NotFound(f"there is no file '{source}' on this computer")
 
     def order(forced: bool) -> Any:
@@ -151,12 +152,17 @@ def insist_on_new(client: Any, order: Any, force: bool) -> None:
 
 
 def tell(client: Any, changed: dict[str, Any]) -> None:
-    """What has become of an image; a person is asked whether the nodes that boot it shall see it."""
-    name = changed["image"]["name"]
-    say(f"{name}: {units.format_size(changed['image']['size_bytes'])}, kernel {changed['image']['kernel']}")
+    """What has become of an image."""
+    image = changed["image"]
+    say(f"{image['name']}: {units.format_size(image['size_bytes'])}, kernel {image['kernel']}")
+    tell_rest(client, changed)
+
+
+def tell_rest(client: Any, changed: dict[str, Any], but: str = "") -> None:
+    """What is to be noted; a person is asked whether the nodes that boot the image shall see it, `but` one that does."""
     for note in changed["notes"]:
-        say(f"{name}: {note}")
-    nodes = ",".join(changed["used_by"])
+        say(f"{changed['image']['name']}: {note}")
+    nodes = ",".join(node for node in changed["used_by"] if node != but)
     if not nodes:
         return
     if sys.stdin.isatty() and click.confirm(f"{nodes} use it as it was: reboot them?", default=False, err=True):
@@ -169,9 +175,7 @@ def tell(client: Any, changed: dict[str, Any]) -> None:
 def name_of_file(path: str) -> str:
     """'exp/Rootfs.tar.gz' -> 'rootfs'. Pure."""
     name = os.path.basename(os.path.abspath(path)).lower()
-    for suffix in (".gz", ".xz", ".zst", ".bz2", ".tgz", ".tar"):
-        name = name.removesuffix(suffix)
-    return name
+    return next((name.removesuffix(suffix) for suffix in TAR_SUFFIXES if name.endswith(suffix)), name)
 
 
 def image_columns(now: float) -> list[Column]:

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from cli.archive import pack, pack_whole, unpack
+from cli.archive import pack, pack_build, pack_whole, unpack
 from cli.copying import Copy, Place, check_here, check_left_out, local_target
 from cli.transfer import Download, Upload
-from services.contracts.bootserver import FILES
+from services.contracts.bootserver import BUILD, FILES
 from services.contracts.errors import Failed, InvalidRequest
 
 _IMAGE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*/)?[a-z][a-z0-9._-]*")
@@ -48,10 +48,12 @@ def run(client: Any, copy: Copy) -> dict[str, Any]:
 
 
 def send_whole(client: Any, path: str, **what: Any) -> dict[str, Any]:
-    """A tar as it is, or a directory with all below it."""
+    """A tar as it is, or a directory: with all below it, or of a build what is part of it."""
     try:
         with Upload(client, f"sending {path}", **what) as upload:
-            if os.path.isdir(path):
+            if what["purpose"] == BUILD:
+                pack_build(path, upload)
+            elif os.path.isdir(path):
                 pack_whole(path, upload)
             else:
                 with open(path, "rb") as file:

@@ -1,6 +1,7 @@
 """`walt image shell`: an image is changed from inside, in a node made for that, which is saved and removed at the end.
 
-A machine of its own, and not a container of the server: there a user is root of nothing else.
+A machine of its own, and not a container of the server: there a user is root of nothing else. What was changed is not lost
+when it cannot be saved: then the node stays.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def run(client: Any, image: str, new_name: str, save: bool | None) -> int:
     target = new_name or _own(client, image)
     node = f"shell-{secrets.token_hex(3)}"
     client.call("nodes", "create_nodes", names=[node], settings=list(SETTINGS), image=image)
+    is_kept = False
     try:
         say(f"{image}: booting it in {node}")
         wait_until_booted(client, get_nodes(client, node), BOOT_TIMEOUT_S)
@@ -32,10 +34,15 @@ def run(client: Any, image: str, new_name: str, save: bool | None) -> int:
         if save is None:
             save = click.confirm(f"Save what was changed as {target}?", default=True, err=True)
         if save:
+            is_kept = True
             save_node(client, node, target, force=not new_name)
+            is_kept = False
         return status
     finally:
-        client.call("nodes", "remove_nodes", selection=node, force=True)
+        if is_kept:
+            say(f"{node} has what was changed: walt node save {node} IMAGE, then walt node remove {node}")
+        else:
+            client.call("nodes", "remove_nodes", selection=node, force=True)
 
 
 def _own(client: Any, image: str) -> str:

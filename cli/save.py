@@ -7,9 +7,8 @@ from typing import Any
 import click
 
 from cli.asking import insist
-from cli.output import Progress, say
-
-SAVE_TIMEOUT_S = 600.0
+from cli.image import tell_rest
+from cli.output import say
 
 
 @click.command()
@@ -25,13 +24,11 @@ def save(client: Any, name: str, image: str, force: bool) -> None:
 
 def save_node(client: Any, name: str, image: str, force: bool) -> None:
     def order(forced: bool) -> Any:
-        progress = Progress()
-        progress.show(f"saving {name} as {image}; this may take minutes")
-        try:
-            what = {"node": name, "name": image, "force": forced}
-            return client.call("bootserver", "save_image", timeout_s=SAVE_TIMEOUT_S, **what)
-        finally:
-            progress.clear()
+        from cli.transfer import follow
 
-    saved = insist(order, force)
-    say(f"{saved['name']}: saved from {name}")
+        job = client.call("bootserver", "save_image", node=name, name=image, force=forced)
+        return follow(client, job, f"saving {name} as {image}")
+
+    changed = insist(order, force)
+    say(f"{changed['image']['name']}: saved from {name}")
+    tell_rest(client, changed, but=name)

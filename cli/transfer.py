@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from cli.output import Progress
+from cli.output import Progress, say
 from services.contracts.bootserver import PIECE_BYTES
 from services.contracts.errors import Unreachable, WaltError
 
@@ -66,7 +66,11 @@ class Download:
     def __init__(self, client: Any, label: str, image: str, path: str) -> None:
         self._client = client
         self._job = client.call("bootserver", "open_download", image=image, path=path)
-        follow(client, self._job, label)
+        try:
+            follow(client, self._job, label)
+        except BaseException:
+            close(client, self._job)
+            raise
         self._progress = Progress()
         self._label = label
         self._received = 0
@@ -99,7 +103,7 @@ def close(client: Any, transfer: str) -> None:
 
 
 def follow(client: Any, job: str, label: str) -> dict[str, Any]:
-    """Until it is done: what it has changed ({} for nothing), or its error."""
+    """Until it is done: what it has changed ({} for nothing), or its error. It goes on without us."""
     progress, seen, answered = Progress(), 0, time.monotonic()
     progress.show(label)
     try:
@@ -118,5 +122,9 @@ def follow(client: Any, job: str, label: str) -> dict[str, Any]:
             if view["done"]:
                 return view["changed"] or {}
             time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        progress.clear()
+        say(f"{label}: goes on without you; what comes of it: walt image show")
+        raise
     finally:
         progress.clear()

@@ -56,12 +56,14 @@ class Boots:
         self._watches.stop_all()
 
     def publish(self, request: BootRequest) -> BootPlan:
-        image = self._images.find(request.image)
-        self._images.files(image)
+        self._images.files(self._images.find(request.image))
         fault = self._world.nfs_fault()
         if fault:
             raise Failed(f"the NFS server does not answer at {self._site.server} ({fault})")
         self._keys.node(request.node_id)
+        # Its user may have replaced the image during all this, and its folder went with it. Nothing from here on waits
+        # until the plan holds the folder.
+        image = self._images.find(request.image)
         known = self._plans.find(request.node_id)
         published = plans.publish(known, request, image.folder, time.time())
         self._export(published)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from services.bootserver import names
-from services.bootserver.images import Image, ImageStore
+from services.bootserver.images import ImageStore
 from services.bootserver.library import Record
 from services.bootserver.names import ImageName
 from services.bootserver.workshop import Workshop
 from services.contracts import nodes
 from services.contracts.bootserver import ImageChanged
-from services.contracts.errors import Conflict, Denied, NotFound
+from services.contracts.errors import Conflict, Denied, NotFound, Unreachable
 from services.contracts.nodes import NodeWanted
 
 
@@ -25,12 +25,12 @@ class Catalogue:
         self._workshop = workshop
         self._wanted = wanted
 
-    def own(self, text: str, user: str) -> Image:
-        """The image of that name that this user may change."""
+    def own(self, text: str, user: str) -> ImageName:
+        """The image of that name that this user may change, boot or not."""
         title = names.own(text, user)
         if self._images.library.find(title) is not None:
-            return self._images.find(str(title))
-        if names.parse(text).name in self._images.platform_names():
+            return title
+        if text in self._images.platform_names():
             raise Denied(f"'{text}' is the platform's; allowed: to change a clone of it: walt image clone {text} NAME")
         mine = [name for name in self._images.names_of(user) if names.parse(name).owner]
         raise NotFound(f"you have no image '{title.name}'; you have: {', '.join(mine) or 'none'}")
@@ -51,8 +51,7 @@ class Catalogue:
         return self.changed(title)
 
     def rename(self, user: str, image: str, name: str) -> ImageChanged:
-        self.own(image, user)
-        old, new = names.own(image, user), names.new(name, user)
+        old, new = self.own(image, user), names.new(name, user)
         with self._workshop.hold(*{old, new}):
             self._workshop.check_free(new, force=False)
             self._check_unused(old, "renamed")
@@ -64,8 +63,7 @@ class Catalogue:
         return self.changed(new)
 
     def remove(self, user: str, image: str, force: bool) -> None:
-        self.own(image, user)
-        title = names.own(image, user)
+        title = self.own(image, user)
         with self._workshop.hold(title):
             self._check_unused(title, "removed")
             if not force:
@@ -74,8 +72,13 @@ class Catalogue:
             self._workshop.sweep()
 
     def changed(self, title: ImageName, notes: Sequence[str] = ()) -> ImageChanged:
-        mine = tuple(node.name for node in self._users_of(title) if node.owner == title.owner)
-        return ImageChanged(self._images.view(self._images.find(str(title))), tuple(notes), mine)
+        """It has changed, whether nodes can tell who uses it or not."""
+        (view,) = self._images.views([str(title)])
+        try:
+            mine = tuple(node.name for node in self._users_of(title) if node.owner == title.owner)
+        except Unreachable as why:
+            return ImageChanged(view, (*notes, f"which nodes use it cannot be told ({why})"))
+        return ImageChanged(view, tuple(notes), mine)
 
     def _check_unused(self, title: ImageName, what: str) -> None:
         users = [node.name for node in self._users_of(title)]

@@ -20,8 +20,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from services.bootserver import members
-from services.contracts.errors import InvalidRequest, WaltError
+from services.bootserver import helpers, members
+from services.contracts.errors import InvalidRequest
 from services.kit.commands import run
 
 DIRECTORIES, NAMES, CHANGES = "directories", "names", "changes"
@@ -46,7 +46,7 @@ def is_nodes_own(path: PurePosixPath) -> bool:
 
 def build(base: Path, changes: Path, tree: Path) -> None:
     run(["cp", "--archive", "--link", str(base), str(tree)], timeout=COPY_LIMIT_S)
-    with tarfile.open(changes) as tar:
+    with members.opened(changes) as tar:
         prune(tree, _listing(tar, DIRECTORIES), _listing(tar, NAMES))
         changed = [member for member in tar if PurePosixPath(member.name).parts[:1] == (CHANGES,)]
         deleted = {member.name for member in changed if _is_whiteout(member)}
@@ -121,7 +121,5 @@ def _inside(tree: Path, path: PurePosixPath) -> Path | None:
 
 
 if __name__ == "__main__":
-    try:
-        build(*map(Path, sys.argv[1:]))
-    except (WaltError, OSError, tarfile.TarError) as error:
-        sys.exit(str(error))
+    base, changes, tree = map(Path, sys.argv[1:])
+    helpers.main(lambda: build(base, changes, tree), tree.parent)

@@ -13,10 +13,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.bootserver import kernels, rooted
-from services.bootserver.helpers import end_with
+from services.bootserver import helpers, kernels, rooted
 from services.contracts.bootserver import MODEL
-from services.contracts.errors import Failed, InvalidRequest, WaltError
+from services.contracts.errors import Failed, InvalidRequest
 from services.kit.commands import run
 
 PARENT = "usr/lib"
@@ -191,8 +190,5 @@ def _replace(place: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        for note in furnish(*map(Path, sys.argv[1:])):
-            print(note)
-    except (WaltError, OSError) as error:
-        sys.exit(end_with(error))
+    tree, lender = map(Path, sys.argv[1:])
+    helpers.main(lambda: sys.stdout.writelines(f"{note}\n" for note in furnish(tree, lender)), tree)

@@ -36,7 +36,8 @@ def dns(fault: str, server: str) -> Check:
 def image(name: str, fault: str) -> Check:
     if not fault:
         return Check(f"image {name}", OK, "present")
-    return Check(f"image {name}", FAIL, fault, "its nodes cannot boot", "build it: deploy/images/build NAME")
+    mend = f"its user removes it: walt image remove {name}" if "/" in name else "build it: deploy/images/build NAME"
+    return Check(f"image {name}", FAIL, fault, "its nodes cannot boot", mend)
 
 
 def space(folder: Path, free_bytes: int) -> Check:

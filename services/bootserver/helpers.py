@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
+from services.bootserver import space
 from services.contracts.errors import Failed, InvalidRequest, NotFound, WaltError
 from services.kit.commands import CommandEnded, follow
 
 ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound)}
+LOOK_S = 0.2
+END_WITH_US = ("setpriv", "--pdeathsig", "KILL")  # before the words of a program
 
 
 def helper(module: str, *words: str | Path, say: Callable[[str], None], timeout: float) -> None:
     """Each sentence that it prints is said; its last words are the error, its exit status the kind. It ends with us."""
-    python = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", f"services.bootserver.{module}"]
+    python = [*END_WITH_US, sys.executable, "-m", f"services.bootserver.{module}"]
     try:
         follow([*python, *map(str, words)], say, timeout=timeout)
     except CommandEnded as end:
@@ -24,7 +31,24 @@ def helper(module: str, *words: str | Path, say: Callable[[str], None], timeout:
         raise ERRORS.get(end.status, Failed)(last or f"{module} ended with status {end.status}") from None
 
 
-def end_with(error: Exception) -> int:
-    """For the helper's side."""
-    print(error, file=sys.stderr)
-    return error.exit_code if isinstance(error, WaltError) else 1
+def main(work: Callable[[], None], folder: Path) -> NoReturn:
+    """The helper's side. `work` writes in the file system of `folder`; it ends before that is full."""
+    threading.Thread(target=_watch_space, args=(folder,), daemon=True).start()
+    try:
+        work()
+    except (WaltError, OSError) as error:
+        _end(str(error), error.exit_code if isinstance(error, WaltError) else Failed.exit_code)
+    _end("", 0)
+
+
+def _watch_space(folder: Path) -> None:
+    while not (why := space.fault(folder)):
+        time.sleep(LOOK_S)
+    _end(why, Failed.exit_code)
+
+
+def _end(said: str, status: int) -> NoReturn:
+    """At once, whichever thread says so."""
+    print(said, end="", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)

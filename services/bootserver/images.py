@@ -25,6 +25,7 @@ from services.kit.files import write_atomically
 BUSYBOX = Path("/bin/busybox")  # Debian: busybox-static
 WALT_INIT = Path(__file__).parent / "guest" / "walt-init"
 REMOVE_LIMIT_S = 600
+BROKEN = "none (walt doctor)"  # kernel of an image that is damaged
 
 
 def parse_platform_images(text: str) -> dict[str, str]:
@@ -99,15 +100,24 @@ class ImageStore:
             raise Failed(f"image '{name}': {tree} is missing or holds no boot/vmlinuz* with its modules")
         return Image(name, folder, tree, kernel.file, kernel.version)
 
+    def views(self, named: Iterable[str]) -> list[ImageView]:
+        """Of an image that cannot boot too: its user has to know of it."""
+        return [self._view_of(name) for name in named]
+
+    def _view_of(self, name: str) -> ImageView:
+        try:
+            return self.view(self.find(name))
+        except Failed:
+            title = names.parse(name)
+            record = self.library.find(title)
+            return ImageView(name, title.owner, record.created if record else 0.0, 0, BROKEN)
+
     def view(self, image: Image) -> ImageView:
         title = names.parse(image.name)
         record = self.library.find(title)
         created = image.tree.stat().st_mtime if record is None else record.created
         kernel = image.version + (" (platform's)" if image.is_kernel_lent else "")
         return ImageView(image.name, title.owner, created, self.size_bytes(image), kernel)
-
-    def views(self, names: Iterable[str]) -> list[ImageView]:
-        return [self.view(self.find(name)) for name in names]
 
     def files(self, image: Image) -> Files:
         """Kernel and initrd of the image, ready to be served. The first call for an image takes a second."""

@@ -17,6 +17,7 @@ from services.contracts.errors import Conflict, Failed, NotFound, WaltError
 
 KEPT_S = 600.0
 JOBS_PER_USER = 4
+SAID_LIMIT = 1000  # of a Dockerfile, whoever wrote it: it is shown as progress only
 
 Say = Callable[[str], None]
 Work = Callable[[Say], ImageChanged | None]
@@ -29,6 +30,10 @@ class Job:
     changed: ImageChanged | None = None
     error: WaltError | None = None
     ended_at: float = 0.0
+
+    def say(self, sentence: str) -> None:
+        if len(self.said) < SAID_LIMIT:
+            self.said.append(sentence)
 
 
 class Jobs:
@@ -53,7 +58,10 @@ class Jobs:
         """Raises the error of a job that failed."""
         job = self._jobs.get(name)
         if job is None or job.user != user:
-            raise NotFound("this piece of work is not known (any more): bootserver was restarted; nothing was made")
+            raise NotFound(
+                "this piece of work is not known any more: bootserver was restarted. If it had not ended before, it has made "
+                "nothing; see: walt image show"
+            )
         if job.error is not None:
             raise job.error
         return JobView(job.ended_at > 0, tuple(job.said[seen:]), job.changed)
@@ -65,7 +73,7 @@ class Jobs:
 
 def _carry_out(job: Job, work: Work) -> None:
     try:
-        job.changed = work(job.said.append)
+        job.changed = work(job.say)
     except WaltError as error:
         job.error = error
     except Exception as error:

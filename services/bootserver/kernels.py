@@ -9,6 +9,7 @@ from pathlib import Path
 from services.bootserver import initrd, modules, rooted
 
 HEADER_BYTES = 2**16
+LIMIT_BYTES = 500_000_000  # of a file that machines load: all of it is read, and a sparse one could claim any size
 # Linux x86 boot protocol: "HdrS" at 0x202; at 0x20e the place of the version's text, counted from 0x200.
 MAGIC, MAGIC_AT, POINTER_AT, SETUP_BYTES = b"HdrS", 0x202, 0x20E, 0x200
 
@@ -34,14 +35,15 @@ def version_in(header: bytes) -> str:
 
 def find(tree: Path) -> Kernel | None:
     lent, *unusable = lent_and_unusable(tree) or [""]
-    usable = [one for one in all_of(tree) if one.version not in unusable and has_modules(tree, one.version)]
+    present = [one for one in all_of(tree) if has_modules(tree, one.version) and not is_too_large(one.file)]
+    usable = [one for one in present if one.version not in unusable]
     return max(usable, key=lambda one: (one.version != lent, _age_key(one.version)), default=None)
 
 
 def lent_and_unusable(tree: Path) -> list[str]:
     """Versions: the kernel that the platform has lent this image, and those of its own that cannot boot here."""
     file = rooted.find_file(tree, LENT)
-    return file.read_text().split() if file else []
+    return _head(file).decode(errors="replace").split() if file else []
 
 
 def all_of(tree: Path) -> list[Kernel]:
@@ -55,8 +57,14 @@ def has_modules(tree: Path, version: str) -> bool:
     return rooted.find_file(tree, f"lib/modules/{version}/modules.dep") is not None
 
 
+def is_too_large(file: Path) -> bool:
+    return file.stat().st_size > LIMIT_BYTES
+
+
 def fault(tree: Path, kernel: Kernel) -> str:
     """Why a node cannot boot it from here; ''."""
+    if is_too_large(kernel.file):
+        return f"{kernel.file.name} is larger than {LIMIT_BYTES / 1e6:.0f} MB"
     try:
         modules.read(tree, kernel.version, initrd.MODULES)
     except (OSError, LookupError) as error:
@@ -65,8 +73,12 @@ def fault(tree: Path, kernel: Kernel) -> str:
 
 
 def _version(file: Path, name: str) -> str:
+    return version_in(_head(file)) or name.removeprefix("vmlinuz").removeprefix("-")
+
+
+def _head(file: Path) -> bytes:
     with open(file, "rb") as content:
-        return version_in(content.read(HEADER_BYTES)) or name.removeprefix("vmlinuz").removeprefix("-")
+        return content.read(HEADER_BYTES)
 
 
 def _age_key(version: str) -> list[tuple[int, str]]:

@@ -3,11 +3,11 @@ files put into them. Each is a piece of work of its user (`jobs.py`), for a comm
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from services.bootserver import names
+from services.bootserver import names, space
 from services.bootserver.catalogue import Catalogue
 from services.bootserver.helpers import helper
 from services.bootserver.images import ImageStore
@@ -17,12 +17,8 @@ from services.bootserver.transfers import Transfer, Transfers
 from services.bootserver.workshop import TREE, Workshop
 from services.contracts.bootserver import BUILD, FILES, IMPORT, PURPOSES, ImageChanged
 from services.contracts.errors import Failed, InvalidRequest
-from services.kit.commands import run
 
 LIMIT_S = 1800
-PACK_LIMIT_S = 50
-SPACE_FACTOR = 2  # what is unpacked against the tar, which may be compressed
-NOT_OF_AN_IMAGE = ("dev", "proc", "sys", "run", ".dockerenv")
 
 Fill = Callable[[Path, Say], None]  # make `tree` in this workplace
 
@@ -65,7 +61,8 @@ class Maker:
 
         def pack(say: Say) -> None:
             try:
-                helper("taking", source.tree, path, transfer.file, say=say, timeout=LIMIT_S)
+                with self._workshop.reading(source.folder):
+                    helper("taking", source.tree, path, transfer.file, say=say, timeout=LIMIT_S)
             except BaseException:
                 self._transfers.drop(transfer)
                 raise
@@ -86,13 +83,13 @@ class Maker:
     def _import(self, title: ImageName, force: bool, reference: str, say: Say) -> ImageChanged:
         def fill(place: Path, say: Say) -> None:
             helper("engine", "export", reference, place / "root.tar", say=say, timeout=LIMIT_S)
-            unpack(place / "root.tar", place / TREE)
+            _unpack(place / "root.tar", place, say)
 
         return self._make(title, force, fill, say)
 
     def _import_tar(self, transfer: Transfer, say: Say) -> ImageChanged:
         def fill(place: Path, say: Say) -> None:
-            unpack(transfer.file, place / TREE)
+            _unpack(transfer.file, place, say)
             check_root(place / TREE)
 
         return self._make(names.new(transfer.image, transfer.user), transfer.force, fill, say)
@@ -100,7 +97,7 @@ class Maker:
     def _build(self, transfer: Transfer, say: Say) -> ImageChanged:
         def fill(place: Path, say: Say) -> None:
             helper("engine", "build", transfer.file, place / "root.tar", say=say, timeout=LIMIT_S)
-            unpack(place / "root.tar", place / TREE)
+            _unpack(place / "root.tar", place, say)
 
         return self._make(names.new(transfer.image, transfer.user), transfer.force, fill, say)
 
@@ -117,9 +114,9 @@ class Maker:
         return self._catalogue.changed(title, notes)
 
     def _put_files(self, transfer: Transfer, say: Say) -> ImageChanged:
-        title = names.own(transfer.image, transfer.user)
+        title = self._catalogue.own(transfer.image, transfer.user)
         with self._workshop.hold(title), self._workshop.place() as place:
-            tree = self._workshop.copy(self._catalogue.own(transfer.image, transfer.user), place)
+            tree = self._workshop.copy(self._images.find(str(title)), place)
             helper("putting", tree, transfer.file, transfer.path, transfer.name, say=say, timeout=LIMIT_S)
             self._workshop.finish(place, title)
         return self._catalogue.changed(title)
@@ -134,23 +131,14 @@ class Maker:
         raise Failed("no image of the platform has a kernel; see: walt doctor")
 
 
-def unpack(archive: Path, tree: Path) -> None:
-    """By GNU tar, which takes care of names and links that lead out of a new folder."""
-    if shutil.disk_usage(tree).free < SPACE_FACTOR * archive.stat().st_size:
-        raise Failed(f"no room to unpack {archive.stat().st_size / 1e6:.0f} MB on the server")
-    left_out = [f"--exclude={dot}{one}/*" for one in NOT_OF_AN_IMAGE for dot in ("", "./")]
-    words = ["tar", "--extract", "--anchored", *left_out, "--numeric-owner", "--same-owner", "--same-permissions"]
-    try:
-        run([*words, "--delay-directory-restore", "--file", str(archive), "--directory", str(tree)], timeout=LIMIT_S)
-    except Failed as error:
-        said = str(error).partition(": status ")[2].partition(": ")[2]
-        raise InvalidRequest(f"what was sent cannot be unpacked: {said or error}") from None
-    tree.chmod(0o755)
+def _unpack(archive: Path, place: Path, say: Say) -> None:
+    space.check(place, archive.stat().st_size)
+    helper("unpacking", archive, place / TREE, say=say, timeout=LIMIT_S)
 
 
 def check_root(tree: Path) -> None:
-    if not any((tree / name).exists() for name in ("bin", "usr", "sbin")):
-        if (tree / "manifest.json").exists():
+    if not any(os.path.lexists(tree / name) for name in ("bin", "usr", "sbin")):
+        if os.path.lexists(tree / "manifest.json"):
             raise InvalidRequest("this is an image as 'docker save' writes it; allowed: a root, as of 'docker export'")
         inside = ", ".join(sorted(path.name for path in tree.iterdir())[:5])
         raise InvalidRequest(

@@ -5,13 +5,30 @@ Nothing in the tree is written to: what is new takes the place of what was.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from services.contracts.errors import InvalidRequest
+
+
+@contextlib.contextmanager
+def opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    """To read it, in here. Not compressed, else it could claim any size."""
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            yield tar
+    except (
+        tarfile.TarError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # of numbers and names as they may be
+        raise InvalidRequest(f"what was sent is no tar that can be read: {error}") from None
 
 
 def put(target: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:

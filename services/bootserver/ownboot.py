@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from services.bootserver import rooted
+from services.bootserver import kernels, rooted
 from services.bootserver.bootplan import Site
 from services.bootserver.stores import Stores
 from services.contracts.bootserver import MODEL
@@ -32,6 +32,11 @@ class OwnFiles:
         file = rooted.find_file(image.tree, f"boot/{MODEL}/{path}")
         if file is None or not image.has_script:
             raise NotFound(f"image '{published.request.image}' has no /boot/{MODEL}/{path}")
+        if kernels.is_too_large(file):
+            raise Denied(
+                f"/boot/{MODEL}/{path} of image '{published.request.image}' has {file.stat().st_size / 1e6:.0f} MB; allowed: "
+                f"{kernels.LIMIT_BYTES / 1e6:.0f} MB"
+            )
         return self._digest(file), file
 
     def _digest(self, file: Path) -> str:

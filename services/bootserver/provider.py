@@ -80,11 +80,11 @@ class Here(Announcer):
         self.machines = Machines(state / "machines", self._outside(world))
         self.netboot = NetBoot(site, self.boots, self.pages, self.machines)
         self.own_files = OwnFiles(site, kept)
-        self.workshop = workshop = Workshop(images, kept.plans.folders)
-        self.saver = Saver(self.pages, workshop, authorize)
-        self.catalogue, self.jobs = Catalogue(images, workshop, wanted_everywhere), Jobs()
+        self.workshop, self.jobs = Workshop(images, kept.plans.folders), Jobs()
+        self.catalogue = Catalogue(images, self.workshop, wanted_everywhere)
+        self.saver = Saver(self.pages, self.workshop, self.catalogue, self.jobs, authorize)
         self.transfers = Transfers(state / "transfers")
-        self.maker = Maker(images, workshop, self.catalogue, self.jobs, self.transfers)
+        self.maker = Maker(images, self.workshop, self.catalogue, self.jobs, self.transfers)
         self._collector = BootCollector(
             self.zone.names, kept.plans.last_boots, world.nfs_fault, world.dns_fault, lambda: len(images.names())
         )
@@ -126,6 +126,7 @@ class Here(Announcer):
             self.boots.forget(removed.id)
 
     def _reconcile(self) -> None:
+        self.transfers.drop_idle()
         self.registry.check()
         known, names, machines_known = self.boots.known(), self.zone.known(), self.machines.known()
         wanted = wanted_everywhere()

@@ -11,15 +11,14 @@ import sys
 import tarfile
 from pathlib import Path, PurePosixPath
 
-from services.bootserver import members, rooted
-from services.bootserver.helpers import end_with
+from services.bootserver import helpers, members, rooted
 from services.contracts.bootserver import COMPLETE, CONTENT
-from services.contracts.errors import InvalidRequest, NotFound, WaltError
+from services.contracts.errors import InvalidRequest, NotFound
 
 
 def put(tree: Path, archive: Path, path: str, name: str) -> None:
     target = place(tree, path, name)
-    with tarfile.open(archive) as tar:
+    with members.opened(archive) as tar:
         if COMPLETE not in tar.getnames():
             raise InvalidRequest("what was sent is not whole")
         for member in tar:
@@ -75,7 +74,5 @@ def _link(first: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        put(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4])
-    except (WaltError, OSError, tarfile.TarError) as error:
-        sys.exit(end_with(error))
+    tree, archive, path, name = sys.argv[1:]
+    helpers.main(lambda: put(Path(tree), Path(archive), path, name), Path(tree))

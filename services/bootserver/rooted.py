@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
-from services.contracts.errors import Failed
+from services.contracts.errors import Failed, InvalidRequest
 
 MAX_LINKS = 40
 
@@ -52,5 +52,8 @@ def is_program(tree: Path, path: str) -> bool:
 def make_folder(tree: Path, path: str) -> Path:
     """The folder of that path, made with those above it where they are missing."""
     place = resolve(tree, path)
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InvalidRequest(f"/{place.relative_to(tree)} is not a folder, or lies in none; allowed: one") from None
     return place

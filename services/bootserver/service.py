@@ -66,8 +66,8 @@ class BootServer:
         return wire.dump_all(images.views(images.names_of(self.caller)))
 
     @public
-    def save_image(self, node: str, name: str, force: bool = False) -> dict[str, Any]:
-        return wire.dump(self.here.saver.save(self.caller, node, name, force))
+    def save_image(self, node: str, name: str, force: bool = False) -> str:
+        return self.here.saver.save(self.caller, node, name, force)
 
     @public
     def import_image(self, reference: str, name: str = "", force: bool = False) -> str:

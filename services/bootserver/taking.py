@@ -9,9 +9,8 @@ import os
 import sys
 from pathlib import Path, PurePosixPath
 
-from services.bootserver import members, rooted
-from services.bootserver.helpers import end_with
-from services.contracts.errors import NotFound, WaltError
+from services.bootserver import helpers, members, rooted
+from services.contracts.errors import NotFound
 from services.kit.commands import run
 
 LIMIT_S = 1800
@@ -25,12 +24,20 @@ def take(tree: Path, path: str, target: Path) -> None:
     if not os.path.lexists(there):
         raise NotFound(f"there is no file '{path}' in the image")
     folder, name = (there, ".") if members.is_folder(there) else (there.parent, f"./{there.name}")
-    words = ["tar", "--create", "--format=gnu", "--file", str(target), "--directory", str(folder), name]
+    words = [
+        *helpers.END_WITH_US,
+        "tar",
+        "--create",
+        "--format=gnu",
+        "--file",
+        str(target),
+        "--directory",
+        str(folder),
+        name,
+    ]
     run(words, timeout=LIMIT_S)
 
 
 if __name__ == "__main__":
-    try:
-        take(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
-    except (WaltError, OSError) as error:
-        sys.exit(end_with(error))
+    tree, path, target = sys.argv[1:]
+    helpers.main(lambda: take(Path(tree), path, Path(target)), Path(target).parent)

@@ -14,11 +14,11 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.bootserver import space
 from services.contracts.bootserver import PIECE_BYTES
-from services.contracts.errors import Conflict, Failed, InvalidRequest, NotFound
+from services.contracts.errors import Conflict, InvalidRequest, NotFound
 
 IDLE_S = 600.0
-SPARE_BYTES = 2**30  # of the disk, for everybody else
 TRANSFERS_PER_USER = 4
 
 
@@ -43,14 +43,17 @@ class Transfers:
         self._folder = folder
         self._known: dict[str, Transfer] = {}
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o700)
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
 
     def open(
         self, user: str, purpose: str, image: str, path: str = "", name: str = "", force: bool = False
     ) -> Transfer:
-        self._drop_idle()
+        self.drop_idle()
         if sum(one.user == user for one in self._known.values()) >= TRANSFERS_PER_USER:
-            raise Conflict(f"{TRANSFERS_PER_USER} transfers of yours are under way; allowed: as many at a time")
+            raise Conflict(
+                f"{TRANSFERS_PER_USER} transfers of yours are under way; allowed: as many at a time (one that is not kept up "
+                f"ends after {IDLE_S / 60:g} min)"
+            )
         key = uuid.uuid4().hex
         transfer = Transfer(key, user, purpose, image, path, name, force, self._folder / key)
         transfer.file.touch(0o600)
@@ -72,8 +75,7 @@ class Transfers:
             raise InvalidRequest(
                 f"a piece at {offset} of a transfer of {transfer.file.stat().st_size} bytes leaves a hole"
             )
-        if shutil.disk_usage(self._folder).free < SPARE_BYTES + len(piece):
-            raise Failed("the server's disk is full")
+        space.check(self._folder, len(piece))
         with open(transfer.file, "r+b") as file:
             file.seek(offset)
             file.write(piece)
@@ -99,7 +101,7 @@ class Transfers:
         self._known.pop(transfer.id, None)
         transfer.file.unlink(missing_ok=True)
 
-    def _drop_idle(self) -> None:
+    def drop_idle(self) -> None:
         limit = time.time() - IDLE_S
         for transfer in list(self._known.values()):
             if transfer.file.stat().st_mtime < limit:

@@ -7,7 +7,6 @@ there belongs to nobody, and goes. Two commands never make, or end, one image at
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ class Workshop:
         self._images = images
         self._in_use = in_use
         self._making: set[str] = set()
+        self._read: list[str] = []
         self._held: set[ImageName] = set()
 
     @contextlib.contextmanager
@@ -59,8 +59,17 @@ class Workshop:
         try:
             yield place
         finally:
-            run(["rm", "-rf", "--one-file-system", str(place)], timeout=REMOVE_LIMIT_S)
+            _remove(place)
             self._making.discard(str(place))
+
+    @contextlib.contextmanager
+    def reading(self, folder: str) -> Iterator[None]:
+        """The folder of an image stays, whatever becomes of the image and its nodes meanwhile."""
+        self._read.append(folder)
+        try:
+            yield
+        finally:
+            self._read.remove(folder)
 
     def finish(self, place: Path, title: ImageName) -> Image:
         """`place`/tree, whole and bootable, becomes the image of that name, in place of one that had it."""
@@ -85,9 +94,13 @@ class Workshop:
 
     def sweep(self) -> None:
         """Folders of users' images that no image and no running node has; ends of what was killed half-way."""
-        used = {record.folder for record in self._images.library.all()} | self._in_use() | self._making
-        for folder in set(self._images.user_folders()) - used:
+        records = {record.folder for record in self._images.library.all()}
+        for folder in set(self._images.user_folders()) - records - self._in_use() - self._making - {*self._read}:
             self._images.forget(folder)
         for place in (self._images.folder / self._images.library.home).glob(".new-*"):
             if str(place) not in self._making:
-                shutil.rmtree(place, ignore_errors=True)
+                _remove(place)
+
+
+def _remove(place: Path) -> None:
+    run(["rm", "-rf", "--one-file-system", str(place)], timeout=REMOVE_LIMIT_S)

@@ -2,7 +2,7 @@
 
 Public RPC (users):
   get_images() -> [ImageView]                the platform's and the caller's own
-  save_image(node, name, force=False) -> ImageView    a new image of the caller from the image that the node runs and
+  save_image(node, name, force=False) -> job: str    a new image of the caller from the image that the node runs and
                                              what it has changed since; force: in place of one he has under that name
   import_image(reference, name="", force=False) -> job: str    an image of the server's Docker Engine; name "": its own
   open_upload(purpose, image, path="", name="", force=False) -> upload: str    purpose: one of PURPOSES; what can be known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import tempfile
@@ -10,9 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from services.contracts.errors import Failed
 
+LAST_BYTES = 2**16
+
 
 class CommandEnded(Exception):
-    """A program that was followed ended with this status (negative: by this signal), saying this on its stderr."""
+    """A program that was followed ended with this status (negative: by this signal), saying this on its stderr at last."""
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(status, said)
@@ -59,7 +62,7 @@ def follow(argv: Sequence[str], on_line: Callable[[str], None], *, timeout: floa
             finally:
                 timer.cancel()
         if process.returncode != 0:
-            errors.seek(0)
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - LAST_BYTES))
             raise CommandEnded(process.returncode, errors.read().decode(errors="replace").strip())
 
 

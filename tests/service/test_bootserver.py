@@ -472,6 +472,10 @@ def test_users_save_and_see_their_own_images(process, amqp_uri, as_user, monkeyp
                 raise NotOwner(f"{name} is alice's")
             return wire.dump(nodes.NodeTarget(7, name, user, "lab", NODE_IP, BOOTED))
 
+        @internal
+        def wanted_everywhere(self):
+            return [wire.dump(WANTED)]
+
     def nothing_changed(source, place):
         with tarfile.open(place / "changes.tar", "w") as tar:
             for name in ("directories", "names"):
@@ -484,7 +488,9 @@ def test_users_save_and_see_their_own_images(process, amqp_uri, as_user, monkeyp
     try:
         with pytest.raises(NotOwner):
             as_user("bob", "save_image", node="vnode1", name="exp1")
-        assert as_user("alice", "save_image", node="vnode1", name="exp1")["name"] == "alice/exp1"
+        job = as_user("alice", "save_image", node="vnode1", name="exp1")
+        wait_for(lambda: as_user("alice", "follow_job", job=job)["done"])
+        assert as_user("alice", "follow_job", job=job)["changed"]["image"]["name"] == "alice/exp1"
     finally:
         container.stop()
     assert [image["name"] for image in as_user("alice", "get_images")] == ["default", "alice/exp1"]

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from services.bootserver import bootplan, changes, initrd, names, saving
+from services.bootserver import bootplan, boots, changes, initrd, names, saving
 from services.bootserver.bootplan import Keys, Site
+from services.bootserver.boots import World
+from services.bootserver.catalogue import Catalogue
 from services.bootserver.images import ImageStore
 from services.bootserver.library import Library
 from services.bootserver.names import ImageName
 from services.bootserver.plans import Published
 from services.bootserver.saving import FETCH, Saver
+from services.bootserver.stores import stores
 from services.bootserver.workshop import Workshop
 from services.contracts import nodes
 from services.contracts.bootserver import BootRequest, NodeAccess
@@ -263,6 +266,13 @@ class Boots:
         return {self.running.folder}
 
 
+class AtOnce:
+    """Jobs, for who waits for each."""
+
+    def start(self, user, work):
+        self.changed = work(lambda sentence: None)
+
+
 class Here:
     def __init__(self, folder, changes_tar):
         self.folder = folder
@@ -275,7 +285,9 @@ class Here:
         self.images = ImageStore(self.folder / "images", {"default": "base"}, library, self.folder / "cache")
         self.boots = Boots(self.images)
         self.workshop = Workshop(self.images, self.boots.folders)
-        self.saver = Saver(self.boots, self.workshop, self.authorize)
+        self.jobs = AtOnce()
+        catalogue = Catalogue(self.images, self.workshop, lambda: [])
+        self.saver = Saver(self.boots, self.workshop, catalogue, self.jobs, self.authorize)
 
     def authorize(self, user, node, action):
         assert action == nodes.SAVE
@@ -287,7 +299,8 @@ class Here:
         shutil.copy(self.tar, place / "changes.tar")
 
     def save(self, name, force=False, user="alice"):
-        return self.saver.save(user, "vnode1", name, force)
+        self.saver.save(user, "vnode1", name, force)
+        return self.jobs.changed.image
 
     def users_folders(self):
         return sorted(path.name for path in (self.folder / "images/users").glob("*"))
@@ -346,6 +359,41 @@ def test_force_replaces_but_a_running_node_keeps_its_folder(here):
     assert not old.tree.exists() and new.tree.exists()
     assert here.images.served(kernel).exists()
     assert len(list((here.folder / "cache/users").glob(f"{Path(old.folder).name}*"))) == 0
+
+
+def test_image_that_is_read_stays_till_then(here, monkeypatch):
+    here.save("exp1")
+    base = here.images.meant("exp1", "alice")
+    here.boots.running = Published(replace(REQUEST, image="alice/exp1"), 1.0, 2.0, base.folder)
+    work = saving.helper
+
+    def after_a_while(*words, **more):
+        """The node boots another image meanwhile, and nothing else has this one any more."""
+        here.boots.running = Published(REQUEST, 3.0, 4.0, "base")
+        here.images.library.remove(ImageName("alice", "exp1"))
+        here.workshop.sweep()
+        work(*words, **more)
+
+    monkeypatch.setattr(saving, "helper", after_a_while)
+    here.save("exp2")
+    assert (here.images.meant("exp2", "alice").tree / "usr/bin/tool").exists()
+    here.workshop.sweep()
+    assert not base.tree.exists()
+
+
+def test_image_that_is_replaced_while_a_node_begins_to_boot_it_is_not_what_it_boots(here, tmp_path):
+    here.save("exp1")
+
+    def while_the_nfs_server_is_asked():
+        here.save("exp1", force=True)
+        return ""
+
+    world = World(while_the_nfs_server_is_asked, lambda: "", lambda address: False)
+    kept = stores(here.images, tmp_path / "state")
+    real = boots.Boots(Site("192.168.172.1", "255.255.252.0", 80), kept, world, print)
+    real.publish(replace(REQUEST, image="alice/exp1"))
+    real.stop()
+    assert (here.images.folder / kept.plans.get(7).folder / "etc/motd").exists()
 
 
 def test_failed_save_is_no_image_and_leaves_nothing(here, monkeypatch):

@@ -23,6 +23,7 @@ from cli.configuration import Configuration
 from services.bootserver import initrd, kernels
 from services.bootserver.service import BootServer
 from services.contracts import nodes, wire
+from services.contracts.errors import Conflict, NotFound
 from services.contracts.nodes import NodeWanted
 from services.kit.entrypoints import internal
 
@@ -133,7 +134,7 @@ def root(tmp_path):
 # Import
 
 
-@pytest.mark.parametrize("form", ["", "tar.gz"])
+@pytest.mark.parametrize("form", ["", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
 def test_root_without_a_kernel_gets_what_it_lacks(walt, platform, root, form):
     source = root
     if form:
@@ -262,6 +263,36 @@ def test_image_of_that_name_is_replaced_only_by_force(walt, platform, root):
     Nodes.wanted = []
 
 
+def test_damaged_image_is_shown_as_that_and_can_be_removed(walt, platform, root):
+    assert walt(f"image import {root} hurt")[0] == walt("image clone default whole")[0] == 0
+    shutil.rmtree(tree_of(platform, "hurt") / "boot")
+    status, out, _ = walt("image show")
+    assert status == 0 and re.search("alice/hurt +alice .* none .walt doctor", out) and "alice/whole" in out
+    assert walt("image remove hurt --force")[0] == 0
+    assert "alice/hurt" not in walt("image show")[1]
+
+
+def test_folder_by_a_link(walt, root):
+    (root.parent / "link").symlink_to(root)
+    assert walt(f"image import {root.parent}/link linked")[0] == 0
+
+
+def test_upload_that_is_not_kept_up_ends(walt, platform, monkeypatch, user_uri):
+    client = Client(lambda: configuration(user_uri("alice")))
+    what = {"purpose": "import", "image": "late"}
+    for _ in range(4):
+        upload = client.call("bootserver", "open_upload", **what)
+    with pytest.raises(Conflict, match="4 transfers of yours are under way.*not kept up ends after 10 min"):
+        client.call("bootserver", "open_upload", **what)
+    assert len(list((platform / "state/bootserver/transfers").iterdir())) == 4
+    for file in (platform / "state/bootserver/transfers").iterdir():
+        os.utime(file, (0, 0))
+    client.call("bootserver", "close_transfer", transfer=client.call("bootserver", "open_upload", **what))
+    with pytest.raises(NotFound, match="is not known .any more."):
+        client.call("bootserver", "finish_upload", upload=upload)
+    client.close()
+
+
 # Names
 
 
@@ -361,31 +392,40 @@ def docker(require):
     require("docker", done.returncode == 0, done.stderr)
 
 
+def is_in_engine(image):
+    return subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode == 0
+
+
 def test_image_of_the_docker_engine(walt, platform, docker, tmp_path):
     status, _, err = walt("image import debian:bookworm-slim")
     assert status == 0 and "brings no kernel" in err, err
     tree = tree_of(platform, "debian-bookworm-slim")
     assert (tree / "etc/debian_version").exists() and (tree / f"lib/modules/{VERSION}").exists()
+    assert not (tree / ".dockerenv").exists()
     status, _, err = walt("image import no-such-image.invalid/x:y")
     assert status == 3 and "'no-such-image.invalid/x:y'" in err, err
-    (tmp_path / "Dockerfile").write_text(
-        "FROM debian:bookworm-slim\nCOPY hello /etc/hello\nRUN echo built > /etc/built\n"
-    )
+    (tmp_path / "Dockerfile").write_text("FROM debian:bookworm-slim\nCOPY hell* /etc/\nRUN echo built > /etc/built\n")
     (tmp_path / "hello").write_text("hello\n")
+    (tmp_path / "hell-secret").write_text("secret\n")
+    (tmp_path / ".dockerignore").write_text("*-secret\n")
     status, _, err = walt(f"image build {tmp_path} built")
     assert status == 0, err
     assert [(tree_of(platform, "built") / f"etc/{one}").read_text() for one in ("hello", "built")] == [
         "hello\n",
         "built\n",
     ]
-    (tmp_path / "Dockerfile").write_text("FROM debian:bookworm-slim\nRUN echo so it goes; exit 3\n")
+    assert not (tree_of(platform, "built") / "etc/hell-secret").exists()
+    (tmp_path / "Dockerfile").write_text("FROM debian:bookworm-slim\nRUN touch /one\nRUN echo so it goes; exit 3\n")
     status, _, err = walt(f"image build {tmp_path} failed")
     assert status == 2 and "so it goes" in err and "returned a non-zero code: 3" in err, err
     left = subprocess.run(["docker", "ps", "-aq", "--filter", "label=walt.temporary"], capture_output=True, text=True)
     assert left.stdout == ""
+    layers = re.findall("---> ([0-9a-f]{12})", err)
+    assert len(layers) > 1 and [layer for layer in layers if is_in_engine(layer)] == layers[:1]
 
 
 def test_without_an_engine_docker_is_refused_and_the_rest_is_named(walt, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     status, _, err = walt("image import debian:bookworm-slim")
-    assert status == 1 and "no Docker Engine answers on the server" in err and "FILE.tar" in err
+    assert status == 1 and "answers on the server (unix:///nowhere/docker.sock: No such file or directory)" in err
+    assert "FILE.tar" in err
