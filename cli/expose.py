@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import struct
@@ -193,7 +192,7 @@ def _listen(bind: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in bind else socket.AF_INET
         listener = socket.create_server((bind, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+        reason = str(error.strerror or error).partition(" (while")[0]  # Python's own addition
         raise Failed(f"port {port} of {bind} cannot be listened on: {reason}") from None
     listener.setblocking(False)
     return listener

@@ -55,16 +55,17 @@ def show(client: Any, selection: str | None, everyone: bool, output: str) -> Non
     Each with its link as asked; the delay of what the node sends as asked, as applied (less what the platform adds by
     itself) and as measured; and how many frames have passed, were dropped, and were late by more than 1 ms.
     """
-    if selection and everyone:
+    if selection is not None and everyone:
         raise click.UsageError("--all and SET exclude each other")
-    ports: list[Port] = client.call("nodes", "get_ports", selection=selection or (ALL_NODES if everyone else MY_NODES))
+    chosen = (ALL_NODES if everyone else MY_NODES) if selection is None else selection
+    ports: list[Port] = client.call("nodes", "get_ports", selection=chosen)
     ports.sort(key=lambda port: (port["network"], port["owner"], port["node"], port["interface"]))
     rows = ports if output in (JSON, YAML) else [flat(port) for port in ports]
     echo(
         rows,
         COLUMNS,
         output,
-        "no ports: no nodes" + ("" if everyone or selection else " of yours; --all shows everybody's"),
+        "no ports: no nodes" + ("" if chosen != MY_NODES else " of yours; --all shows everybody's"),
     )
 
 

@@ -59,9 +59,9 @@ def create(
 @click.pass_obj
 def show(client: Any, selection: str | None, everyone: bool, output: str) -> None:
     """Show nodes: yours, or those of SET."""
-    if selection and everyone:
+    if selection is not None and everyone:
         raise click.UsageError("--all and SET exclude each other")
-    chosen = selection or (ALL_NODES if everyone else MY_NODES)
+    chosen = (ALL_NODES if everyone else MY_NODES) if selection is None else selection
     nodes, now = get_nodes(client, chosen), time.time()
     columns = node_columns(now, with_owner=chosen != MY_NODES)
     more = "" if everyone else ", --all shows everybody's"

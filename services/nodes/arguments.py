@@ -6,6 +6,7 @@ from reprlib import repr as short
 from typing import Any
 
 from services.contracts.errors import InvalidRequest
+from services.contracts.names import NODE_SETS
 from services.nodes import journal
 from services.nodes.journal import Query
 
@@ -20,6 +21,13 @@ def text(name: str, value: Any) -> str:
     _check_length(name, len(value))
     if not value.isprintable():
         raise InvalidRequest(f"{name}={short(value)} cannot be printed; allowed: letters, digits, signs and spaces")
+    return value
+
+
+def node_set(value: Any) -> str:
+    """What the names in it are is for others to say."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise InvalidRequest(f"{value!r} is not a node set; allowed: names and {', '.join(NODE_SETS)}, split by commas")
     return value
 
 

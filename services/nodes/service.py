@@ -82,33 +82,31 @@ class NodesService:
     @public
     def get_nodes(self, selection: Any) -> list[dict[str, Any]]:
         with self.store.transaction() as registry:
-            return wire.dump_all(commands.views(registry, self.caller, arguments.text("selection", selection)))
+            return wire.dump_all(commands.views(registry, self.caller, arguments.node_set(selection)))
 
     @public
     def configure_nodes(self, selection: Any, settings: Any, force: Any = False) -> dict[str, Any]:
         requested = request.parse(arguments.texts("settings", settings))
         limits = hosts.capacities([environment().host]) if requested.concerns_host else {}
-        return self._carry_out(
-            commands.configure, arguments.text("selection", selection), requested, limits, force=force
-        )
+        return self._carry_out(commands.configure, arguments.node_set(selection), requested, limits, force=force)
 
     @public
     def link_nodes(self, selection: Any, network: Any, options: Any, replace: Any = False) -> dict[str, Any]:
         words = arguments.texts("options", options)
-        where = arguments.text("selection", selection), arguments.text("network", network)
+        where = arguments.node_set(selection), arguments.text("network", network)
         return self._carry_out(commands.link, *where, words, arguments.flag("replace", replace))
 
     @public
     def reboot_nodes(self, selection: Any, hard: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.reboot, arguments.text("selection", selection), arguments.flag("hard", hard))
+        return self._carry_out(commands.reboot, arguments.node_set(selection), arguments.flag("hard", hard))
 
     @public
     def stop_nodes(self, selection: Any, hard: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.stop, arguments.text("selection", selection), arguments.flag("hard", hard))
+        return self._carry_out(commands.stop, arguments.node_set(selection), arguments.flag("hard", hard))
 
     @public
     def start_nodes(self, selection: Any) -> dict[str, Any]:
-        return self._carry_out(commands.start, arguments.text("selection", selection))
+        return self._carry_out(commands.start, arguments.node_set(selection))
 
     @public
     def rename_node(self, name: Any, new_name: Any) -> dict[str, Any]:
@@ -118,30 +116,30 @@ class NodesService:
     @public
     def boot_nodes(self, selection: Any, image: Any) -> dict[str, Any]:
         image = hosts.check_image(arguments.text("image", image), self.caller)
-        return self._carry_out(commands.boot, arguments.text("selection", selection), image)
+        return self._carry_out(commands.boot, arguments.node_set(selection), image)
 
     @public
     def remove_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.remove, arguments.text("selection", selection), force=force)
+        return self._carry_out(commands.remove, arguments.node_set(selection), force=force)
 
     @public
     def acquire_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.acquire, arguments.text("selection", selection), force=force)
+        return self._carry_out(commands.acquire, arguments.node_set(selection), force=force)
 
     @public
     def release_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.release, arguments.text("selection", selection), force=force)
+        return self._carry_out(commands.release, arguments.node_set(selection), force=force)
 
     @public
     def get_ports(self, selection: Any) -> list[dict[str, Any]]:
         with self.store.transaction() as registry:
-            chosen = commands.chosen(registry, self.caller, arguments.text("selection", selection))
+            chosen = commands.chosen(registry, self.caller, arguments.node_set(selection))
         return wire.dump_all(portviews.views(chosen, hosts.list_ports(node.host for node in chosen)))
 
     @public
     def get_events(self, selection: Any = None, since: Any = 0.0, after: Any = 0, limit: Any = 1000) -> list[Any]:
         query = arguments.event_query(since, after, limit)
-        names = None if selection is None else arguments.text("selection", selection)
+        names = None if selection is None else arguments.node_set(selection)
         with self.store.transaction() as registry:
             return wire.dump_all(commands.events(registry, self.caller, names, query))
 

@@ -590,6 +590,7 @@ def test_authorize_refuses_what_it_does_not_know(platform):
         ("create_nodes", [["a"], [], 5]),
         ("get_nodes", [7]),
         ("get_nodes", [""]),
+        ("get_nodes", ["a\udcff"]),
         ("get_nodes", ["a,,b"]),
         ("configure_nodes", ["a", {}]),
         ("configure_nodes", ["a", [], 1]),

@@ -103,7 +103,9 @@ def test_pages_of_the_log_leave_nothing_out(platform, last):  # noqa: F811
     assert [one["node"] for one in log(platform, limit=2)] == ["p5", "p6"]
 
 
-@pytest.mark.parametrize("query", [{"limit": 10_001}, {"since": "x"}, {"after": -1}, {"selection": 7}])
+@pytest.mark.parametrize(
+    "query", [{"limit": 10_001}, {"since": "x"}, {"after": -1}, {"selection": 7}, {"selection": "a\udcff"}]
+)
 def test_bad_query_is_refused(platform, query):  # noqa: F811
     assert refusal(platform, "alice", "get_events", **query).startswith("InvalidRequest")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -66,11 +67,11 @@ def test_orders(line, method, arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    ("line", "selection"), [("", "my-nodes"), ("--all", "all-nodes"), ("a,free-nodes", "a,free-nodes")]
+    ("line", "selection"), [("", "my-nodes"), ("--all", "all-nodes"), ("a,free-nodes", "a,free-nodes"), ("''", "")]
 )
 def test_show_asks_for(line, selection, capsys):
     client = FakeClient(get_nodes=[node("a"), node("b", "delaying", "4 s left", owner="")], get_notices=[])
-    assert run(["node", "show", *line.split()], client) == 0
+    assert run(["node", "show", *shlex.split(line)], client) == 0
     assert client.calls[0] == ("nodes.get_nodes", {"selection": selection})
     assert len(client.calls) == (2 if selection == "my-nodes" else 1)
     lines = capsys.readouterr().out.splitlines()
