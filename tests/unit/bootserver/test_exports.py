@@ -28,6 +28,14 @@ def test_new_owner_gets_a_folder_of_his_own_and_the_former_one_finds_his_again()
     assert again.all == (Export(2, 7, "alice", "10.0.0.7"), Export(3, 7, "bob", NOBODY))
 
 
+def test_a_node_that_comes_or_goes_is_no_other_nodes_affair():
+    both = exports.granted(ALICES, 8, "bob", "10.0.0.8")
+    assert both.all == (Export(2, 7, "alice", "10.0.0.7"), Export(3, 8, "bob", "10.0.0.8"))
+    assert exports.granted(both, 8, "carol", "10.0.0.8").all[:2] == (both.all[0], Export(3, 8, "bob", NOBODY))
+    assert exports.revoked(both, 8).all == (both.all[0], Export(3, 8, "bob", NOBODY))
+    assert exports.forgotten(both, 8).all == both.all[:1]
+
+
 def test_address_of_another_node_opens_nothing_of_that_one():
     assert exports.granted(ALICES, 8, "bob", "10.0.0.7").all == (
         Export(2, 7, "alice", NOBODY),
@@ -56,12 +64,12 @@ def test_configuration_names_those_who_may_only():
 
 def test_an_image_is_open_to_the_nodes_that_boot_it_and_to_no_other():
     two = exports.image_granted(exports.image_granted(ALICES, 7, "users/a1", "10.0.0.7"), 8, "debian", "10.0.0.8")
-    assert exports.image_granted(two, 7, "users/a1", "10.0.0.7") == two
+    assert exports.image_granted(two, 7, "users/a1", "10.0.0.7") is two
     assert [(one.id, one.folder) for one in two.images] == [(3, "users/a1"), (4, "debian")]
     text = exports.configuration(Path("/i"), Path("/r"), Path("/p"), two)
     users, debian, _ = text.split("EXPORT {")[1:]
     assert 'Path = "/i/users/a1"' in users and 'Pseudo = "/images/users/a1"' in users and "None" in users
-    assert "Clients = 10.0.0.7; Access_Type = RO" in users and "Clients = 10.0.0.8; Access_Type = RO" in debian
+    assert "Clients = 10.0.0.7; Access_Type = RO;" in users and "Clients = 10.0.0.8; Access_Type = RO;" in debian
     moved = exports.image_granted(two, 7, "debian", "10.0.0.7")
     assert [(one.id, one.folder) for one in moved.images] == [(4, "debian")]
     assert "Clients = 10.0.0.8, 10.0.0.7;" in exports.configuration(Path("/i"), Path("/r"), Path("/p"), moved)
@@ -77,11 +85,23 @@ def test_root_of_an_image_with_a_script_of_its_own_is_where_that_looks_for_it():
     assert exports.own_root_granted(known, 7, mac, "users/a", "10.0.0.7") is known
     text = exports.configuration(Path("/images"), Path("/r"), Path("/p"), known)
     assert f'Pseudo = "/var/lib/walt/nodes/{mac}/fs"' in text
-    assert 'Path = "/images/users/a"' in text and "Clients = 10.0.0.7; Access_Type = RO" in text
+    assert 'Path = "/images/users/a"' in text and "Clients = 10.0.0.7; Access_Type = RO;" in text
     moved = exports.own_root_granted(known, 7, mac, "users/b", "10.0.0.7")
     assert [one.folder for one in moved.own_roots] == ["users/b"]
     assert moved.own_roots[0].id != known.own_roots[0].id
     assert exports.own_root_revoked(moved, 7).own_roots == ()
+
+
+@pytest.mark.parametrize(
+    ("node_id", "ip", "left"),
+    [(7, "10.0.0.9", [8, 7]), (9, "10.0.0.7", [8, 9]), (9, "10.0.0.9", [7, 8, 9])],
+)
+def test_a_node_and_an_address_have_one_root_of_their_own(node_id, ip, left):
+    two = exports.own_root_granted(Exports(), 7, "52:54:00:00:00:07", "users/a", "10.0.0.7")
+    two = exports.own_root_granted(two, 8, "52:54:00:00:00:08", "users/b", "10.0.0.8")
+    after = exports.own_root_granted(two, node_id, "52:54:00:00:00:09", "users/c", ip)
+    assert [one.node_id for one in after.own_roots] == left
+    assert exports.own_root_revoked(two, 7).own_roots == two.own_roots[1:]
 
 
 def test_folders_stay_until_the_node_is_forgotten(tmp_path):

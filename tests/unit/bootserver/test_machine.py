@@ -88,6 +88,8 @@ def test_what_boots_before_its_command_has_ended_is_not_told_to_have_rebooted():
     before = machine.wished(RUNS, again(2))
     faster = machine.begun(before, again(2), 49.0)
     assert machine.told(faster, before, 50.0) == faster
+    silent = machine.silent(before, 49.0)  # it went down with our connection
+    assert machine.told(silent, before, 50.0) == silent
 
 
 def test_an_end_is_told_and_seen():
@@ -95,6 +97,7 @@ def test_an_end_is_told_and_seen():
     assert (going.state, going.must_fall_silent, machine.report(going).boot) == (BOOTED, True, 2)
     gone = machine.silent(going, 60.0)
     assert (gone.state, gone.reason) == (STOPPED, "it has switched itself off")
+    assert not machine.answering(gone, 70.0).must_fall_silent  # it did not: its next silence is another
     anew = machine.begun(gone, again(2), 99.0)  # switched on by hand
     assert (anew.state, anew.off, machine.report(anew).boot) == (LOADING, False, 2)
 
@@ -102,6 +105,7 @@ def test_an_end_is_told_and_seen():
 def test_silence_is_an_end_too_and_may_pass():
     silent = machine.silent(RUNS, 60.0)
     assert (silent.state, silent.reason) == (STOPPED, "it does not answer on its ssh port")
+    assert machine.silent(BOOTS, 60.0) == BOOTS
     back = machine.answering(silent, 80.0)
     assert (back.state, back.must_be_told) == (BOOTED, False)
     asked = machine.wished(silent, again(2))

@@ -1,5 +1,6 @@
 """Which machine may start, with how much memory promised and free."""
 
+import os
 import threading
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from services.vmrunner import admission
 from services.vmrunner.admission import Enter, HostMemory, Never, Tenant, Wait, admit
-from services.vmrunner.memory import Memory
+from services.vmrunner.memory import Memory, meminfo_bytes
+from services.vmrunner.vm import Usage
 
 GIB = 2**30
 
@@ -32,10 +34,19 @@ def tenants(*rams, resident=None):
             8,
             Wait("waits for memory: host local has promised 20.0 of 24.0 GiB, this node wants 8.0"),
         ),
+        (host(), tenants(12, 4), 8, Enter()),  # to the last byte of it
         (host(), [], 17, Never("host local has 16.0 GiB of memory, this node wants 17.0")),
+        (host(), [], 16, Enter()),
         (host(factor=0.5), [], 9, Never("host local may promise 8.0 GiB, this node wants 9.0")),
+        (
+            host(factor=0.5),
+            tenants(1),
+            8,
+            Wait("waits for memory: host local has promised 1.0 of 8.0 GiB, this node wants 8.0"),
+        ),
         (host(available=1.0), [], 4, Wait("waits for memory: less than 1.3 GiB of host local is free for this node")),
-        (host(available=1.4), [], 4, Enter()),
+        (host(available=1.3125), [], 4, Enter()),  # a quarter of it, qemu, and the reserve
+        (host(available=1.3125), tenants(4), 4, Enter()),  # one that has all it was promised takes no more
         # another of 4 GiB was let in a moment ago and has taken nothing yet
         (
             host(available=2.0),
@@ -77,15 +88,36 @@ def test_two_that_start_at_once_are_not_both_let_in():
     assert book.promised_bytes() == 0 and book.ask(1, 6 * GIB) == Enter()
 
 
+class Running:
+    """A machine of which its usage is known, or not."""
+
+    def __init__(self, used=None):
+        self.used = used
+
+    def usage(self):
+        return self.used
+
+
 def test_a_machine_found_running_counts():
     book = Memory("local", 1.0, lambda field: 10 * GIB)
-
-    class Running:
-        def usage(self):
-            return None
-
     book.occupy(5, 6 * GIB, Running())
     assert isinstance(book.ask(6, 6 * GIB), Wait)
+
+
+def test_what_a_machine_holds_of_the_host_already_is_not_kept_free_for_it():
+    def verdict(vm):
+        book = Memory("local", 1.0, {"MemTotal": 16 * GIB, "MemAvailable": 2 * GIB}.__getitem__)
+        book.occupy(5, 4 * GIB, vm)
+        return book.ask(6, 4 * GIB)
+
+    assert verdict(Running(Usage(0.0, 2 * GIB))) == Enter()
+    assert isinstance(verdict(Running(Usage(0.0, 0))), Wait)
+    assert isinstance(verdict(Running()), Wait), "of what is not known, nothing is taken to be there"
+
+
+def test_what_the_kernel_says():
+    assert 0 < meminfo_bytes("MemAvailable") < meminfo_bytes("MemTotal")
+    assert meminfo_bytes("MemTotal") % os.sysconf("SC_PAGE_SIZE") == 0
 
 
 def test_capacity_is_the_hosts():

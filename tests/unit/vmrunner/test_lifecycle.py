@@ -184,6 +184,9 @@ def test_waiting_for_memory_is_said_once_and_is_no_part_of_the_boot():
     assert (one.state, one.reason, one.since, one.due) == (DELAYING, full, NOW, NOW + 2)
     again = lifecycle.waiting(one, full, NOW + 500)
     assert (again.sequence, again.since) == (one.sequence, one.since)
+    assert (
+        lifecycle.waiting(lifecycle.failed(one, "no", NOW), full, NOW + 9).failures == 0
+    )  # it is no fault of the host
     other = lifecycle.waiting(again, "waits for memory: something else", NOW + 502)
     assert other.sequence > one.sequence and other.since == one.since
     up = lifecycle.started(lifecycle.load(other, 2**30, NOW + 504), NOW + 504)
@@ -228,10 +231,33 @@ def test_reasons_of_a_cycle():
     wish, one = wanted(boot=2), machine(BOOTED)
     one = lifecycle.begin(one, wish, Begin("reboot asked", 0), 7, NOW)
     assert (one.state, one.reason, one.boot, one.due) == (DELAYING, "reboot asked; boots in 7 s", 2, NOW + 7)
+    assert lifecycle.begin(one, wish, Begin("reboot asked", 0), 0, NOW).reason == "reboot asked"
     one = lifecycle.load(one, 0, NOW + 7)
     assert (one.state, one.run, one.due) == (LOADING, 4, 0)
     one = lifecycle.started(one, NOW + 8)
     assert one.state == BOOTING and one.reason.startswith("reboot asked")
+
+
+def test_a_new_cycle_remembers_nothing_of_the_one_before():
+    waited = replace(machine(DELAYING, due=NOW + 2), waits=True, failures=3, retries=2)
+    new = lifecycle.begin(waited, wanted(boot=2), Begin("reboot asked", 0), 5, NOW)
+    assert (new.waits, new.failures, new.retries, new.cycle_start) == (False, 0, 0, NOW)
+    assert decide(new, wanted(boot=2), False, "", NOW) == Count(5)
+
+
+def test_an_end_answers_the_newest_wish_and_nothing_is_due_after_it():
+    failing = machine(FAILED, due=NOW + 20, boot=3)
+    for boot in (2, 4):
+        off = lifecycle.stopped(failing, wanted(boot=boot, power="off"), NOW)
+        assert (off.boot, off.due) == (max(3, boot), 0)
+        assert decide(off, wanted(boot=boot), False, GONE, NOW + 30) == Rest()
+
+
+def test_reports_stay_in_order_when_the_clock_of_the_host_goes_back():
+    late = lifecycle.given_up(machine(BOOTING), "a", NOW)
+    early = lifecycle.given_up(machine(BOOTING, sequence=late.sequence), "b", NOW - 500)
+    assert early.sequence > late.sequence
+    assert lifecycle.given_up(early, "c", NOW + 1).sequence >= (NOW + 1) * 1e9, "also after its memory was lost"
 
 
 @pytest.mark.parametrize(
