@@ -78,10 +78,10 @@ def test_truncated_stream_is_a_failure(stage, length):
 def test_permissions_of_directories_that_were_there_stay(stage, tmp_path):
     target = tmp_path / "target"
     target.mkdir(mode=0o700)
-    came = unpack(
-        archive(member(".", tarfile.DIRTYPE, mode=0o777), member("./new", tarfile.DIRTYPE, mode=0o511)), str(stage)
-    )
-    came.settle(str(target))
+    new, late = member("./new", tarfile.DIRTYPE, mode=0o511), member("./new/file", data=b"x")
+    new[0].mtime = late[0].mtime = 1_000_000_000
+    unpack(archive(member(".", tarfile.DIRTYPE, mode=0o777), new, late), str(stage)).settle(str(target))
+    assert {one.stat().st_mtime for one in (target / "new", target / "new/file")} == {1_000_000_000}
     assert target.stat().st_mode & 0o777 == 0o700
     assert (target / "new").stat().st_mode & 0o777 == 0o511
 
@@ -89,17 +89,41 @@ def test_permissions_of_directories_that_were_there_stay(stage, tmp_path):
 def test_file_and_directory_do_not_replace_each_other(stage, tmp_path):
     target = tmp_path / "target"
     (target / "file").mkdir(parents=True)
-    came = unpack(archive(TOP, member("./file", data=b"x")), str(stage))
-    with pytest.raises(Failed, match=r"target/file' is a directory; what is to be copied is not"):
-        came.settle(str(target))
+    (target / "folder").write_bytes(b"mine")
+    os.mkfifo(target / "fifo")
+    for one, said in (
+        (member("./file", data=b"x"), "file' is a directory; what is to be copied is not"),
+        (member("./folder", tarfile.DIRTYPE), "folder' is not a directory; what is to be copied is one"),
+        (member("./fifo", data=b"x"), "fifo' is neither a file nor a directory"),
+    ):
+        came = unpack(archive(one), str(stage))
+        assert came.root == str(stage / one[0].name[2:])
+        with pytest.raises(Failed, match=f"target/{said}"):
+            came.settle(str(target / one[0].name[2:]))
+    assert (target / "file").is_dir() and (target / "folder").read_bytes() == b"mine" and (target / "fifo").is_fifo()
+
+
+def test_a_file_is_written_through_a_link_and_a_link_takes_a_files_place(stage, tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "file").write_bytes(b"old")
+    (target / "link").symlink_to("file")
+    (target / "other").write_bytes(b"old")
+    came = archive(TOP, member("./link", data=b"new"), member("./other", tarfile.SYMTYPE, "nowhere"))
+    unpack(came, str(stage)).settle(str(target))
+    assert os.readlink(target / "link") == "file" and (target / "file").read_bytes() == b"new"
+    assert os.readlink(target / "other") == "nowhere"
 
 
 def test_what_is_packed_ends_with_its_mark(tmp_path):
     (tmp_path / "file").write_bytes(b"data")
+    os.chown(tmp_path / "file", *((7, 7) if os.geteuid() == 0 else (-1, -1)))
     os.mkfifo(tmp_path / "fifo")
     sink = io.BytesIO()
     assert pack(str(tmp_path), sink) == [str(tmp_path / "fifo")]
     sink.seek(0)
     with tarfile.open(fileobj=sink) as tar:
         assert tar.getnames() == [CONTENT, f"{CONTENT}/file", COMPLETE]
-        assert {one.uid for one in tar} == {0}
+        assert {(one.uid, one.gid, one.uname, one.gname) for one in tar if one.name != COMPLETE} == {
+            (0, 0, "root", "root")
+        }

@@ -58,6 +58,7 @@ def changed(*nodes, notes=()):
     ],
 )
 def test_orders(line, method, arguments, capsys):
+    """One call, and no wait."""
     client = FakeClient(**{method: changed(node("a"), notes=["a note"])})
     assert run(line.split(), client) == 0
     assert client.calls == [(f"nodes.{method}", arguments)]
@@ -259,6 +260,16 @@ def test_wait_for_another_state(impatient, capsys):
     assert run(["node", "wait", "a", "--for", "stopped"], client) == 0
     assert run(["node", "wait", "a", "--for", "booted", "--timeout", "0"], client) == 124
     assert capsys.readouterr().err == "walt: a is not booted after 0 s: stopped\n"
+
+
+@pytest.mark.parametrize("order", ["start", "acquire", "release", "boot"])
+def test_orders_that_boot_wait_until_booted(impatient, order):
+    image = ["small"] if order == "boot" else []
+    client = FakeClient(
+        **{f"{order}_nodes": changed(node("a", "delaying"))}, get_nodes=Script([node("a", "stopped")], [node("a")])
+    )
+    assert run(["node", order, "a", *image, "--wait"], client) == 0
+    assert [method for method, _ in client.calls] == [f"nodes.{order}_nodes", "nodes.get_nodes", "nodes.get_nodes"]
 
 
 def test_stop_waits_for_stopped(impatient):

@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_offset_must_be_whole(offset):
         rules.parse_offset(offset)
 
 
-@pytest.mark.parametrize("words", [[], "ls", [1], ["a\0b"], ["x" * 200_000], {"a": 1}])
+@pytest.mark.parametrize("words", [[], "ls", [1], ["a", 1], ["a", "a\0b"], ["x" * 200_000], {"a": 1}])
 def test_bad_command(words):
     with pytest.raises(InvalidRequest, match="allowed"):
         terminal.parse_command(words)
@@ -74,7 +75,52 @@ def test_bad_size(body):
 def test_ssh_takes_nothing_of_the_command_for_an_option():
     argv = terminal.ssh_argv("ssh", Path("/run/x"), "root", "192.168.172.2", ["-o", "ProxyCommand=x"], False)
     assert argv[-4:] == ["192.168.172.2", "--", "-o", "ProxyCommand=x"]
-    assert "StrictHostKeyChecking=yes" in argv and "-T" in argv and "-tt" not in argv
+    assert "-T" in argv and "-tt" not in argv
+    assert terminal.ssh_argv("ssh", Path("/run/x"), "root", "192.168.172.2", [], True)[-4:] == [
+        "-tt", "-l", "root", "192.168.172.2",
+    ]  # fmt: skip
+
+
+def test_ssh_understands_it_so_and_nothing_of_this_host_has_a_say(tmp_path):
+    name, *argv = terminal.ssh_argv("ssh", tmp_path, "root", "192.168.172.2", ["true"], True)
+    (tmp_path / "key").touch()
+    done = subprocess.run([name, "-G", *argv], capture_output=True, text=True, check=True)
+    meant = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    assert (
+        meant.items()
+        >= {
+            "hostname": "192.168.172.2",
+            "user": "root",
+            "requesttty": "force",
+            "identityfile": str(tmp_path / "key"),
+            "identitiesonly": "yes",
+            "identityagent": "none",
+            "userknownhostsfile": str(tmp_path / "known_hosts"),
+            "globalknownhostsfile": "/dev/null",
+            "stricthostkeychecking": "true",
+            "hostkeyalias": terminal.HOST_ALIAS,
+            "batchmode": "yes",
+            "escapechar": "none",
+            "connecttimeout": "10",
+            "serveraliveinterval": "15",
+            "serveralivecountmax": "4",
+            "loglevel": "ERROR",
+        }.items()
+    )
+    assert argv[:2] == ["-F", "/dev/null"] and argv[argv.index("-E") + 1] == str(tmp_path / "said")
+
+
+def test_the_first_and_the_last_that_are_allowed():
+    assert [rules.parse_port(port) for port in (1, 65535)] == [1, 65535]
+    assert [rules.parse_count(count) for count in (1, rules.MAX_PINGS)] == [1, rules.MAX_PINGS]
+    assert [rules.parse_offset(offset) for offset in (None, 0, -1)] == [None, 0, -1]
+    for side in (1, terminal.MAX_SIDE):
+        assert terminal.parse_size(f"{side} {side}".encode()) == Size(side, side)
+    longest = "x" * (terminal.MAX_COMMAND_BYTES - 3)  # each word and what ends it
+    assert terminal.parse_command(["a", longest]) == ("a", longest)
+    with pytest.raises(InvalidRequest, match="too long"):
+        terminal.parse_command(["a", longest + "x"])
+    assert terminal.parse_command(None) == ()
 
 
 @pytest.mark.parametrize("port", [0, 65536, -1, "80", 80.0, True, None])

@@ -37,6 +37,14 @@ def test_a_busy_node_is_measured_until_it_is_calm():
     assert calm.calm and calm.share_us == 610 and calm.due_s == 100 + FIRST_CALM_PAUSE_S
 
 
+@pytest.mark.parametrize(
+    ("rounds_us", "calm"),
+    [((200, 260), True), ((200, 261), False), ((2000, 2200), True), ((2000, 2201), False), ((2200, 2000), True)],
+)
+def test_two_rounds_agree_within_a_tenth_or_60_us(rounds_us, calm):
+    assert after(*rounds_us).calm is calm
+
+
 def test_the_best_so_far_is_used_meanwhile():
     assert after(5000, 2000, 3000).share_us == 2000
     assert observe(NEW, [700, 5000, 6000], 0, 100).share_us == 700
@@ -56,16 +64,22 @@ def test_no_answer_changes_nothing_and_is_asked_again():
     share = observe(after(600, 600), [], 0, 200)
     assert share.share_us == 600
     assert observe(NEW, [], 0, 200).due_s == 200 + BUSY_PAUSE_S
+    silent = NEW
+    for _ in range(MAX_ROUNDS):
+        silent = observe(silent, [], 0, 200)
+    assert (silent.share_us, silent.due_s) == (None, 200 + CALM_PAUSE_S)
 
 
 def test_a_calm_share_drifts_and_ignores_a_node_at_work():
     calm = after(600, 600)
     assert after(680, share=calm).share_us == 620
     assert after(5000, share=calm).share_us == 600
+    assert (after(1200, share=calm).share_us, after(1201, share=calm).share_us) == (750, 600)
+    assert observe(calm, LOADED[:3], 0, 100).share_us == 600
 
 
 @pytest.mark.parametrize(
-    "applied, share, worth", [(0, None, False), (600, 610, False), (600, 650, True), (0, 600, True)]
+    "applied, share, worth", [(0, None, False), (600, 614, False), (600, 585, True), (600, 615, True), (0, 600, True)]
 )
 def test_small_changes_are_not_worth_a_word(applied, share, worth):
     assert is_worth_it(applied, share) is worth
@@ -85,6 +99,8 @@ def test_what_is_not_the_nodes_own_is_left_out() -> None:
     assert server_share_us([90] * 10) == 45
     assert server_share_us([]) == 0
     assert observe(NEW, [700] * 10, 45, 100).share_us == 655
+    assert observe(NEW, LOADED, 45, 100).share_us == 455
+    assert observe(NEW, [700], 45, 100).share_us == 655
 
 
 LOADED = [500, 900, 1500, 2500, 2600, 2700, 3000, 4000, 6000, 9000]

@@ -42,7 +42,17 @@ def test_rates_of_more_than_32_bits():
 
 
 def test_what_was_asked_before_is_taken_back_word_for_word():
-    assert attributes(Direction()).keys() == attributes(Direction(1, 1000, 1, 1, 1, 1, 1, 1)).keys()
+    told = attributes(Direction())
+    assert told.keys() == attributes(Direction(1, 1000, 1, 1, 1, 1, 1, 1)).keys()
+    rate = told.pop("TCA_NETEM_RATE64")
+    assert told.pop("TCA_NETEM_RATE") == {
+        "rate": min(rate, U32),
+        "packet_overhead": 0,
+        "cell_size": 0,
+        "cell_overhead": 0,
+    }
+    assert {value for one in told.values() for value in (one.values() if isinstance(one, dict) else [one])} == {0}
+    assert (options(Direction())["delay"], options(Direction())["jitter"]) == (0, 0)
 
 
 @given(directions)
@@ -58,6 +68,9 @@ def test_a_limit_is_passed_on_and_else_there_is_room_for_all_that_is_delayed():
     assert options(Direction(100_000))["limit"] == queue_frames(Direction(100_000)) > 80_000
     assert queue_frames(Direction(60_000_000)) == MAX_DELAYED_FRAMES, "a flood must not take the memory of the host"
     assert queue_frames(Direction(100_000, jitter_us=100_000)) > queue_frames(Direction(100_000))
+    assert queue_frames(Direction(rate_bps=121_120_000)) == 1000, "100 ms of full frames wait, also without a delay"
+    assert queue_frames(Direction(1_000_000, rate_bps=51_200_000)) == 100_000 + 4227
+    assert queue_frames(Direction(rate_bps=8_000)) == 100
 
 
 @pytest.mark.parametrize(

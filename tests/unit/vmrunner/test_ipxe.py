@@ -91,6 +91,12 @@ def test_chained_scripts_resolve_against_themselves_share_variables_and_return()
     assert (boot.command_line, boot.initrd, pauses) == ("a=1", INITRD, [3.0])
 
 
+@pytest.mark.parametrize("options", ["--name i", "-n i", "--timeout 5", "-t 5", "--autofree", "-n i --autofree -t 5"])
+def test_options_before_a_uri(options):
+    boot, _, asked, _ = run(f"kernel {options} vmlinuz a -n b\nboot")
+    assert asked[1:] == [BASE + "vmlinuz"] and boot.command_line == "a -n b"
+
+
 def test_boot_in_a_chained_script_ends_all():
     boot, said, _, _ = run("chain more\necho never", more="kernel vmlinuz\nboot")
     assert boot.kernel == KERNEL and "never" not in said
