@@ -64,6 +64,12 @@ def test_what_does_not_fit_is_refused(name: str, value: object) -> None:
         wire.load(Sample, {**SAMPLE, name: value})
 
 
+@pytest.mark.parametrize("name", ["count", "ratio", "names", "limit"])
+def test_what_has_no_default_must_be_there(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"^Sample: .*'{name}'.*Missing"):
+        wire.load(Sample, {key: value for key, value in SAMPLE.items() if key != name})
+
+
 @pytest.mark.parametrize("data", [None, [], "text", {}])
 def test_what_is_no_sample_at_all(data: object) -> None:
     with pytest.raises(InvalidRequest, match="^Sample: "):
