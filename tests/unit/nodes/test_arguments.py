@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.contracts.errors import InvalidRequest, NotFound
 from services.contracts.settings import NodeConfig
 from services.contracts.vmrunner import BOOTED
-from services.nodes import arguments, selection
+from services.nodes import arguments, model, selection
 from services.nodes.arguments import MAX_CHARACTERS
 from services.nodes.model import Node, Status
 
@@ -45,3 +47,24 @@ def test_thousands_of_unknown_names_are_told_without_a_search_for_each(monkeypat
         selection.select(",".join(f"n{number}" for number in range(1000)), [NODE], "alice")
     assert len(refused.value.args) == 1000
     assert searched == [NODE.name] * selection.MOST_HINTS
+
+
+def test_node_sets_are_of_nodes_that_are_there():
+    free, gone = replace(NODE, name="b", owner=""), model.removed(replace(NODE, name="gone"))
+    others = replace(NODE, name="a", owner="bob")
+
+    def names(text, user="alice"):
+        return [node.name for node in selection.select(text, [NODE, gone, free, others], user)]
+
+    assert names("all-nodes") == ["a", "b", "vnode1"]
+    assert (names("my-nodes"), names("my-nodes", "carol"), names("free-nodes")) == (["vnode1"], [], ["b"])
+    assert names("vnode1,free-nodes,VNODE1,a") == ["vnode1", "b", "a"]
+    with pytest.raises(NotFound, match="no node 'gone'$"):
+        names("gone")
+    with pytest.raises(NotFound, match=r"no node 'vnode2' \(did you mean vnode1\?\)"):
+        names("vnode2")
+    with pytest.raises(NotFound, match="no node in 'my-nodes'; see"):
+        selection.select_some("my-nodes", [free], "alice")
+    with pytest.raises(NotFound, match="no node 'gone'$"):
+        selection.find("gone", [NODE, gone])
+    assert selection.find("VNode1", [gone, NODE]) is NODE

@@ -106,6 +106,7 @@ def test_number_of_events_kept_is_checked(text):
         (float("nan"), 0, 1),
         (float("inf"), 0, 1),
         (-1, 0, 1),
+        (2**53, 0, 1),
         (0, -1, 1),
         (0, 2**63, 1),
         (0, 1.0, 1),
@@ -117,6 +118,11 @@ def test_number_of_events_kept_is_checked(text):
 def test_query_of_any_kind_is_refused_with_a_sentence(values):
     with pytest.raises(InvalidRequest, match="allowed: "):
         arguments.event_query(*values)
+
+
+def test_query_is_taken_from_its_first_to_its_last_values():
+    assert arguments.event_query(0, 0, 1) == Query(0.0, 0, 1)
+    assert arguments.event_query(2**53 - 1, 2**63 - 1, 10_000) == Query(2.0**53 - 1, 2**63 - 1, 10_000)
 
 
 def test_names_for_the_log_may_be_of_nodes_that_are_gone():

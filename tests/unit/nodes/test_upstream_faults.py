@@ -3,6 +3,8 @@ need the service are in tests/service/test_nodes.py."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +86,8 @@ def test_fault_10_what_was_looked_into_or_forced_may_go():
     assert what_is_lost(gone, Asked("alice", 1.0, empty=found)) == []
     assert what_is_lost(gone, Asked("alice", 1.0, empty=found[1:])) == ["vda (1G)"]
     assert what_is_lost(gone, Asked("alice", 1.0, force=True)) == []
+    free = model.released(NODE, ALICE)
+    holdings.check(ALICE, [free], [model.removed(free)])  # it was emptied when it became free
 
 
 def test_fault_11_every_change_of_owner_means_other_disks():
@@ -142,6 +146,10 @@ def test_fault_14_delay_and_timeout_are_compared_unless_one_is_wrong_itself():
     with pytest.raises(InvalidRequest) as refused:
         create("n", "boot.delay=180", "boot.timeout=59")
     assert len(refused.value.args) == 1 and "'59'" in refused.value.args[0]
+    slow = replace(NODE, config=NodeConfig(boot_delay_s=100))
+    with pytest.raises(InvalidRequest) as refused:
+        request.configured([slow], request.parse(["boot.delay=x", "boot.timeout=60"]), {})
+    assert len(refused.value.args) == 1 and "'x'" in refused.value.args[0]
 
 
 @pytest.mark.parametrize("name", ["my-nodes", "FREE-NODES", "all-nodes", "server", "default", "n" * 64, "a.b", "a-"])
