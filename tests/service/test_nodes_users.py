@@ -10,8 +10,8 @@ from amqp.exceptions import AccessRefused, ConnectionForced
 from nameko.containers import ServiceContainer
 
 from cli.client import Client
+from cli.commands import run
 from cli.configuration import parse_configuration
-from cli.main import run
 from services.contracts import wire
 from services.contracts.bootserver import ImageView
 from services.contracts.errors import (

@@ -30,7 +30,7 @@ from services.contracts.disks import EXT4, FAT32, MAX_DISKS, NO_TEMPLATE
 from services.contracts.errors import Failed
 from services.contracts.nodes import Disk, Interface, Network
 from services.contracts.settings import MAX_NETWORKS
-from services.netemu.taps import make_tap
+from services.netemu.taps import made_tap
 from services.vmrunner import qemu
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.containers import Containers
@@ -385,7 +385,8 @@ def taps() -> Iterator[list[str]]:
     names = [f"wtest{n}" for n in range(MAX_NETWORKS)]
     with contextlib.ExitStack() as undo:
         for name in names:
-            make_tap(name)
+            with made_tap(name):
+                pass
             undo.callback(subprocess.run, ["ip", "link", "delete", name], check=True)
         yield names
 
