@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from services.bootserver.initrd import resolve
+from services.bootserver.initrd import Index, resolve
 from services.contracts.console import Line
 from services.contracts.disks import EXT4, FAT32, MAX_DISKS, NO_TEMPLATE
 from services.contracts.errors import Failed
@@ -133,7 +133,7 @@ def add_modules(root: Path, kernel: Path) -> None:
         return
     if not (home / "modules.dep").exists():
         subprocess.run(["depmod", "-b", str(kernel.parents[1]), version], check=True)
-    found = resolve(MODULES, (home / "modules.dep").read_text(), (home / "modules.builtin").read_text())
+    found = resolve(MODULES, Index((home / "modules.dep").read_text(), (home / "modules.builtin").read_text()))
     for name in found.files:
         shutil.copy(home / name, root / Path(name).name)
     needs = {path: needed.split() for path, _, needed in (one.partition(":") for one in found.lines)}
