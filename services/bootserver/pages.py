@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from services.bootserver import bootplan
 from services.bootserver.bootplan import Root, Site
 from services.bootserver.plans import Published
 from services.bootserver.stores import Stores
-from services.contracts.bootserver import BootRequest, NodeAccess
+from services.contracts.bootserver import BootRequest, NodeAccess, NodeCopying
 from services.contracts.errors import Denied
 from services.kit.commands import stream
 
 ROOT = "root"
+TELL_EVERY_S = 10.0  # less than any boot.timeout
 
 
 class Pages:
-    """`asked_from`: the address that a page is asked from, by which a node is known."""
+    """`asked_from`: the address that a page is asked from, by which a node is known; `copying` is told now and then of a
+    node that takes its image."""
 
-    def __init__(self, site: Site, stores: Stores) -> None:
+    def __init__(self, site: Site, stores: Stores, copying: Callable[[NodeCopying], None]) -> None:
         self.images = stores.images
         self._site = site
         self._plans = stores.plans
         self._keys = stores.keys
+        self._copying = copying
 
     def script(self, node_id: int, asked_from: str) -> str:
         """For the node, and for vmrunner in its place."""
@@ -47,7 +51,17 @@ class Pages:
         published = self._plans.get(node_id)
         _for_itself(published.request, asked_from)
         image = self.images.at(published.folder, published.request.image)
-        return stream(["tar", "--create", "--numeric-owner", f"--directory={image.tree}", "."])
+        tar = stream(["tar", "--create", "--numeric-owner", f"--directory={image.tree}", "."])
+        return self._told(tar, published.request)
+
+    def _told(self, pieces: Iterator[bytes], request: BootRequest) -> Iterator[bytes]:
+        """A piece is asked for when the one before was taken."""
+        due = time.monotonic() + TELL_EVERY_S
+        for piece in pieces:
+            yield piece
+            if time.monotonic() >= due:
+                self._copying(NodeCopying(request.node_id, request.run))
+                due = time.monotonic() + TELL_EVERY_S
 
     def published(self, node_id: int) -> Published:
         return self._plans.get(node_id)

@@ -28,7 +28,7 @@ from services.bootserver.transfers import Transfers
 from services.bootserver.workshop import Workshop
 from services.bootserver.zone import Zone
 from services.contracts import nodes, wire
-from services.contracts.bootserver import MACHINE_CHANGED, MACHINE_REMOVED, NODE_BOOTED, NodeBooted
+from services.contracts.bootserver import MACHINE_CHANGED, MACHINE_REMOVED, NODE_BOOTED, NODE_COPYING, NodeBooted
 from services.contracts.health import Check
 from services.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted
 from services.kit import peers
@@ -76,7 +76,8 @@ class Here(Announcer):
             lambda address: watch.greets(address),
         )
         self.diagnose = lambda: diagnosis.diagnose(site, images, world)
-        self.boots, self.pages = Boots(site, kept, world, self._booted), Pages(site, kept)
+        self.boots = Boots(site, kept, world, self._booted)
+        self.pages = Pages(site, kept, lambda news: self.announce(NODE_COPYING, news))
         self.machines = Machines(state / "machines", self._outside(world))
         self.netboot = NetBoot(site, self.boots, self.pages, self.machines)
         self.own_files = OwnFiles(site, kept)

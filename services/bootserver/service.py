@@ -10,7 +10,7 @@ Serves:    get_images, save_image, import_image, clone_image, rename_image, remo
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (what a machine boots that asks by its own ROM),
            any other path: of an image with a boot script of its own, to the machine that boots it.
 Announces: NODE_BOOTED, once per boot (again when this service starts): its ssh server greeted. Looked at from here,
-           so that an image needs nothing special. MACHINE_CHANGED, MACHINE_REMOVED of physical nodes.
+           so that an image needs nothing special. NODE_COPYING, while a node takes its image.tar. MACHINE_CHANGED, MACHINE_REMOVED of physical nodes.
 Asks:      nodes register_machine, when a machine boots; console run_command, to reboot it.
 Hears:     nodes NODE_WANTED (its name; boots and ends of physical nodes), NODE_REMOVED (forget it); asks nodes at start and now and then, for what was lost.
 

@@ -26,6 +26,7 @@ Internal RPC:
   diagnose() -> [Check]
   list_machines() -> [VmReport]              of the physical nodes, what vmrunner's list_vms is of the virtual ones
 Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port; vmrunner and netemu hear it
+        NODE_COPYING (NodeCopying): the node of that run still copies its image to its disk; vmrunner hears it
         MACHINE_CHANGED (VmReport): every transition of a physical node;  MACHINE_REMOVED (VmRemoved): one that is
         wanted absent is forgotten; nodes hears both
 Hears: nodes NODE_WANTED (names of the nodes, for DNS; boots and ends of physical nodes), NODE_REMOVED
@@ -38,6 +39,7 @@ from dataclasses import dataclass
 SERVICE = "bootserver"
 
 NODE_BOOTED = "node_booted"
+NODE_COPYING = "node_copying"
 MACHINE_CHANGED = "machine_changed"
 MACHINE_REMOVED = "machine_removed"
 
@@ -81,6 +83,12 @@ class NodeBooted:
     node_id: int
     run: int
     at: float
+
+
+@dataclass(frozen=True)
+class NodeCopying:
+    node_id: int
+    run: int
 
 
 @dataclass(frozen=True)

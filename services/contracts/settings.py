@@ -234,7 +234,7 @@ SETTINGS: dict[str, Setting] = {
             field="boot_timeout_s",
             grammar=TIMEOUT_RULE,
             takes_effect=AT_ONCE,
-            help="time a boot may take, boot.delay included, before it is tried again",
+            help="time a boot may take, boot.delay included but not a copy of the image to a disk, before it is tried again",
             parse=_or_word("none", _whole_between(MIN_BOOT_TIMEOUT_S, MAX_SECONDS, TIMEOUT_RULE)),
             format=_format_timeout,
         ),

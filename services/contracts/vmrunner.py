@@ -4,7 +4,7 @@ Internal RPC: list_vms() -> [VmReport]     list_data(node_id) -> [DiskData]     
               diagnose() -> [Check]
 Events: VM_CHANGED (VmReport): every transition;  VM_REMOVED (VmRemoved): a node wanted absent is gone from this host;
         nodes hears both
-Hears: nodes NODE_WANTED; bootserver NODE_BOOTED
+Hears: nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_COPYING
 """
 
 from __future__ import annotations

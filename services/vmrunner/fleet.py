@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from services.contracts.bootserver import NodeBooted
+from services.contracts.bootserver import NodeBooted, NodeCopying
 from services.contracts.errors import WaltError
 from services.contracts.nodes import ABSENT, NodeWanted
 from services.contracts.vmrunner import VmReport
@@ -54,6 +54,11 @@ class Fleet:
             runner.booted(news)
         elif news.node_id in self._host.store.known():
             self._unclaimed[news.node_id] = news
+
+    def copying(self, news: NodeCopying) -> None:
+        runner = self._runners.get(news.node_id)
+        if runner is not None:
+            runner.copying(news)
 
     def reconcile(self, wanted: Iterable[NodeWanted], known_before: set[int]) -> None:
         """wanted: all that nodes wants here, asked for after `known_before` was looked up: what is in that and

@@ -225,6 +225,15 @@ def booted(machine: Machine, run: int, at: float, now: float) -> Machine:
     return replace(_to(machine, BOOTED, f"ssh answers after {took:.1f} s", now), retries=0)
 
 
+def copying(machine: Machine, run: int, at: float) -> Machine:
+    """Its system puts the image on its disk: that time is not the boot's. Unchanged when the news is old."""
+    if run != machine.run or machine.state != BOOTING or at <= machine.cycle_start:
+        return machine
+    reason = f"{machine.cause}; its system copies the image to its disk"
+    new = machine if machine.reason == reason else _to(machine, BOOTING, reason, at)
+    return replace(new, since=machine.since, cycle_start=at)
+
+
 def failed(machine: Machine, sentence: str, now: float, tried: int = 0) -> Machine:
     """The host could not do it: tried again after 2, 4, 8, … seconds. tried: the boot that was not even begun."""
     failures = machine.failures + 1

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from services.contracts.bootserver import NodeBooted
+from services.contracts.bootserver import NodeBooted, NodeCopying
 from services.contracts.console import Line
 from services.contracts.errors import Failed, WaltError
 from services.contracts.nodes import POWER_ON, NodeWanted
@@ -69,6 +69,7 @@ class Runner:
         self._removed = False
         self._vm: Vm | None = None
         self._booted: NodeBooted | None = None
+        self._copying: tuple[NodeCopying, float] | None = None  # and when it was heard
 
     @property
     def vm(self) -> Vm | None:
@@ -85,6 +86,10 @@ class Runner:
     def booted(self, news: NodeBooted) -> None:
         """It may come before its machine is found, or recognised: so it is kept. Of an earlier run it changes nothing."""
         self._booted = news
+        self._news.set()
+
+    def copying(self, news: NodeCopying) -> None:
+        self._copying = news, time.time()
         self._news.set()
 
     def run(self) -> None:
@@ -111,8 +116,8 @@ class Runner:
         ended = self._vm.ended if self._vm is not None else lifecycle.ENDED_UNSEEN
         if not runs:
             self._free()
-        elif self._booted is not None:
-            self._become(lifecycle.booted(self.machine, self._booted.run, self._booted.at, time.time()))
+        else:
+            self._hear()
         match lifecycle.decide(self.machine, self.wanted, runs, ended, time.time()):
             case Remove():
                 self._remove()
@@ -141,6 +146,13 @@ class Runner:
         if self._vm is not None:
             self._vm.watch(self._news.set)
             self._host.memory.occupy(self.wanted.id, self.machine.ram_bytes or self.wanted.ram_bytes, self._vm)
+
+    def _hear(self) -> None:
+        if self._copying is not None:
+            news, at = self._copying
+            self._become(lifecycle.copying(self.machine, news.run, at))
+        if self._booted is not None:
+            self._become(lifecycle.booted(self.machine, self._booted.run, self._booted.at, time.time()))
 
     def _become(self, machine: Machine) -> None:
         """Remember it first, then tell. Nothing else runs between the decision and the memory of it."""

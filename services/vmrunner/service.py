@@ -4,7 +4,7 @@ Owns:       qemu and its life cycle; disks; the host's memory; the cache of kern
             accelerator.
 Serves:     list_vms, list_data, capacity, diagnose (services).
 Announces:  VM_CHANGED at every transition, VM_REMOVED.
-Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED; asks nodes at start and now and then, for what was lost.
+Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_COPYING; asks nodes at start and now and then, for what was lost.
 
 A machine is a process of this host or, in compose, a container of its own (vm.py: what both have; launch.py: what the
 image of the machines needs). Either outlives this service.
@@ -24,7 +24,7 @@ from typing import Any
 from nameko.events import event_handler
 
 from services.contracts import bootserver, nodes, vmrunner, wire
-from services.contracts.bootserver import NodeBooted
+from services.contracts.bootserver import NodeBooted, NodeCopying
 from services.contracts.nodes import NodeWanted
 from services.kit.entrypoints import internal
 from services.kit.metrics import Metrics
@@ -61,5 +61,9 @@ def service_for(host: str) -> type:
         @event_handler(bootserver.SERVICE, bootserver.NODE_BOOTED)
         def on_node_booted(self, payload: dict[str, Any]) -> None:
             self.machines.fleet.booted(wire.load(NodeBooted, payload))
+
+        @event_handler(bootserver.SERVICE, bootserver.NODE_COPYING)
+        def on_node_copying(self, payload: dict[str, Any]) -> None:
+            self.machines.fleet.copying(wire.load(NodeCopying, payload))
 
     return VmRunner

@@ -24,10 +24,10 @@ from nameko.web.server import HttpOnlyProtocol
 
 from cli.client import Client
 from cli.configuration import Configuration
-from services.bootserver import dnsping, initrd, nfsping, persist, saving, watch, web
+from services.bootserver import dnsping, initrd, nfsping, pages, persist, saving, watch, web
 from services.bootserver.service import BootServer
 from services.contracts import bootserver, nodes, wire
-from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted
+from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted, NodeCopying
 from services.contracts.errors import Denied, Failed, NotFound, NotOwner
 from services.contracts.vmrunner import BOOTED
 from services.kit import peers
@@ -47,9 +47,15 @@ class Listener:
     name = "listener"
     heard: list[NodeBooted] = []
 
+    copying: list[NodeCopying] = []
+
     @event_handler(bootserver.SERVICE, bootserver.NODE_BOOTED)
     def on_node_booted(self, payload):
         self.heard.append(wire.load(NodeBooted, payload))
+
+    @event_handler(bootserver.SERVICE, bootserver.NODE_COPYING)
+    def on_node_copying(self, payload):
+        self.copying.append(wire.load(NodeCopying, payload))
 
 
 class Network:
@@ -190,8 +196,10 @@ def test_seed_is_served_to_its_node_only(process):
     assert "OPENSSH PRIVATE KEY" in access.private_key
 
 
-def test_image_is_served_to_its_node_as_a_tar(process, images):
-    publish()
+def test_image_is_served_to_its_node_as_a_tar(process, images, monkeypatch):
+    monkeypatch.setattr(pages, "TELL_EVERY_S", 0)
+    Listener.copying.clear()
+    publish(replace(REQUEST, run=4))
     assert fetch("/boot/7/image.tar")[0] == 403
     status, _, body = fetch("/boot/7/image.tar", source=NODE_IP)
     assert status == 200
@@ -200,6 +208,7 @@ def test_image_is_served_to_its_node_as_a_tar(process, images):
         assert {member.name for member in tar if member.isfile()} == {
             f"./{path.relative_to(images / 'tiny-1')}" for path in images.rglob("*") if path.is_file()
         }
+    wait_for(lambda: NodeCopying(7, 4) in Listener.copying)
 
 
 def test_persist_is_exported_to_the_node_of_its_owner_only(process, tmp_path, amqp_uri):

@@ -27,7 +27,7 @@ from nameko.events import event_handler
 from nameko.standalone.events import event_dispatcher
 
 from services.contracts import bootserver, console, netemu, nodes, vmrunner, wire
-from services.contracts.bootserver import BootPlan, NodeBooted
+from services.contracts.bootserver import BootPlan, NodeBooted, NodeCopying
 from services.contracts.console import CommandEnd, Line
 from services.contracts.errors import Failed, NotFound, Unreachable
 from services.contracts.netemu import AttachedPort
@@ -555,6 +555,16 @@ def test_boot_that_hangs_is_tried_again(platform, amqp_uri):
     assert [one.reason for one in world.reports if one.state == "delaying"][1] == "no boot within 1 s; retry 1 of 1"
     assert qemus()[5] != hung
     assert wait_state("failed").reason == "no boot within 1 s, 1 retries spent; left as it is"
+
+
+def test_a_copy_of_the_image_to_a_disk_is_told(platform, amqp_uri):
+    wish(amqp_uri)
+    run = wait_state("booting").run
+    news = wire.dump(NodeCopying(5, run))
+    event_dispatcher({"AMQP_URI": amqp_uri})(bootserver.SERVICE, bootserver.NODE_COPYING, news)
+    wait_for(lambda: "copies the image to its disk" in world.last(5).reason, "it is told")
+    tell_booted(amqp_uri, world.last(5))
+    wait_state("booted")
 
 
 @pytest.mark.parametrize(

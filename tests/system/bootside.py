@@ -34,7 +34,7 @@ def main(state: Path, tree: Path) -> None:
     images = ImageStore(tree.parent, {"small": tree.name}, Library(state / "user-images", "users"), state / "images")
     world = World(lambda: nfsping.ping(site.server), lambda: "", watch.greets)
     kept = stores(images, state)
-    boots, pages = Boots(site, kept, world, lambda event: say(wire.dump(event))), Pages(site, kept)
+    boots, pages = Boots(site, kept, world, lambda event: say(wire.dump(event))), Pages(site, kept, lambda news: None)
 
     @Request.application
     def serve(asked: Request) -> Response:

@@ -128,6 +128,21 @@ def test_a_boot_that_hangs_is_retried_then_left_and_may_still_arrive():
     assert (one.state, one.retries) == (BOOTED, 0)
 
 
+def test_time_of_a_copy_to_a_disk_is_not_the_boots():
+    one, wish = machine(BOOTING, cause="powered on", since=NOW), wanted(boot_timeout_s=60)
+    copies = lifecycle.copying(one, 3, NOW + 45)
+    assert (copies.state, copies.since, copies.sequence > one.sequence) == (BOOTING, NOW, True)
+    assert copies.reason == "powered on; its system copies the image to its disk"
+    still = lifecycle.copying(copies, 3, NOW + 55)
+    assert still == replace(copies, cycle_start=NOW + 55)
+    assert decide(still, wish, True, "", NOW + 70) == Rest(NOW + 55 + 60)
+    assert decide(still, wish, True, "", NOW + 55 + 60) == Begin("no boot within 60 s; retry 1 of 2", 1)
+    for old in (lifecycle.copying(still, 3, NOW + 50), lifecycle.copying(still, 2, NOW + 60)):
+        assert old == still
+    for state in (DELAYING, LOADING, BOOTED, FAILED):
+        assert lifecycle.copying(machine(state), 3, NOW) == machine(state)
+
+
 @pytest.mark.parametrize("state", [BOOTING, BOOTED, FAILED])
 def test_fault_02_a_guest_that_powers_off_is_stopped(state):
     """Until a boot is asked for; also if that number was known before."""
