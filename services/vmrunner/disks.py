@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from services.contracts.vmrunner import DiskData
 from services.kit import commands
 from services.kit.files import write_atomically
 from services.vmrunner import qemu, templates
+from services.vmrunner.store import remove
 
 TOOL_LIMIT_S = 300  # a large FAT32 on a slow disk
 
@@ -58,13 +58,11 @@ class DiskStore:
         return [folder / f"{disk.id}.raw" for disk in disks]
 
     def keep_only(self, node_id: int, disks: Iterable[Disk]) -> None:
-        """Delete all others, and what a crash has left. Not while a qemu has them open."""
+        """Delete all others, and what a crash has left; Failed when one stays. Not while a qemu has them open."""
         kept = {f"{disk.id}.{ending}" for disk in disks for ending in ("raw", "json")}
-        for path in self._files(node_id):
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name not in kept:
-                path.unlink()
+        others = [path for path in self._files(node_id) if path.is_dir() or path.name not in kept]
+        if others:
+            remove(others)
 
     def has_any(self, node_id: int) -> bool:
         return any(path.suffix == ".raw" for path in self._files(node_id))

@@ -274,7 +274,7 @@ class Runner:
             self._host.memory.give_back(self.wanted.id)
         try:
             self._host.disks.keep_only(self.wanted.id, self.wanted.disks)
-        except OSError as error:
+        except (WaltError, OSError) as error:
             log.warning("%s: a disk that is not wanted stays: %s", self.machine.name, error)
 
     def _end_vm(self) -> None:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
+from collections.abc import Iterable
 from json import JSONDecodeError, dumps, loads
 from pathlib import Path
 
 from services.contracts import wire
 from services.contracts.errors import InvalidRequest
+from services.kit import commands
 from services.kit.files import write_atomically
 from services.vmrunner.lifecycle import Machine
 
+REMOVAL_LIMIT_S = 600
+
 log = logging.getLogger(__name__)
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """With all that is in them; Failed when one stays. By a process of its own: the file system may take minutes to give
+    back a large disk, in which this one has others to look after."""
+    commands.run(["rm", "-rf", "--", *map(str, paths)], timeout=REMOVAL_LIMIT_S)
 
 
 class Store:
@@ -34,7 +43,7 @@ class Store:
         write_atomically(self._path(machine.node_id), dumps(wire.dump(machine)))
 
     def forget(self, node_id: int) -> None:
-        shutil.rmtree(self._folder / str(node_id), ignore_errors=True)
+        remove([self._folder / str(node_id)])
 
     def known(self) -> set[int]:
         with contextlib.suppress(FileNotFoundError):

@@ -19,6 +19,7 @@ from services.contracts.disks import NO_TEMPLATE
 from services.contracts.errors import Failed
 from services.contracts.nodes import Disk
 from services.contracts.vmrunner import BOOTED, BOOTING, DELAYING, FAILED, STOPPED, VM_REMOVED
+from services.kit import commands
 from services.vmrunner import disks
 from services.vmrunner.admission import Enter, Wait
 from services.vmrunner.disks import DiskStore
@@ -313,6 +314,20 @@ def test_what_runs_is_counted_before_anything_is_let_in(world):
     restarted = life(world)
     Fleet(restarted)
     assert restarted.memory.promised_bytes() == FIRST.ram_bytes
+
+
+def test_a_node_whose_files_stay_is_not_said_to_be_gone(world, monkeypatch):
+    runner = runner_for(replace(FIRST, power="absent"), world)
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "run", fails)
+        goes_on(runner)
+    assert not world.removed
+    goes_on(runner)
+    assert world.removed == 1
+
+
+def fails(argv, **options):
+    raise Failed("rm: Input/output error")
 
 
 def test_a_boot_script_that_sleeps_long_is_left_for_a_new_wish(world):
