@@ -3,14 +3,17 @@ nodes that talk. The tests build on each other, in this order."""
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deploy.local.programs import METRICS_PORTS
 from tests.compose import engine
 from tests.compose.deployment import Deployment, wait_until
 from tests.conftest import require
@@ -66,6 +69,7 @@ def test_only_what_must_be_reached_is(deployment: Deployment) -> None:
         containers, ["ALL"]
     )
     assert {name for name, one in containers.items() if one["Config"]["User"] not in ("", "root", "0")} >= {
+        "world",
         "nodes",
         "console",
     }
@@ -73,6 +77,7 @@ def test_only_what_must_be_reached_is(deployment: Deployment) -> None:
 
 def test_first_administrator(deployment: Deployment) -> None:
     deployment.follow("The `walt` command")
+    assert (deployment.home / ".config/walt/client.toml").stat().st_mode & 0o777 == 0o600
     assert "admin" in deployment.walt("user", "list")
 
 
@@ -82,6 +87,10 @@ def test_the_experiment(deployment: Deployment) -> None:
     found = re.search(r"(?:rtt|round-trip) min/avg/max\S* = ([\d.]+)/", printed)
     assert found, printed
     assert 18 <= float(found[1]) <= 30  # asked: 20 ms; the mean depends on what else this host does
+
+
+def test_prometheus_reaches_every_service(deployment: Deployment) -> None:
+    wait_until(lambda: _scraped(deployment) == dict.fromkeys(METRICS_PORTS, "1"), 40, lambda: str(_scraped(deployment)))
 
 
 def test_nodes_and_links_outlive_services(deployment: Deployment, viewer: Path) -> None:
@@ -97,8 +106,10 @@ def test_nodes_and_links_outlive_services(deployment: Deployment, viewer: Path) 
     deployment.wait_until_well()
     former = deployment.lifetimes(*RENEWED)
     deployment.environment["WALT_VERSION"] = "next"
+    (deployment.checkout / "deploy/prometheus/rules/next.yml").write_text("groups: [{name: next}]\n")
     deployment.follow("A new version")
     deployment.wait_until_well()
+    assert "next" in {group["name"] for group in _prometheus(deployment, "rules")["groups"]}
     latter = deployment.lifetimes(*RENEWED)
     assert [name for name in RENEWED if former[name] == latter[name]] == []
     assert deployment.lifetimes(*LASTING) == before
@@ -124,6 +135,16 @@ def test_tls_by_one_setting(deployment: Deployment) -> None:
         assert said in done
 
 
+def test_nodes_come_back_with_their_disks(deployment: Deployment) -> None:
+    """As after a restart of the host: no container is left, and what they kept is."""
+    deployment.walt("node", "run", "vnode1", "--", "echo kept >/persist/note")
+    deployment.run("docker compose down")
+    assert not deployment.containers()
+    deployment.run("docker compose up -d")
+    read = ("node", "run", "vnode1", "--", "cat", "/persist/note")
+    wait_until(lambda: deployment.walt(*read, check=False) == "kept\n", 120, lambda: deployment.walt("log", "show"))
+
+
 def test_removed_without_a_trace(deployment: Deployment) -> None:
     deployment.follow("Remove")
     assert not deployment.containers()
@@ -131,6 +152,16 @@ def test_removed_without_a_trace(deployment: Deployment) -> None:
         assert not deployment.docker(
             kind, "ls", "-q", "--filter", f"label=com.docker.compose.project={deployment.name}"
         )
+
+
+def _prometheus(deployment: Deployment, path: str) -> Any:
+    address = f"http://127.0.0.1:9090/api/v1/{path}"
+    return json.loads(deployment.run(f"docker compose exec -T prometheus wget -q -O - '{address}'"))["data"]
+
+
+def _scraped(deployment: Deployment) -> dict[str, str]:
+    """{job: 1, or 0 when it does not answer}"""
+    return {one["metric"]["job"]: one["value"][1] for one in _prometheus(deployment, "query?query=up")["result"]}
 
 
 def _start_talking(deployment: Deployment) -> None:

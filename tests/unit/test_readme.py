@@ -13,7 +13,7 @@ from cli.commands import walt
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
-DEPLOYMENT_PROGRAMS = ("docker", "mkdir", "python3", "~/walt/bin/pip", "echo")  # run as they stand by tests/compose
+DEPLOYMENT_PROGRAMS = ("docker", "install", "python3", "~/walt/bin/pip", "echo")  # run as they stand by tests/compose
 
 
 def shown() -> list[str]:

@@ -43,7 +43,10 @@ def test_the_compose_file_has_services_and_dashboards_where_they_are_looked_for(
         assert compose[job].get("network_mode", f"service:{job}") == f"service:{monitoring.compose_host(job)}"
     (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/walt.yml").read_text())["providers"]
     assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in compose["grafana"]["volumes"]
-    assert "./deploy/grafana/provisioning:/etc/grafana/provisioning:ro" in compose["grafana"]["volumes"]
+    folders = {path.name for path in (GRAFANA / "provisioning").iterdir()}
+    assert {f"./deploy/grafana/provisioning/{name}:/etc/grafana/provisioning/{name}:ro" for name in folders} < {
+        *compose["grafana"]["volumes"]
+    }
     assert "./deploy/prometheus:/etc/prometheus:ro" in compose["prometheus"]["volumes"]
 
 
