@@ -24,6 +24,7 @@ from services.contracts.errors import Failed, InvalidRequest, NotFound
 NOT_FOUND = 3  # exit status of the scripts
 TAR_SAYS_CHANGED = 1
 _FAIL = """\
+trap '' HUP
 fail() { echo "$2" >&2; exit "$1"; }
 """
 SEND_SCRIPT = (

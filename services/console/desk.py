@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from nameko.extensions import DependencyProvider
 from services.console import metrics, program, scrollback
 from services.console.courier import Inlet
 from services.console.forward import Forward
+from services.console.hangup import Group, announced, order
 from services.console.lines import Lines
 from services.console.login import FAILED, Login
 from services.console.program import Program
@@ -30,7 +32,10 @@ from services.kit.environment import environment, variable
 from services.kit.reconciliation import keep_in_step
 from services.kit.registry import RegistryGuard
 
+log = logging.getLogger(__name__)
+
 RECONCILE_S = 300.0
+HANG_UP_LIMIT_S = 15.0
 
 
 class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
@@ -84,11 +89,19 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         on: Terminal | None,
     ) -> console.Opened:
         self._admit(user, target)
-        login = Login(self._ssh, self._run_dir, access)
+        login, group = Login(self._ssh, self._run_dir, access), Group()
         with contextlib.ExitStack() as undo:
             undo.callback(login.discard)
-            argv = login.argv(command, on_terminal=on is not None)
-            shell = Program(metrics.SHELL, argv, on, reason=login.reason, clean_up=login.discard)
+            words = announced(command) if command and on is None else command
+            argv = login.argv(words, on_terminal=on is not None)
+            shell = Program(
+                metrics.SHELL,
+                argv,
+                on,
+                reason=login.reason,
+                hear=group.hear,
+                clean_up=lambda cut_off: _log_out(login, group.number if cut_off else None),
+            )
             undo.pop_all()
         return self._open(user, queue, target, shell)
 
@@ -187,6 +200,23 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
             self.remove(node_id, "the node is removed")
         for node in wanted:
             self.change_owner(node)
+
+
+def _log_out(login: Login, group: int | None) -> None:
+    """group: the processes that are left of a command, and are to end with its session."""
+    if group is None:
+        login.discard()
+    else:
+        eventlet.spawn_n(_hang_up, login, group)
+
+
+def _hang_up(login: Login, group: int) -> None:
+    try:
+        program.run(login.argv(order(group)), HANG_UP_LIMIT_S, 1000)
+    except Failed as error:
+        log.info("process group %d of a command that was cut off: %s", group, error)
+    finally:
+        login.discard()
 
 
 def _check(subject: str, good: bool, found: str, missing: str, consequence: str, mend: str) -> Check:

@@ -30,7 +30,8 @@ STOPPED = 255  # exit status of a session that was ended from outside
 
 
 class Program:
-    """reason: what to tell the user of this exit status; clean_up: called once at the end."""
+    """reason: what to tell the user of this exit status; hear: standard error on its way, and what it becomes; clean_up:
+    called once at the end, told whether the child was ended from outside."""
 
     def __init__(
         self,
@@ -39,10 +40,12 @@ class Program:
         on: Terminal | None = None,
         *,
         reason: Callable[[int], str] = lambda status: "",
-        clean_up: Callable[[], None] = lambda: None,
+        hear: Callable[[bytes], bytes] = lambda data: data,
+        clean_up: Callable[[bool], None] = lambda cut_off: None,
     ) -> None:
         self.kind = kind
         self._reason_of = reason
+        self._hear = hear
         self._also_clean_up = clean_up
         self._stop_reason = ""
         if on is None:
@@ -51,7 +54,7 @@ class Program:
             self._start_with_terminal(argv, on)
 
     def pump(self, outbox: Outbox) -> None:
-        readers = [eventlet.spawn(_copy, fd, outbox, name) for fd, name in self._outputs]
+        readers = [eventlet.spawn(self._copy, fd, outbox, name) for fd, name in self._outputs]
         try:
             for reader in readers:
                 reader.wait()
@@ -120,7 +123,14 @@ class Program:
             outbox.send(console.NOTICE, said.encode())
         outbox.send(console.EXIT, str(STOPPED if self._stop_reason else status).encode())
 
+    def _copy(self, fd: int, outbox: Outbox, stream: str) -> None:
+        """To the end. The next piece is read when the broker has taken the last: an endless command waits."""
+        while data := _read(fd):
+            if data := self._hear(data) if stream == "err" else data:
+                outbox.send(console.DATA, data, stream=stream)
+
     def _clean_up(self) -> None:
+        cut_off = self._child.returncode is None or self._child.returncode < 0
         self.stop()
         self._child.wait()
         for fd in {self._input, *(fd for fd, _ in self._outputs)}:
@@ -128,7 +138,7 @@ class Program:
                 _close(fd)
         self._input = self._terminal = -1
         self._outputs = []
-        self._also_clean_up()
+        self._also_clean_up(cut_off)
 
 
 _WITH_US = ("setpriv", "--pdeathsig", "KILL")
@@ -174,12 +184,6 @@ def kill(child: subprocess.Popen) -> None:
 def shell_status(returncode: int) -> int:
     """128 + N for signal N, as a shell has it."""
     return returncode if returncode >= 0 else 128 - returncode
-
-
-def _copy(fd: int, outbox: Outbox, stream: str) -> None:
-    """To the end. The next piece is read when the broker has taken the last: an endless command waits."""
-    while data := _read(fd):
-        outbox.send(console.DATA, data, stream=stream)
 
 
 def _read(fd: int) -> bytes:

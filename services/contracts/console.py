@@ -5,7 +5,8 @@ Public RPC (users; the caller is who the broker says):
                                                             offset: from there on (0: all that is kept), None: the last power-on;
                                                             follow=False: what there is so far, then EXIT "0"
   open_shell(node, queue, command=None, terminal=None) -> Opened    log in; terminal {"term", "rows", "columns"} for a pty;
-                                                            command: list of words (joined by space, as ssh does), None for a shell
+                                                            command: list of words (joined by space, as ssh does), None for a shell;
+                                                            one that is cut off gets SIGHUP in the guest, terminal or not
   open_ping(node, queue, count=10) -> Opened          ping the node from the server; its words come as DATA, its status by EXIT
   open_forward(node, port, queue) -> Opened           one TCP connection to a port of the node; END_OF_INPUT either way ends that
                                                             direction; EXIT "0" once both have ended, NOTICE and EXIT "1" when it is refused or broken

@@ -18,14 +18,14 @@ from tests.service.test_cli import ROOT, Fake, Walt, read_until, threading, wait
 
 pytestmark = pytest.mark.usefixtures("root")  # files are given to the user of the machines
 
-# As ssh; the root of every node has HOME as home, and that says which of them cannot be reached.
+# As ssh: what it runs outlives it. The root of every node has HOME as home, which says what nodes cannot be reached.
 FAKE_SSH = """#!/bin/sh
 folder=$(dirname "$(echo "$*" | sed 's/.*-i \\([^ ]*\\).*/\\1/')")
 while [ "$1" != "--" ]; do ip=$1; shift; done
 shift
 cd HOME || exit 255
 if [ -e "unreachable-$ip" ]; then echo "connect to host: no route" >> "$folder/said"; exit 255; fi
-PATH=HOME/bin:$PATH exec sh -c "$*"
+PATH=HOME/bin:$PATH exec setsid --wait sh -c "$*"
 """
 
 

@@ -401,7 +401,7 @@ folder=$(dirname "$(echo "$*" | sed 's/.*-i \([^ ]*\).*/\1/')")
 echo "$folder $$ $(stat -c %a "$folder/key") $(cat "$folder/known_hosts")" > "$(dirname "$0")/ssh.seen"
 while [ $# -gt 0 ] && [ "$1" != "--" ]; do shift; done
 [ "$1" = "--" ] && shift
-if [ "$*" = "unreachable" ]; then echo "connect to host: no route" >> "$folder/said"; exit 255; fi
+case "$*" in *unreachable) echo "connect to host: no route" >> "$folder/said"; exit 255 ;; esac
 if [ $# -eq 0 ]; then exec sh -i; fi
 exec sh -c "$*"
 """
