@@ -24,9 +24,17 @@ def insist(order: Callable[[bool], Any], force: bool) -> Any:
             raise
         for sentence in refusal.args:
             say(f"walt: {sentence}")
-        if not click.confirm("Do it all the same?", default=False, err=True):
+        if not _confirmed():
             raise type(refusal)("nothing was changed") from None
         return order(True)
+
+
+def _confirmed() -> bool:
+    try:
+        return click.confirm("Do it all the same?", default=False, err=True)
+    except click.Abort:
+        say("")  # ends the line of the question
+        raise
 
 
 def would_help(refusal: Refused) -> bool:

@@ -14,7 +14,7 @@ from cli.output import say
 from cli.terminal import Terminal
 from cli.waiting import Node
 from services.contracts import console
-from services.contracts.errors import Unreachable, WaltError
+from services.contracts.errors import Failed, Unreachable, WaltError
 
 AT_ONCE = console.MAX_SESSIONS_PER_USER // 4  # the user may have other sessions
 MAX_LINE_BYTES = 2**20  # a longer line is shown in pieces: it is not kept for ever
@@ -150,10 +150,13 @@ def run_on_all(client: Any, nodes: Sequence[Node], command: Sequence[str]) -> in
 
 
 def _wait(client: Any) -> None:
-    if client.fileno() is None:
-        raise Unreachable("the connection to the broker is lost, and with it all sessions")
-    if select.select([client.fileno()], [], [], TURN_S)[0]:
-        client.drain(0)
+    try:
+        if client.fileno() is None:
+            raise Unreachable("the connection to the broker is lost")
+        if select.select([client.fileno()], [], [], TURN_S)[0]:
+            client.drain(0)
+    except Unreachable as why:
+        raise Failed(f"all sessions are lost: {why}") from why
 
 
 def _summary(members: Sequence[Member]) -> int:

@@ -44,7 +44,7 @@ def open_shell(client: Any, node: Node) -> int:
     window = None
     if terminal.raw:
         rows, columns = terminal.size()
-        window = {"term": os.environ.get("TERM", "dumb"), "rows": rows, "columns": columns}
+        window = {"term": os.environ.get("TERM") or "dumb", "rows": rows, "columns": columns}
     return Session(client, node, terminal, "open_shell", {"command": None, "terminal": window}).run()
 
 

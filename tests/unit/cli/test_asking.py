@@ -36,6 +36,7 @@ def test_a_person_decides(answer, status, calls, monkeypatch, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert "walt: node 'b' holds data" in said.err
+    assert status != 130 or said.err.endswith("[y/N]: \nwalt: interrupted\n")
 
 
 @pytest.mark.parametrize("refusal", [Conflict("vnode1 is busy"), NotOwner("vnode1 belongs to bob")])

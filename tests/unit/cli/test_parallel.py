@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.parallel import MAX_LINE_BYTES, Lines, overall, prefixes
+from cli.client import Call, Mailbox
+from cli.parallel import MAX_LINE_BYTES, Lines, overall, prefixes, run_on_all
+from services.contracts.errors import Failed
+from tests.unit.cli.fakes import node
 
 
 @given(st.lists(st.binary(max_size=20).map(lambda data: data.replace(b"x", b"\n")), max_size=20))
@@ -30,3 +33,22 @@ def test_prefixes_are_aligned():
 @pytest.mark.parametrize(("statuses", "status"), [([0, 0], 0), ([0, 3], 3), ([3, 3], 3), ([1, 3, 0], 3)])
 def test_status_of_all(statuses, status):
     assert overall(statuses) == status
+
+
+class LostWire:
+    """A client whose connection is lost while sessions are being opened."""
+
+    def open_mailbox(self):
+        return Mailbox(lambda message: None)
+
+    def start(self, service, method, **_):
+        return Call(service, method)
+
+    def fileno(self):
+        return None
+
+
+def test_lost_sessions_are_a_failure_as_that_of_one_command_is():
+    with pytest.raises(Failed, match="all sessions are lost: the connection to the broker is lost") as failed:
+        run_on_all(LostWire(), [node("a"), node("b")], ["true"])
+    assert failed.value.exit_code == 1
