@@ -1,8 +1,9 @@
 """netemu@HOST: bridges, ports and link emulation of one host.
 
 Internal RPC:
-  attach_ports(node_id, name, owner, interfaces: [Interface], ip="") -> [AttachedPort]
+  attach_ports(node_id, name, owner, interfaces: [Interface], ip="", version=0) -> [AttachedPort]
         idempotent: makes, mends or removes what differs; the taps come back already shaped; in list order
+        version: NodeWanted.version that this is of; where a newer one was heard, its links hold
         ip: on walt-net the node may send from this address, and from the MAC of its interface there, only
   detach_ports(node_id)
   list_ports() -> [PortReport]     diagnose() -> [Check]

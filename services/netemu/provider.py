@@ -58,7 +58,8 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
         firewall.guard()
         self.nat = Nat(parse_networks(variable("WALT_NAT_EXCEPT", "")))
         self.nat.guard()
-        self._turn = threading.Lock()  # ports are bound as they are, not as they were
+        self._turn = threading.Lock()  # ports are bound as they are, not as they were; the newest wish is the last one
+        self._wishes = dict[int, NodeWanted]()
         self.bindings = Bindings(env.subnet)
         self.bindings.guard()
         self.physical = Physical(self.emulation.kernel, variable("WALT_INTERFACE", ""))
@@ -76,23 +77,33 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
     def get_dependency(self, worker_ctx: Any) -> Netemu:
         return self
 
-    def attach(self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface], ip: str) -> list[Action]:
+    def attach(
+        self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface], ip: str, version: int
+    ) -> list[Action]:
         """The node has exactly these ports, and speaks on walt-net in its own name before it can speak at all."""
         with self._turn:
             self.bindings.bind(binding.of_interfaces(node_id, ip, interfaces))
-            return self.emulation.attach(node_id, name, owner, interfaces)
+            done = self.emulation.attach(node_id, name, owner, interfaces)
+            newest = self._wishes.get(node_id)
+            if newest is not None and newest.version > version:  # its links were changed while it was made ready
+                done += self._relink(newest)
+            return done
 
     def wish(self, node: NodeWanted) -> list[Action]:
-        """Its links, live, and how far it reaches."""
+        """Its links, live, and how far it reaches; unless a newer wish was heard already."""
         if not self.registry.allows(f"the wish for {node.name}"):
             return []
-        self.nat.put(node)
-        return self.emulation.relink(node.id, node.name, node.owner, node.interfaces)
+        with self._turn:
+            if self._newest(node) is not node:
+                return []
+            self.nat.put(node)
+            return self._relink(node)
 
     def remove(self, removed: NodeRemoved) -> list[Action]:
         return self.detach(removed.id) if self.registry.allows(f"the removal of {removed.name}") else []
 
     def detach(self, node_id: int) -> list[Action]:
+        self._wishes.pop(node_id, None)
         self.calibration.forget(node_id)
         done = self.emulation.detach(node_id)
         self.bindings.forget(node_id)
@@ -110,21 +121,40 @@ class Netemu(DependencyProvider):  # type: ignore[misc]
             self.registry.release()
         self.registry.check()
         here = {state.port.node_id for state in self.emulation.world().ports.values()}
-        wanted = {node.id: node for node in self._wanted()}
-        self.nat.replace(wanted.values())
-        for node_id in here - set(wanted):
-            self.detach(node_id)
-        self._bind_all(wanted.values())
-        for node in wanted.values():
-            if node.id in here and node.power != ABSENT:
-                self.emulation.relink(node.id, node.name, node.owner, node.interfaces)
-                self.calibration.measure_unknown(node.id, node.ip)
+        self._wishes.clear()  # what is heard from now on may be newer than the answer
+        answer = self._wanted()
+        with self._turn:
+            wanted = {node.id: self._newest(node) for node in answer}
+            self.nat.replace(wanted.values())
+            for node_id in here - set(wanted):
+                self.detach(node_id)
+            self._bind_all(wanted.values())
+            faults = [self._follow(node) for node in wanted.values() if node.id in here and node.power != ABSENT]
         self.emulation.sweep()
+        if any(faults):
+            raise Failed("; ".join(fault for fault in faults if fault))
+
+    def _follow(self, node: NodeWanted) -> str:
+        """'' or why its links do not follow; those of other nodes may."""
+        self.calibration.measure_unknown(node.id, node.ip)
+        try:
+            self._relink(node)
+        except Failed as error:
+            return str(error)
+        return ""
+
+    def _relink(self, node: NodeWanted) -> list[Action]:
+        return self.emulation.relink(node.id, node.name, node.owner, node.interfaces)
+
+    def _newest(self, node: NodeWanted) -> NodeWanted:
+        """This wish, or a newer one that was heard before it: messages overtake each other."""
+        known = self._wishes.get(node.id, node)
+        newest = self._wishes[node.id] = known if known.version > node.version else node
+        return newest
 
     def _bind_all(self, wanted: Iterable[NodeWanted]) -> None:
-        with self._turn:
-            ports = [state.port for state in self.emulation.world().ports.values()]
-            self.bindings.bind(binding.of_ports(ports, wanted))
+        ports = [state.port for state in self.emulation.world().ports.values()]
+        self.bindings.bind(binding.of_ports(ports, wanted))
 
     def _wanted(self) -> list[NodeWanted]:
         return wire.load_all(NodeWanted, call(nodes.SERVICE, "wanted_on_host", host=self.host))

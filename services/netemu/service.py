@@ -42,10 +42,10 @@ class NetemuService:
 
     @internal
     def attach_ports(
-        self, node_id: int, name: str, owner: str, interfaces: list[dict[str, Any]], ip: str = ""
+        self, node_id: int, name: str, owner: str, interfaces: list[dict[str, Any]], ip: str = "", version: int = 0
     ) -> list[Any]:
         wanted = wire.load_all(Interface, interfaces)
-        done = self.here.attach(node_id, name, owner, wanted, ip)
+        done = self.here.attach(node_id, name, owner, wanted, ip, version)
         self._announce(done)
         return wire.dump_all(reports.attached(self.here.emulation.world(), node_id))
 

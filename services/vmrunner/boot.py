@@ -68,6 +68,7 @@ class Booter:
             owner=wanted.owner,
             interfaces=wire.dump_all(wanted.interfaces),
             ip=wanted.ip,
+            version=wanted.version,
         )
         return wire.load_all(AttachedPort, ports)
 

@@ -139,7 +139,7 @@ def ports():
 def attach(node=NODE):
     reply = peers.call(
         SERVICE, "attach_ports", node_id=node.id, name=node.name, owner=node.owner,
-        interfaces=wire.dump_all(node.interfaces),
+        interfaces=wire.dump_all(node.interfaces), version=node.version,
     )  # fmt: skip
     return wire.load_all(AttachedPort, reply)
 
@@ -208,6 +208,46 @@ def test_ports_come_live_change_and_go(agent, amqp_uri):
     until(lambda: ports() == [])
     assert agent.interfaces() == {"walt-net"}
     until(lambda: [event for event, _ in heard].count(netemu.PORT_DETACHED) == 2)
+
+
+def of_version(version, latency_us):
+    return replace(NODE, version=version, interfaces=(WALT, replace(HOME, link=LinkModel(up=Direction(latency_us)))))
+
+
+def test_the_newest_wish_holds_in_whatever_order_they_come(agent, amqp_uri):
+    """Its links are changed while vmrunner prepares the disks of a node, and one change overtakes another."""
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, of_version(5, 25_000))
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, of_version(4, 24_000))
+    other = replace(NODE, id=2, name="vnode2")
+    attach(other)
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, replace(other, version=2, owner="bob"))
+    until(lambda: {one.owner for one in ports()} == {"bob"})  # so that the earlier ones were heard
+    attach(of_version(3, 23_000))
+    assert ports()[1].applied.up.latency_us == 25_000
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, of_version(4, 24_000))
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, replace(other, version=3, owner="carol"))
+    until(lambda: {one.owner for one in ports()} == {"alice", "carol"})
+    assert ports()[1].applied.up.latency_us == 25_000
+    attach(of_version(6, 26_000))
+    assert ports()[1].applied.up.latency_us == 26_000
+
+
+def test_a_port_that_cannot_follow_keeps_no_other_from_it(agent):
+    second = replace(NODE, id=2, name="vnode2")
+    wanted.append(second)
+    attach()
+    attach(second)
+    agent.kill()
+    agent.run("ip", "link", "del", "cn1e3")
+    agent.run("ip", "link", "add", "cn1e3", "type", "bridge")  # somebody else's
+    wanted[1] = replace(second, interfaces=(WALT, replace(HOME, link=LinkModel(up=Direction(3_000)))))
+    agent.start()
+    until(lambda: ports()[3].applied.up.latency_us == 3_000)
+    until(
+        lambda: "the interface name cn1e3, wanted for vnode1 on home-net" in (agent.folder / "netemu.log").read_text()
+    )
+    agent.run("ip", "link", "del", "cn1e3")
+    until(lambda: ports()[1].backend == netemu.CABLE)
 
 
 def test_a_killed_netemu_adopts_what_is_there_and_removes_what_is_nobodys(agent):

@@ -93,7 +93,7 @@ class FakeNetemu:
     name = netemu.service_on(HOST)
 
     @internal
-    def attach_ports(self, node_id, name, owner, interfaces, ip):
+    def attach_ports(self, node_id, name, owner, interfaces, ip, version):
         return wire.dump_all(AttachedPort(one["slot"], world.taps[node_id]) for one in interfaces)
 
 
