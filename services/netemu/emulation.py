@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from services.contracts.errors import Failed
 from services.contracts.netemu import CABLE, DIRECT, KERNEL
 from services.contracts.nodes import WALT_NET_ID, Interface
 from services.netemu import plan
@@ -38,6 +39,7 @@ class Emulation:
         self._server_address = server_address
         self._lock = threading.Lock()
         self._looked_at: int | None = NEVER  # when the cable began with which all ports were last known to be whole
+        self._fault = ""  # why some could not be mended, when last tried
         self._shares: dict[int, int] = {}  # compensation of a node, also while it has no port
 
     @property
@@ -90,14 +92,26 @@ class Emulation:
             self._carry_out(plan.plan_sweep(self._world()))
 
     def mend(self) -> list[Action]:
-        """Ports that pass nothing are made whole: once at the start, and whenever the cable is another process."""
+        """Ports that pass nothing are made whole: at the start, after a change that failed, and whenever the cable is
+        another process. What cannot be mended yet is said once, and tried again each time."""
         state = self.cable.show()
         if self._looked_at == (state.started_ns if state else None):
             return []
+        done = list[Action]()
+        fault = ""
         with self._lock:
-            done = self._carry_out(plan.plan_mend(self._world()))
+            for action in plan.plan_mend(self._world()):
+                try:
+                    done += self._carry_out([action])
+                except Failed as error:
+                    fault = str(error)
+                    if self.cable.show() is None:  # each of them would wait for it
+                        break
             state = self.cable.show()
-        self._looked_at = state.started_ns if state else None
+        self._looked_at = NEVER if fault else state.started_ns if state else None
+        if fault and fault != self._fault:
+            log.warning("ports are broken: %s", fault)
+        self._fault = fault
         return done
 
     def world(self) -> World:
@@ -118,6 +132,7 @@ class Emulation:
 
     def _carry_out(self, actions: Sequence[Action]) -> list[Action]:
         with contextlib.ExitStack() as undo:
+            undo.callback(setattr, self, "_looked_at", NEVER)
             for action in actions:
                 if isinstance(action, plan.MakeBridge):
                     undo.callback(self.kernel.remove, bridge_name(action.network.id))
