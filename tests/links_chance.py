@@ -16,13 +16,26 @@ from dataclasses import replace
 from services.contracts.links import Direction, LinkModel
 from services.contracts.netemu import CABLE, KERNEL
 from services.netemu.taps import VNET_HEADER_BYTES
-from tests.links_rig import BROADCAST, MS, Arrival, Guest, World, exchange, lat, one_delay, stream
+from tests.links_rig import (
+    BROADCAST,
+    MS,
+    NEEDS_CSUM,
+    Arrival,
+    Guest,
+    World,
+    exchange,
+    large_frame,
+    lat,
+    one_delay,
+    ones_sum,
+    stream,
+    udp_frame,
+)
 
 PPM = 1_000_000
 RARE = 1e-6
 DEVIATIONS = 4.9  # a normal distribution is as far from its mean once in a million
 FRAMES = 800
-NEEDS_CSUM = 1
 UDP_HEADER = struct.pack("<BBHHHH", NEEDS_CSUM, 0, 0, 0, 34, 6)
 
 
@@ -209,26 +222,6 @@ def check_corrupt(world: World) -> None:
     assert_share(bits[1], count, 0.2, "arrived with one bit inverted")
 
 
-def udp_frame(guest: Guest, payload: bytes, *, with_checksum: bool) -> tuple[bytes, bytes]:
-    """As a guest hands it to its network card, which is to complete the checksum; and as it must be then."""
-    addresses = bytes((10, 0, 0, 1, 10, 0, 0, 2))
-    udp = struct.pack("!HHH", 1000, 2000, 8 + len(payload))
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 1, 0, 64, 17, 0) + addresses
-    ip = ip[:10] + struct.pack("!H", 0xFFFF - ones_sum(ip)) + ip[12:]
-    pseudo = ones_sum(addresses + struct.pack("!HH", 17, 8 + len(payload)))
-    whole = 0xFFFF - ones_sum(struct.pack("!H", pseudo) + udp + payload)
-    head = BROADCAST + guest.mac + b"\x08\0" + ip + udp
-    asked, sent = (pseudo, whole) if with_checksum else (0, 0)
-    return head + struct.pack("!H", asked) + payload, head + struct.pack("!H", sent) + payload
-
-
-def ones_sum(data: bytes) -> int:
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total > 0xFFFF:
-        total = (total >> 16) + (total & 0xFFFF)
-    return total
-
-
 def check_corrupted_checksums_are_wrong(world: World) -> None:
     """Nobody on the way makes a corrupted frame good again, and nothing tells the receiver not to look."""
     a, b = world.node(1, link=LinkModel(up=Direction(corrupt_ppm=PPM))), world.node(2)
@@ -255,21 +248,24 @@ def check_corrupted_large_frame(world: World) -> None:
     assert not well, f"{well} of {len(cut)} frames look well"
 
 
-def large_frame(guest: Guest, payload: bytes) -> tuple[bytes, bytes]:
-    """The virtio header, and a TCP frame to be cut at 1460 bytes."""
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0) + b"\x0a\0\0\1\x0a\0\0\2"
-    ip = ip[:10] + struct.pack("!H", 0xFFFF - ones_sum(ip)) + ip[12:]
-    pseudo = ones_sum(ip[12:20] + struct.pack("!HH", 6, 20 + len(payload)))
-    tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 0x50, 0x10, 1000, pseudo, 0)
-    header = struct.pack("<BBHHHH", NEEDS_CSUM, 1, 54, 1460, 34, 16)
-    return header, BROADCAST + guest.mac + b"\x08\0" + ip + tcp + payload
-
-
 def looks_well(frame: bytes, sent: bytes) -> bool:
     """To a receiver that looks at everything: addresses, header of IP, checksum of TCP."""
     ip, tcp = frame[14:34], frame[34:]
     pseudo = frame[26:34] + struct.pack("!HH", 6, len(tcp))
     return frame[:14] == sent[:14] and ones_sum(ip) == ones_sum(pseudo + tcp + bytes(len(tcp) % 2)) == 0xFFFF
+
+
+def check_frames_left_whole_are_lost_one_by_one(world: World) -> None:
+    """As on the wire, whatever segmentation offload has left whole; netem takes such a frame as one."""
+    if world.backend == CABLE:
+        a, _ = world.node(1, link=shares(loss_ppm=PPM // 2)), world.node(2)
+        header, frame = large_frame(a, bytes(20 * 1460))
+        for _ in range(40):
+            a.send_raw(frame, header)
+        time.sleep(0.3)
+        up = world.port(1).up
+        assert up.frames + up.dropped == 800, f"{up}; 800 frames on the wire were sent"
+        assert_share(up.dropped, 800, 0.5, "were lost")
 
 
 def check_measured(world: World) -> None:

@@ -29,6 +29,7 @@ ETHERTYPE = 0x88B5  # for local experiments
 BROADCAST = b"\xff" * 6
 PLAIN = LinkModel()
 MS = 1000
+NEEDS_CSUM = 1  # flags of a virtio_net_hdr
 
 
 def lat(milliseconds: float) -> LinkModel:
@@ -194,6 +195,36 @@ def arp_request(mac: bytes) -> bytes:
     asked = bytes((192, 168, 172, 1))
     body = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mac, bytes((192, 168, 172, 9)), bytes(6), asked)
     return BROADCAST + mac + b"\x08\x06" + body
+
+
+def udp_frame(guest: Guest, payload: bytes, *, with_checksum: bool) -> tuple[bytes, bytes]:
+    """As a guest hands it to its network card, which is to complete the checksum; and as it must be then."""
+    addresses = bytes((10, 0, 0, 1, 10, 0, 0, 2))
+    udp = struct.pack("!HHH", 1000, 2000, 8 + len(payload))
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 1, 0, 64, 17, 0) + addresses
+    ip = ip[:10] + struct.pack("!H", 0xFFFF - ones_sum(ip)) + ip[12:]
+    pseudo = ones_sum(addresses + struct.pack("!HH", 17, 8 + len(payload)))
+    whole = 0xFFFF - ones_sum(struct.pack("!H", pseudo) + udp + payload)
+    head = BROADCAST + guest.mac + b"\x08\0" + ip + udp
+    asked, sent = (pseudo, whole) if with_checksum else (0, 0)
+    return head + struct.pack("!H", asked) + payload, head + struct.pack("!H", sent) + payload
+
+
+def large_frame(guest: Guest, payload: bytes) -> tuple[bytes, bytes]:
+    """The virtio header, and a TCP frame to be cut at 1460 bytes."""
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0) + b"\x0a\0\0\1\x0a\0\0\2"
+    ip = ip[:10] + struct.pack("!H", 0xFFFF - ones_sum(ip)) + ip[12:]
+    pseudo = ones_sum(ip[12:20] + struct.pack("!HH", 6, 20 + len(payload)))
+    tcp = struct.pack("!HHIIBBHHH", 1, 2, 0, 0, 0x50, 0x10, 1000, pseudo, 0)
+    header = struct.pack("<BBHHHH", NEEDS_CSUM, 1, 54, 1460, 34, 16)
+    return header, BROADCAST + guest.mac + b"\x08\0" + ip + tcp + payload
+
+
+def ones_sum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total >> 16) + (total & 0xFFFF)
+    return total
 
 
 def assert_delay(world: World, a: Guest, b: Guest, wanted: float) -> None:

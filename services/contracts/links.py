@@ -13,6 +13,9 @@ What both back-ends do, after tc-netem(8):
   limit    at most so many frames wait or are under way; more are dropped. 0: as many as rate and delay need, but no more
            than MAX_DELAYED_BYTES or MAX_DELAYED_FRAMES: a long delay must not take the memory of the host
   seed     the same seed draws the same fates for the same sequence of frames. 0: drawn anew each time
+
+A frame is one on the wire. What segmentation offload left whole takes the time of all that it stands for; the cable has it
+cut where there is a limit or anything is left to chance, netem takes it for one frame there.
 """
 
 from __future__ import annotations

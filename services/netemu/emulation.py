@@ -25,6 +25,7 @@ from services.netemu.traffic import Readings
 log = logging.getLogger(__name__)
 
 NEVER = -1
+CABLE_QUEUE_FRAMES = 10_000  # what fast senders hand it while it is at work elsewhere waits, and is not lost
 SERVER_MAC = "52:57:41:4c:54:00"  # a bridge without one of its own changes it with its ports
 
 
@@ -150,7 +151,7 @@ class Emulation:
                 address, mac = (self._server_address, SERVER_MAC) if is_server else ("", "")
                 self.kernel.make_bridge(bridge_name(network.id), network_alias(network), address, mac)
             case plan.MakePort(port):
-                self.kernel.make_tap(port.tap, port_alias(port), self._vm_uid)
+                self.kernel.make_tap(port.tap, port_alias(port), mtu=port.mtu, owner_uid=self._vm_uid)
             case plan.SetLink(port, backend, was):
                 self._set_link(port, backend, was)
             case plan.LabelPort(port):
@@ -181,7 +182,7 @@ class Emulation:
         self.cable.drop_port(port.tap)  # it may hold taps of a port that was half made
         ends = helpers(port.tap)
         for name in (ends["node_end"], ends["bridge_end"]):
-            self.kernel.make_tap(name, unfinished_alias(port.tap))
+            self.kernel.make_tap(name, unfinished_alias(port.tap), mtu=port.mtu, queue_frames=CABLE_QUEUE_FRAMES)
 
     def _enter_cable(self, port: Port, was: str) -> None:
         """The bridge end is in before the tap is out, so that a talking node loses no frame.

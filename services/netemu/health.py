@@ -49,7 +49,8 @@ def _backend(emulation: Emulation) -> Check:
         found = (
             "back-end kernel: netem; links with a seed, or with reorder and bw, go through the cable (in user space)"
         )
-        return Check("links", OK, found)
+        consequence = "loss, dup and limit take what segmentation offload left whole for one frame"
+        return Check("links", OK, found, consequence, "in the node: ethtool -K ens3 tso off gso off")
     found = f"back-end cable (in user space), seeds included: {emulation.no_netem}"
     consequence = "links are exact, but cost CPU time; about 1 Gbit/s in all"
     return Check("links", OK, found, consequence, "a kernel with sch_netem (modprobe sch_netem)")

@@ -109,14 +109,17 @@ class Kernel:
                 host, _, bits = address.partition("/")
                 ip.addr("add", index=index, address=host, prefixlen=int(bits))
 
-    def make_tap(self, name: str, alias: str, owner_uid: int | None = None) -> None:
-        """A persistent tap of ours, up; an existing one is kept."""
+    def make_tap(
+        self, name: str, alias: str, *, mtu: int, owner_uid: int | None = None, queue_frames: int = 1000
+    ) -> None:
+        """A persistent tap of ours, up; an existing one is kept. mtu: a bridge sends nothing larger out of it;
+        queue_frames may wait for its reader (1000: the kernel's own default)."""
         try:
             with made_tap(name, owner_uid), self._netlink(name) as ip:
                 keep_out(name)
                 index = _index(ip, name)
-                ip.link("set", index=index, IFLA_IFALIAS=alias, IFLA_GROUP=SEGMENT_GROUP)
-                ip.link("set", index=index, state="up")
+                limits = {"mtu": mtu, "txqlen": queue_frames}
+                ip.link("set", index=index, IFLA_IFALIAS=alias, IFLA_GROUP=SEGMENT_GROUP, state="up", **limits)
         except OSError as error:
             raise Failed(f"the tap {name} could not be made: {error.strerror} (/dev/net/tun)") from None
 

@@ -16,6 +16,8 @@ from services.contracts.names import WALT_NET
 from services.contracts.nodes import WALT_NET_ID, Network
 
 OURS = "walt "
+WALT_NET_MTU = 1500
+LARGEST_MTU = 65521  # of a tap
 UNFINISHED = "walt-unfinished"  # the name of an interface while it is made
 NOBODY = "-"  # stands for an empty owner in an alias
 
@@ -40,6 +42,11 @@ class Port:
     @property
     def bridge(self) -> str:
         return bridge_name(self.network.id)
+
+    @property
+    def mtu(self) -> int:
+        """On a network of their own nodes may use frames as large as they like; walt-net is also the server's."""
+        return WALT_NET_MTU if self.network.id == WALT_NET_ID else LARGEST_MTU
 
     @property
     def applied(self) -> LinkModel:

@@ -11,6 +11,7 @@ import fcntl
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -79,7 +80,9 @@ class Process:
                     self.switch.drop_port(request["tap"])
                 case "stop":
                     self.running = False
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            return {"error": error.strerror}
+        except (ValueError, KeyError, TypeError) as error:
             return {"error": repr(error)}
         return {}
 
@@ -118,6 +121,12 @@ def _become_realtime() -> bool:
     return True
 
 
+def _open_all_it_may() -> None:
+    """Two taps for each port: hundreds of ports need more than a process gets without asking."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _listen(path: Path) -> socket.socket:
     """The control socket; whoever holds the lock beside it is the cable of this host."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +149,7 @@ def main() -> None:
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit()
     )  # as the first process of a container it would not end by itself
+    _open_all_it_may()
     path = socket_path(Path(sys.argv[1]))
     process = Process(path)
     try:

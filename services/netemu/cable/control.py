@@ -103,7 +103,7 @@ class Cable:
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as answer:
                 line = answer.readline()
-        if not line:
+        if not line.endswith(b"\n"):  # or it ended in the middle of its answer
             raise ConnectionResetError("the cable hung up")
         reply: dict[str, Any] = json.loads(line)
         return reply

@@ -37,6 +37,11 @@ def random_part(direction: Direction) -> tuple[int, ...]:
     )
 
 
+def tells_frames_apart(direction: Direction) -> bool:
+    """Whether what is asked holds for each frame on the wire, not for so many bytes of them."""
+    return bool(direction.limit_frames) or fates_of(direction) is not None
+
+
 def fates_of(direction: Direction) -> Fates | None:
     """None where nothing is left to chance."""
     *shares, _seed = random_part(direction)
@@ -71,7 +76,7 @@ def corrupted(frame: bytes, header: int, place: float) -> bytes:
     """The frame with one bit inverted behind its addresses.
 
     Its virtio_net_hdr of `header` bytes is emptied: that would vouch for the checksum, and the receiver not look. The
-    checksum must be complete then, so a port that corrupts takes no frames with offloaded work (see switch.py).
+    checksum must be complete then, so such a port takes no frames with offloaded work (see switch.py).
     """
     first = header + _ADDRESSES
     bit = int(place * 8 * (len(frame) - first))

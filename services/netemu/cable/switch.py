@@ -1,9 +1,9 @@
 """The real-time loop of the cable: frames in from taps, out to taps when they are due.
 
 Each port is two taps: the kernel redirects what the node sends to `node_end`, the bridge hands what is for it to
-`bridge_end`. Frames travel with their virtio headers, so what segmentation offload left whole stays whole. Where frames
-are to be corrupted, the kernel cuts them and completes their checksums before we read them: what still left that to the
-receiver would arrive as if nothing had happened.
+`bridge_end`. Frames travel with their virtio headers, so what segmentation offload left whole stays whole. Where each
+frame has a fate of its own, or counts, the kernel cuts them and completes their checksums before we read them: else 45 of
+them would be lost together, and a checksum left to the receiver would make a corrupted one good.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 
 from services.contracts.links import LinkModel
-from services.netemu.cable.fates import Fates, corrupted
+from services.netemu.cable.fates import Fates, corrupted, tells_frames_apart
 from services.netemu.cable.model import RunningMean, Wire, wire_size
 from services.netemu.taps import VNET_HEADER_BYTES, open_tap, set_offload
 
@@ -73,8 +73,8 @@ class CablePort:
         self.down.wire.set(link.down)
 
     def _set_offload(self, link: LinkModel) -> None:
-        set_offload(self.node_end, not link.up.corrupt_ppm)
-        set_offload(self.bridge_end, not link.down.corrupt_ppm)
+        set_offload(self.node_end, not tells_frames_apart(link.up))
+        set_offload(self.bridge_end, not tells_frames_apart(link.down))
 
 
 def _lane(source: int, target: int, wire: Wire) -> Lane:

@@ -38,7 +38,7 @@ class FakeKernel:
         self.shaped.add(tap)
 
     def __getattr__(self, name: str) -> object:
-        return lambda *_words: None
+        return lambda *_words, **_values: None
 
 
 class RunningCable:

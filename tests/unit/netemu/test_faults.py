@@ -80,7 +80,7 @@ class RefusingKernel:
         raise Failed(f"{tap} cannot be shaped")
 
     def __getattr__(self, name: str) -> object:
-        return lambda *_words: None
+        return lambda *_words, **_values: None
 
 
 def test_fault_15_errors_reach_the_caller_and_leave_nothing_behind(tmp_path: Path):
