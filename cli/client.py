@@ -161,7 +161,7 @@ class Client:
                 self._channel.basic_cancel(mailbox.name)
 
     def post(self, exchange: str, routing_key: str, headers: dict[str, Any], body: bytes) -> None:
-        """One raw message to a session."""
+        """One raw message to a session. That nobody was there to take it is told by the next `drain`: Unreachable."""
         self._connect()
         self._publish(body, exchange, routing_key, application_headers=headers, content_type="application/octet-stream")
 
@@ -222,6 +222,8 @@ class Client:
             call.answer(json.loads(message.body))
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
+        if exchange != RPC_EXCHANGE:  # of `post`: `drain` tells it
+            raise Unreachable("the console service is not running: what was sent to it is lost")
         call = self._calls.pop(message.properties.get("correlation_id", ""), None)
         if call is not None:
             call.fail(Unreachable(f"service {call.service} does not answer: it is not running"))

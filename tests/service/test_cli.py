@@ -479,9 +479,14 @@ def test_read_only_console_sends_nothing(walt, vnode, folder):
 
 def test_console_outlives_its_service(walt, vnode, folder, fakes):
     line_of(folder, vnode, b"one\n")
-    viewer = walt.start("node", "console", vnode, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    viewer = walt.start(
+        "node", "console", vnode, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    )
     assert read_until(viewer.stdout.fileno(), b"one\n") == b"one\n"
     fakes["console"].kill()
+    while not select.select([viewer.stderr], [], [], 0.2)[0]:
+        viewer.stdin.write(b"typed")
+    assert b"what was sent to it is lost" in read_until(viewer.stderr.fileno(), b"trying again")
     with (folder / f"{vnode}.line").open("ab") as line:
         line.write(b"two\n")
     fakes["console"].start()
