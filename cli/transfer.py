@@ -67,7 +67,7 @@ class Download:
         self._client = client
         self._job = client.call("bootserver", "open_download", image=image, path=path)
         try:
-            follow(client, self._job, label)
+            _follow(client, self._job, label)
         except BaseException:
             close(client, self._job)
             raise
@@ -103,7 +103,15 @@ def close(client: Any, transfer: str) -> None:
 
 
 def follow(client: Any, job: str, label: str) -> dict[str, Any]:
-    """Until it is done: what it has changed ({} for nothing), or its error. It goes on without us."""
+    """Until it is done: what it has changed, or its error. It goes on without us."""
+    try:
+        return _follow(client, job, label)
+    except KeyboardInterrupt:
+        say(f"{label}: goes on without you; what comes of it: walt image show")
+        raise
+
+
+def _follow(client: Any, job: str, label: str) -> dict[str, Any]:
     progress, seen, answered = Progress(), 0, time.monotonic()
     progress.show(label)
     try:
@@ -120,11 +128,7 @@ def follow(client: Any, job: str, label: str) -> dict[str, Any]:
             for sentence in view["said"]:
                 progress.show(f"{label}: {sentence}")
             if view["done"]:
-                return view["changed"] or {}
+                return view["changed"] or {}  # nothing, by a download
             time.sleep(POLL_S)
-    except KeyboardInterrupt:
-        progress.clear()
-        say(f"{label}: goes on without you; what comes of it: walt image show")
-        raise
     finally:
         progress.clear()

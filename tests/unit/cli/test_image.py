@@ -2,9 +2,10 @@
 
 import pytest
 
-from cli import image, image_copying
+from cli import image, image_copying, image_shell, transfer
 from cli.copying import Place
-from services.contracts.errors import InvalidRequest
+from services.contracts.errors import Failed, InvalidRequest
+from tests.unit.cli.fakes import FakeClient
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,43 @@ def test_who_uses_a_changed_image_is_rebooted_only_if_a_person_says_so(monkeypat
     assert "alice/lab: it has no init" in said
     assert client.calls == [("nodes", "reboot_nodes", {"selection": "a,b"})] * rebooted
     assert ("until: walt node reboot a,b" in said) == (not rebooted)
+
+
+@pytest.mark.parametrize(
+    ("saved", "save", "removed"),
+    [
+        (None, True, True),
+        (Failed("the disk is full"), True, False),
+        (KeyboardInterrupt(), True, False),
+        (None, False, True),
+    ],
+)
+def test_shell_loses_nothing_that_was_to_be_saved(monkeypatch, capsys, saved, save, removed):
+    def save_node(client, node, target, force):
+        if saved:
+            raise saved
+
+    for name, result in (("wait_until_booted", None), ("get_nodes", []), ("get_node", {}), ("open_shell", 0)):
+        monkeypatch.setattr(image_shell, name, lambda *_, result=result: result)
+    monkeypatch.setattr(image_shell, "save_node", save_node)
+    client = FakeClient(create_nodes={}, remove_nodes={})
+    try:
+        assert image_shell.run(client, "default", "lab", save) == 0
+    except (Failed, KeyboardInterrupt) as error:
+        assert error is saved
+    assert (client.calls[-1][0] == "nodes.remove_nodes") == removed
+    assert ("has what was changed: walt node save shell-" in capsys.readouterr().err) != removed
+
+
+def test_work_that_nobody_follows_goes_on_and_is_said_to(capsys):
+    client = FakeClient(follow_job=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        transfer.follow(client, "job", "importing x")
+    assert capsys.readouterr().err == "importing x: goes on without you; what comes of it: walt image show\n"
+
+
+def test_download_that_is_not_waited_for_is_closed():
+    client = FakeClient(open_download="7", follow_job=KeyboardInterrupt(), close_transfer=None)
+    with pytest.raises(KeyboardInterrupt):
+        transfer.Download(client, "from lab", "lab", "/etc")
+    assert client.calls[-1] == ("bootserver.close_transfer", {"transfer": "7"})
