@@ -76,12 +76,23 @@ def _build(recipe: recipes.Recipe, finished: Path) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f".{recipe.image}.build-", dir=finished.parent))
     try:
         tree = temporary / "root"
-        _show_progress(recipes.command(recipe, tree, sources, options))
+        _show_progress([*apart(), *recipes.command(recipe, tree, sources, options)])
         run([str(recipe.folder / "customize"), str(tree)])
         tree.rename(finished)
     finally:
         shutil.rmtree(temporary)
     _say(f"image {recipe.name} built in {time.monotonic() - started:.0f} s: {finished}")
+
+
+def apart() -> list[str]:
+    """Before the words of a command: what it has started and mounted goes with it, and it with us, when one is killed. A host
+    that does not allow this allows no mounts either."""
+    words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount-proc", "--pid", "--fork", "--kill-child"]
+    try:
+        run([*words, "true"])
+    except Failed:
+        return []
+    return words
 
 
 def _show_progress(argv: list[str]) -> None:

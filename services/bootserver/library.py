@@ -1,4 +1,7 @@
-"""Which images users have: a record for each, naming its folder in the image store. A folder is never used again."""
+"""Which images users have: a record for each, naming its folder in the image store. A folder is never used again.
+
+The records lie in the store too: whoever keeps, moves or loses the one does the same to the other.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from pathlib import Path
 from services.bootserver.names import ImageName
 from services.contracts import wire
 from services.kit.files import write_atomically
+
+RECORDS = ".records"
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,11 @@ class Record:
 
 
 class Library:
-    """home: folder of WALT_IMAGES_DIR in which the folders of users' images are."""
+    """home: folder of `images`, the image store, in which the folders of users' images are."""
 
-    def __init__(self, folder: Path, home: str) -> None:
+    def __init__(self, images: Path, home: str) -> None:
         self.home = home
-        self._folder = folder
+        self._folder = images / home / RECORDS
 
     def new_folder(self) -> str:
         return f"{self.home}/{uuid.uuid4().hex}"

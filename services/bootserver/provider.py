@@ -142,7 +142,7 @@ class Here(Announcer):
 def _image_store(state: Path) -> ImageStore:
     folder = Path(variable("WALT_IMAGES_DIR", IMAGES_DIR))
     platform = parse_platform_images(variable("WALT_PLATFORM_IMAGES", ""))
-    library = Library(state / "user-images", variable("WALT_USER_IMAGES", "users"))
+    library = Library(folder, variable("WALT_USER_IMAGES", "users"))
     return ImageStore(folder, platform, library, state / "images")
 
 

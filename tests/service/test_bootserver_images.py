@@ -19,7 +19,7 @@ from services.bootserver.bootplan import Keys, Site
 from services.bootserver.boots import World
 from services.bootserver.catalogue import Catalogue
 from services.bootserver.images import ImageStore
-from services.bootserver.library import Library
+from services.bootserver.library import RECORDS, Library
 from services.bootserver.names import ImageName
 from services.bootserver.plans import Published
 from services.bootserver.saving import FETCH, Saver
@@ -281,7 +281,7 @@ class Here:
         self.restart()
 
     def restart(self):
-        library = Library(self.folder / "library", "users")
+        library = Library(self.folder / "images", "users")
         self.images = ImageStore(self.folder / "images", {"default": "base"}, library, self.folder / "cache")
         self.boots = Boots(self.images)
         self.workshop = Workshop(self.images, self.boots.folders)
@@ -303,7 +303,7 @@ class Here:
         return self.jobs.changed.image
 
     def users_folders(self):
-        return sorted(path.name for path in (self.folder / "images/users").glob("*"))
+        return sorted(path.name for path in (self.folder / "images/users").iterdir() if path.name != RECORDS)
 
 
 @pytest.fixture
@@ -436,5 +436,5 @@ def test_leftovers_of_a_kill_are_swept(here):
         (here.folder / "images/users" / left).mkdir(parents=True)
     here.restart()
     here.workshop.sweep()
-    assert sorted(path.name for path in (here.folder / "images/users").iterdir()) == kept
+    assert here.users_folders() == kept
     assert (here.folder / "images/base/etc").exists()

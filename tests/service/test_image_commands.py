@@ -21,6 +21,7 @@ from cli.client import Client
 from cli.commands import run
 from cli.configuration import Configuration
 from services.bootserver import initrd, kernels
+from services.bootserver.library import RECORDS
 from services.bootserver.service import BootServer
 from services.contracts import nodes, wire
 from services.contracts.errors import Conflict, NotFound
@@ -97,7 +98,7 @@ def walt(platform, user_uri, capsys):
                 assert walt(f"image remove {row['name']} --force", user)[0] == 0
     for client in clients.values():
         client.close()
-    assert list((platform / "images/users").iterdir()) == []
+    assert folders_of_users(platform) == []
     assert list((platform / "state/bootserver/transfers").iterdir()) == []
 
 
@@ -111,8 +112,13 @@ def images(walt, user="alice"):
     return json.loads(walt("image show -o json", user)[1])
 
 
+def folders_of_users(platform):
+    """Whole or not."""
+    return [path.name for path in (platform / "images/users").iterdir() if path.name != RECORDS]
+
+
 def tree_of(platform, name, user="alice"):
-    record = json.loads((platform / f"state/bootserver/user-images/{user}/{name}.json").read_text())
+    record = json.loads((platform / f"images/users/.records/{user}/{name}.json").read_text())
     return platform / "images" / record["folder"]
 
 

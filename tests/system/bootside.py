@@ -31,7 +31,7 @@ SUBNET, HTTP_ADDRESS = "192.168.172.0/22", "0.0.0.0:80"
 
 def main(state: Path, tree: Path) -> None:
     site = bootplan.site(SUBNET, HTTP_ADDRESS)
-    images = ImageStore(tree.parent, {"small": tree.name}, Library(state / "user-images", "users"), state / "images")
+    images = ImageStore(tree.parent, {"small": tree.name}, Library(state, "users"), state / "images")
     world = World(lambda: nfsping.ping(site.server), lambda: "", watch.greets)
     kept = stores(images, state)
     boots, pages = Boots(site, kept, world, lambda event: say(wire.dump(event))), Pages(site, kept, lambda news: None)

@@ -84,7 +84,7 @@ def test_platform_images():
 
 
 def test_image_is_found_or_named(tmp_path):
-    store = ImageStore(tmp_path, {"default": "debian-1"}, Library(tmp_path / "users", "users"), tmp_path / "cache")
+    store = ImageStore(tmp_path, {"default": "debian-1"}, Library(tmp_path, "users"), tmp_path / "cache")
     with pytest.raises(NotFound, match="'other'.*default"):
         store.find("other")
     with pytest.raises(Failed, match="debian-1"):

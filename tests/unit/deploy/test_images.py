@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+from deploy.images import __main__ as builder
 from deploy.images import recipes
 
 TARGETS = """\
@@ -46,3 +48,13 @@ def test_another_recipe_is_another_image(tmp_path, monkeypatch):
     (tmp_path / "tiny/customize").write_text("#!/bin/sh\n")
     assert recipes.load("tiny").image != first
     assert first.startswith("tiny-")
+
+
+def test_what_a_builder_has_mounted_and_started_goes_with_it(require, tmp_path):
+    require("netns", bool(builder.apart()), "no namespaces may be made here")
+    script = f"mount -t tmpfs tmpfs {tmp_path}; sleep 60 & echo begun; wait"
+    with subprocess.Popen([*builder.apart(), "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.kill()
+        assert process.stdout.read() == ""  # nobody has it open any more
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
