@@ -246,6 +246,7 @@ class Session:
         self.queue = queue
         self.input = eventlet.Queue()
         sessions[self.id] = self
+        (FOLDER / f"opened-{self.id}").touch()
 
     def send(self, kind, body=b"", **headers):
         with Connection(variable("WALT_AMQP_URI")) as connection:

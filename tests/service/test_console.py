@@ -144,9 +144,9 @@ def until(condition, limit_s=10):
 # -- lines
 
 
-def test_several_viewers_see_the_same_from_power_on(machine, user):
+def test_several_viewers_see_the_same_from_power_on(machine, user, place):
     machine().say(b"first boot\n")
-    eventlet.sleep(0.3)
+    until(lambda: (place / "lines/1/line.log").read_bytes() == b"first boot\n")
     vm = machine()
     vm.say(b"second boot\n")
     early, late = user(), user()
@@ -159,9 +159,9 @@ def test_several_viewers_see_the_same_from_power_on(machine, user):
         assert one.offset() == len(b"first boot\nsecond boot\nlogin: ")
 
 
-def test_offset_and_no_follow(machine, user):
+def test_offset_and_no_follow(machine, user, place):
     machine().say(b"0123456789")
-    eventlet.sleep(0.3)
+    until(lambda: (place / "lines/1/line.log").read_bytes() == b"0123456789")
     viewer = user()
     assert viewer.open("open_line", node="vnode1", offset=4, follow=False)["offset"] == 4
     viewer.wait(lambda: viewer.exit_status() == 0)
@@ -668,7 +668,8 @@ def memory_bytes(pid):
 def test_endless_output_is_bounded_and_ends_with_its_client(service, ssh, user, terminal):
     one, other = user(), user()
     one.open("open_shell", node="vnode1", command=["yes endless"], terminal=terminal, listen=False)
-    eventlet.sleep(1)
+    until(ssh.exists)
+    eventlet.sleep(1)  # it fills what there is to fill
     pid = int(ssh.read_text().split()[1])
     assert is_alive(pid)
     before = memory_bytes(service.process.pid)

@@ -1,6 +1,7 @@
 """netemu as its own process, in a network namespace of its own, on a real RabbitMQ; only `nodes` is a fake."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("root")  # network namespaces
 HOST = "lab"
 SERVICE = netemu.service_on(HOST)
 METRICS_PORT = 9177
+VM_UID = 64901
 WALT = Interface(2, "52:54:00:00:00:01", Network(0, "walt-net", ""))
 HOME = Interface(3, "52:54:00:00:00:02", Network(5, "home-net", "alice"), LinkModel(up=Direction(10_000)))
 NODE = NodeWanted(
@@ -89,6 +91,7 @@ class Agent:
             "WALT_HOST": HOST,
             "WALT_RUN_DIR": str(folder),
             "WALT_METRICS_PORT": str(METRICS_PORT),
+            "WALT_VM_UID": str(VM_UID),
             **environment,
         }
         self._process = None
@@ -184,6 +187,9 @@ def test_ports_come_live_change_and_go(agent, amqp_uri):
     assert attach() == [AttachedPort(2, "vn1e2"), AttachedPort(3, "vn1e3")]
     assert {one.network: one.backend for one in ports()} == {"walt-net": netemu.DIRECT, "home-net": netemu.CABLE}
     assert ports()[1].applied.up.latency_us == 10_000
+    for tap in ("vn1e2", "vn1e3"):
+        (shown,) = json.loads(agent.run("ip", "-json", "-details", "link", "show", tap))
+        assert shown["linkinfo"]["info_data"]["user"] == VM_UID
     until(lambda: [event for event, _ in heard] == [netemu.PORT_ATTACHED] * 2)
 
     slower = replace(HOME, link=LinkModel(up=Direction(25_000)))

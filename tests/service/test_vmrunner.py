@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -457,17 +458,20 @@ def test_fault_30_a_guest_that_does_not_end_is_ended(platform, amqp_uri, how):
     assert words[how] in shown and world.asked == [["poweroff"]]
 
 
+@pytest.mark.parametrize("variables", [{"WALT_SOFT_END_S": "100"}])
 def test_a_guest_that_ends_while_the_request_hangs_is_not_waited_for(platform, amqp_uri):
+    seen = eventlet.Event()
+
     def hang(command):
         power_off(command)
-        eventlet.sleep(1.5)
-        return 0
+        return seen.wait(60)
 
     world.obeys = hang
     boot(amqp_uri, disks=DISKS)
     wish(amqp_uri, power="off", boot=2)
     wait_for(lambda: world.asked, "the guest was asked")
-    wait_for(lambda: world.last(5).state == "stopped", "stopped", limit_s=1.2)
+    wait_state("stopped")
+    seen.send(0)
 
 
 @pytest.mark.parametrize("variables", [{"WALT_SOFT_END_S": "100"}])
@@ -544,6 +548,15 @@ def test_fault_23_a_fixed_delay_counts_down_on_the_line(platform, amqp_uri):
     wait_state("booting")
     shown = (world.folder / "5.log").read_text()
     assert "booting in 2 s" in shown and "booting in 1 s" in shown.split("booting in 2 s")[1]
+
+
+def test_a_random_delay_is_drawn_for_each_boot(platform, amqp_uri):
+    def drawn(number):
+        wish(amqp_uri, boot=number, boot_delay_s=None)
+        return int(re.fullmatch(r".*; boots in (\d+) s", wait_state("delaying", boot=number).reason)[1])
+
+    delays = [drawn(number) for number in range(1, 21)]
+    assert 1 <= min(delays) < max(delays) <= 10
 
 
 def test_boot_that_hangs_is_tried_again(platform, amqp_uri):

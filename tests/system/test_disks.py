@@ -1,6 +1,8 @@
 """Disks and /persist of a node: what is written is found again, or is gone, as it should be; nothing is lost silently."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -94,13 +96,25 @@ def test_fault_10_disks_grow_and_are_inserted_without_loss(rebooted, walt):
     assert on(walt, "tr -d '\\0' < /dev/vdb | wc -c").stdout.strip() == "0"
 
 
-def test_fault_11_the_next_owner_reads_nothing_of_the_former_one(walt):
+def test_users_of_the_host_read_none_of_it(rebooted, platform):
+    """Nor anything else that is secret: of what can be read, all is addresses, public keys, and what nodes boot."""
+    state = platform.instance.state
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    argv = [*nobody, "find", str(state), "-type", "f", "-readable"]
+    found = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
+    readable = {Path(one).relative_to(state) for one in found}
+    assert {one.parts[0] for one in readable} == {"bootserver", "dns", "instance.json", "nfs", "public-methods"}
+    assert {one.suffix for one in readable if one.parts[1:2] == ("keys",)} == {".pub"}
+    assert not [one for one in readable if one.parts[1:2] in (("persist",), ("transfers",))]
+
+
+def test_fault_11_the_next_owner_reads_nothing_of_the_former_one(rebooted, walt):
     walt("node", "release", "keeper", "--force")
     walt("node", "acquire", "keeper", user="bob")
     walt("node", "wait", "keeper", user="bob", timeout=240)
     assert on(walt, "tr -d '\\0' < /dev/vdd | wc -c", user="bob").stdout.strip() == "0"
     assert on(walt, "ls -A /root/kept /persist", user="bob", check=False).stdout.split() == ["/persist:"]
-    on(walt, "mount -t ext4 /dev/vdc1 /mnt && ls /mnt; umount /mnt", user="bob")
+    assert "kept" not in on(walt, "mount -t ext4 /dev/vdc1 /mnt && ls /mnt && umount /mnt", user="bob").stdout
     on(walt, "echo mine > /persist/of-bob", user="bob")
 
 

@@ -315,9 +315,12 @@ def test_persist_of_another_node_cannot_be_mounted_and_its_coming_disturbs_nobod
         node.publish(replace(REQUEST, node_id=90 + number, ip=f"192.168.172.{90 + number}", owner="bob"))
         time.sleep(0.5)
     (world.state / "persist/90/bob/secret").write_text("bob's")
-    mount = "mount -i -t nfs4 -o vers=4.2,addr={0},clientaddr={1} {0}:/persist/{2} /mnt 2>&1; ls /mnt"
+    mount = (
+        "mount -i -t nfs4 -o vers=4.2,addr={0},clientaddr={1} {0}:/persist/{2} /mnt 2>&1; ls /mnt; umount /mnt; true"
+    )
     node.do("umount /mnt; true")
     assert "secret" not in node.do(mount.format(SITE.server, REQUEST.ip, "90/bob"))
+    assert "count" in node.do(mount.format(SITE.server, REQUEST.ip, "5/alice")), "not even its own can be mounted so"
     wait_until(lambda: node.do("tail -n 1 /persist/count").strip() == "40", 30, "the writer ends")
     assert node.do("cat /persist/count").split() == [str(n) for n in range(1, 41)]
     node.do("echo more > /persist/file2; sync")

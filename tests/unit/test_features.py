@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "features.md").read_text()
 ROW = re.compile(
-    r"\| (?P<number>\d+) \| (?P<what>[^|]+) \| (?P<status>have|not yet|does not apply) \| (?P<proof>[^|]+) \|"
+    r"\| (?P<number>\d+) \| (?P<what>[^|]+) \| (?P<status>have|not yet|does not apply) \|(?P<proof>[^|]*)\|"
 )
 TEST = re.compile(r"`(?P<path>tests/[\w/]+\.py)::(?P<name>\w+)`")
 
@@ -40,6 +40,10 @@ def fault_tests() -> dict[int, set[str]]:
 
 FEATURES = rows("Features of such tools")
 FAULTS = rows("Faults of the original")
+
+
+def test_no_row_is_lost():
+    assert len(FEATURES) + len(FAULTS) == len(re.findall(r"^\| \d", PAGE, re.MULTILINE)) > 75
 
 
 @pytest.mark.parametrize("row", FEATURES + FAULTS, ids=lambda row: f"{row['number']} {row['what']}")
