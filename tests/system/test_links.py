@@ -34,7 +34,35 @@ def test_cable(running, check):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_fault_33_a_wrong_link_fails_the_suite():
+WRONG = """
+import sys
+from dataclasses import replace
+from tests import links_rig, links_suite
+check, field, value = sys.argv[1:]
+attach = links_rig.World.attach
+def attach_wrongly(world, node_id, link, *network):
+    attach(world, node_id, replace(link, up=replace(link.up, **{field: int(value)})) if link.shapes else link, *network)
+links_rig.World.attach = attach_wrongly
+print(links_suite.run_check("cable", check))
+"""
+
+
+@pytest.mark.parametrize(
+    ("check", "field", "value", "said"),
+    [
+        ("delay", "latency_us", 5_000, "asked 10.0 ms, mean "),
+        ("rate_up", "rate_bps", 16_000_000, "asked 90.0 ms, took only "),
+        ("loss", "loss_ppm", 300_000, "were lost; 10% was asked"),
+        ("duplicate", "duplicate_ppm", 0, "frames arrived so many times"),
+        ("jitter_keeps_the_order", "jitter_us", 0, "the delays lie within "),
+    ],
+)
+def test_fault_33_a_wrong_link_fails_the_suite(check, field, value, said):
+    done = in_namespace("-c", WRONG, check, field, str(value))
+    assert done.returncode == 0 and said in done.stdout, done.stdout + done.stderr
+
+
+def test_a_backend_that_is_not_there_fails_the_suite():
     done = in_namespace("-m", "tests.links_suite", "no-such-backend", "delay")
     assert done.returncode == 1
     assert done.stdout.startswith("FAIL no-such-backend delay")
