@@ -66,7 +66,8 @@ def _delays(readings: Readings) -> Iterator[Metric]:
     jitter = GaugeMetricFamily("walt_port_asked_jitter_seconds", "How far the delay asked may vary", labels=PORT)
     measured = GaugeMetricFamily(
         "walt_port_measured_latency_seconds",
-        "Mean outgoing delay that frames had lately, waiting for the rate and what the platform adds included",
+        "Mean outgoing delay that the last frames had from when the cable took them, waiting for the rate and what the "
+        "platform adds included",
         labels=PORT,
     )
     for state in readings.world.ports.values():
@@ -94,7 +95,11 @@ def _traffic(readings: Readings) -> Iterator[Metric]:
     size = CounterMetricFamily("walt_port_bytes", "Bytes of the node: up it sent, down it received", labels=BY_WAY)
     frames = CounterMetricFamily("walt_port_frames", "Frames of the node: up it sent, down it received", labels=BY_WAY)
     drops = CounterMetricFamily("walt_port_drops", "Frames dropped on the port, loss as asked included", labels=BY_WAY)
-    late = CounterMetricFamily("walt_port_late_frames", "Frames that the cable sent more than 1 ms late", labels=BY_WAY)
+    late = CounterMetricFamily(
+        "walt_port_late_frames",
+        "Frames that the cable sent more than 1 ms after they were due, as counted from when it took them",
+        labels=BY_WAY,
+    )
     for state in readings.world.ports.values():
         for direction, one in zip(SIDES, traffic.of_port(readings, state), strict=True):
             values = (one.bytes, one.frames, one.dropped, one.late)

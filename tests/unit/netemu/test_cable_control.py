@@ -1,5 +1,6 @@
-"""What netemu makes of the answers of the cable."""
+"""What netemu makes of the answers of the cable, and with what priority that runs."""
 
+import os
 import socket
 import threading
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from services.contracts.errors import Failed
 from services.contracts.links import LinkModel
+from services.netemu.cable.__main__ import become_realtime
 from services.netemu.cable.control import Cable
 from services.netemu.cable.words import socket_path
 
@@ -48,3 +50,15 @@ def test_a_cable_that_ends_in_the_middle_of_its_answer_does_not_run(answer, data
 def test_what_the_cable_cannot_do_names_the_tap(answer):
     with pytest.raises(Failed, match="the cable cannot take vn1e2: Too many open files"):
         answer(b'{"error": "Too many open files"}\n').set_port("vn1e2", LinkModel())
+
+
+def test_where_real_time_is_refused_the_cable_takes_the_next_best_priority(monkeypatch):
+    taken = []
+
+    def refuse(*_words: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(os, "setpriority", lambda *words: taken.append(words))
+    assert not become_realtime()
+    assert taken == [(os.PRIO_PROCESS, 0, -20)]
