@@ -31,6 +31,6 @@ def _require() -> Callable[[str, bool, str], None]:
 
 
 @pytest.fixture(scope="session")
-def root() -> None:
+def as_root() -> None:
     """Whoever runs the tests may make network namespaces, mount, and give files to other users."""
     require("root", os.geteuid() == 0, "namespaces, mounts and files of other users are for root only")

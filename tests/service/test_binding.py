@@ -12,7 +12,7 @@ import pytest
 
 from tests.service.test_nat import Space
 
-pytestmark = pytest.mark.usefixtures("root")  # network namespaces
+pytestmark = pytest.mark.usefixtures("as_root")  # network namespaces
 
 SERVER, MINE, VICTIMS = "192.168.172.1", "192.168.172.7", "192.168.172.8"
 MY_MAC, VICTIMS_MAC = "52:54:00:00:00:07", "52:54:00:00:00:08"

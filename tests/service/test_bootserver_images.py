@@ -117,7 +117,7 @@ def manifest(tree: Path) -> dict[str, tuple[object, ...]]:
 
 
 @pytest.fixture(scope="module")
-def overlay(root, tmp_path_factory):
+def overlay(as_root, tmp_path_factory):
     """A folder with `base`, `changes.tar` as a node sends it, and `merged`: the root as the node sees it."""
     place = Path(tmp_path_factory.mktemp("overlay"))
     make_image(place / "base")

@@ -16,7 +16,7 @@ import pytest
 from services.contracts import console as contract
 from tests.service.test_cli import ROOT, Fake, Walt, read_until, threading, wait_for
 
-pytestmark = pytest.mark.usefixtures("root")  # files are given to the user of the machines
+pytestmark = pytest.mark.usefixtures("as_root")  # files are given to the user of the machines
 
 # As ssh: what it runs outlives it. The root of every node has HOME as home, which says what nodes cannot be reached.
 FAKE_SSH = """#!/bin/sh

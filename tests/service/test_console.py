@@ -37,7 +37,7 @@ from tests.service.console_world import (
     wanted,
 )
 
-pytestmark = pytest.mark.usefixtures("root")  # files are given to the user of the machines
+pytestmark = pytest.mark.usefixtures("as_root")  # files are given to the user of the machines
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,7 @@ class NameServer:
 
 
 @pytest.fixture(scope="module")
-def server(root: None) -> Iterator[NameServer]:
+def server(as_root: None) -> Iterator[NameServer]:
     folder = Path(tempfile.mkdtemp(prefix="walt-dns-"))
     folder.chmod(0o755)  # dnsmasq reads the names as nobody
     server = NameServer(folder)

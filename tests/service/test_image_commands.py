@@ -58,7 +58,7 @@ def make_kernel(tree: Path, version: str, name: str = "") -> None:
 
 
 @pytest.fixture(scope="module")
-def platform(root, amqp_uri, tmp_path_factory):
+def platform(as_root, amqp_uri, tmp_path_factory):
     """bootserver, on a folder of images that has one of the platform's."""
     place = Path(tmp_path_factory.mktemp("platform"))
     make_kernel(place / "images/tiny-1", VERSION)

@@ -23,7 +23,7 @@ from services.contracts.settings import LAN, NAT
 from services.netemu import nat
 from services.netemu.kernel import SEGMENT_GROUP
 
-pytestmark = pytest.mark.usefixtures("root")  # network namespaces
+pytestmark = pytest.mark.usefixtures("as_root")  # network namespaces
 
 SERVER, LAN_NODE, NAT_NODE = "192.168.172.1", "192.168.172.10", "192.168.172.11"
 INSTANCE, UPLINK = Instance("tnat"), Uplink(IPv4Network("198.18.0.4/30"))

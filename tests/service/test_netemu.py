@@ -27,7 +27,7 @@ from services.kit import peers
 from services.kit.entrypoints import internal
 from services.netemu.cable.control import Cable
 
-pytestmark = pytest.mark.usefixtures("root")  # network namespaces
+pytestmark = pytest.mark.usefixtures("as_root")  # network namespaces
 
 HOST = "lab"
 SERVICE = netemu.service_on(HOST)

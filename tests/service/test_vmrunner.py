@@ -199,7 +199,7 @@ def metric(process: Process, name: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def taps(root):
+def taps(as_root):
     """{node id: a tap connected to nothing, for its qemu to hold}."""
     names = {node_id: f"wt{os.getpid() % 1_000_000}n{node_id}" for node_id in range(5, 10)}
     with contextlib.ExitStack() as undo:

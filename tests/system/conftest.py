@@ -23,7 +23,7 @@ PROGRAMS = {
 
 
 @pytest.fixture(scope="session")
-def capable(root: None) -> None:
+def capable(as_root: None) -> None:
     """This machine can run a platform at all."""
     for what, program in PROGRAMS.items():
         require(what, shutil.which(program) is not None, f"{program} is not installed")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.links_suite import CHECKS
 
-pytestmark = pytest.mark.usefixtures("root")  # network namespaces
+pytestmark = pytest.mark.usefixtures("as_root")  # network namespaces
 
 
 def in_namespace(*argv):

@@ -82,7 +82,7 @@ done
 
 
 @pytest.fixture(scope="module")
-def folder(root: None) -> Iterator[Path]:
+def folder(as_root: None) -> Iterator[Path]:
     """Short (a unix socket's path has 107 characters at most) and open to qemu's user."""
     require("qemu", shutil.which(BINARY) is not None, f"{BINARY} is not installed")
     path = Path(tempfile.mkdtemp(prefix="walt-qemu-"))
