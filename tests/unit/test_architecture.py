@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,19 @@ def test_card_and_contract_name_every_entry_point(service):
     for path in (f"services/{service}/service.py", f"services/contracts/{service}.py"):
         card = ast.get_docstring(ast.parse((ROOT / path).read_text())) or ""
         assert not {name for name in names if not re.search(rf"\b{name}\b", card)}, path
+
+
+def test_a_wheel_has_the_files_that_its_packages_read():
+    """Those of deploy are for a checkout."""
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    found = {
+        path
+        for package, patterns in packages.items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    files = {path for part in ("cli", "services") for path in (ROOT / part).rglob("*") if path.is_file()}
+    assert found == {path for path in files if path.suffix not in (".py", ".pyc")}
 
 
 @pytest.mark.parametrize("path", sources("services", "cli", "deploy"), ids=name_of)
