@@ -3,7 +3,8 @@ its address. The platform tells nodes apart by these (seed.tar, /persist, names)
 
 One chain for each node, found by its tap: what it does with its other addresses, as on networks of its own, is let be.
 Frames with a VLAN tag are dropped, as they would hide what they carry; so is what only the platform may say (DHCP
-answers, router advertisements). The rules are the kernel's: a restart of netemu opens nothing.
+answers, router advertisements), and what only machines with a ROM of their own may ask: an address by DHCP, which would be
+another than the node's and could be asked for until none is left. The rules are the kernel's: a restart of netemu opens nothing.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ table bridge {TABLE} {{
     arp saddr ip {subnet} arp saddr ip != {one.ip} drop
     ip saddr {subnet} ip saddr != {one.ip} drop
     udp sport 67 drop
+    udp dport 67 drop
     icmpv6 type nd-router-advert drop
   }}
 }}

@@ -83,6 +83,7 @@ def ip6(payload=b"\x87" + b"\x00" * 23):
 IP, ARP, IP6, OTHER = b"\x08\x00", b"\x08\x06", b"\x86\xdd", b"\x88\xcc"
 TAG0, QINQ0 = b"\x81\x00\x00\x00", b"\x88\xa8\x00\x00"
 DHCP_ANSWER = b"\x00\x43\x00\x44\x00\x10\x00\x00"
+DHCP_REQUEST = b"\x00\x44\x00\x43\x00\x10\x00\x00"
 
 PASS = {
     "own address": ethernet(IP, ip4(MINE)),
@@ -107,6 +108,7 @@ STOP = {
     "tagged as a provider does": ethernet(IP, ip4(VICTIMS), tags=QINQ0 + TAG0),
     "no protocol of ours": ethernet(OTHER, b"\x00" * 40),
     "dhcp answer": ethernet(IP, ip4(MINE, payload=DHCP_ANSWER)),
+    "dhcp request": ethernet(IP, ip4("0.0.0.0", payload=DHCP_REQUEST)),
     "router advertisement": ethernet(IP6, ip6(b"\x86" + b"\x00" * 15)),
 }
 
