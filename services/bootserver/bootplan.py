@@ -21,9 +21,10 @@ KERNEL_FILE = "vmlinuz"
 
 # no_timer_check: many guests starting at once under TCG else panic now and then ("IO-APIC + timer doesn't work").
 # rcu_expedited: each mount and module would wait for a grace period, long with several emulated CPUs.
+# recover_lost_locks: a restart of the NFS server has no grace period (exports.py), and nobody else takes a node's locks.
 KERNEL_OPTIONS = (
     "console=ttyS0 quiet mitigations=off no_timer_check tsc=reliable nowatchdog audit=0 8250.nr_uarts=1 "
-    "rcupdate.rcu_expedited=1 random.trust_cpu=on net.ifnames=0 systemd.show_status=true "
+    "rcupdate.rcu_expedited=1 nfs.recover_lost_locks=1 random.trust_cpu=on net.ifnames=0 systemd.show_status=true "
     f"panic={PANIC_S}"
 )
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -284,11 +285,13 @@ def test_modules_of_the_kernel_can_be_loaded(world: World, node: Node):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_files_are_read_while_the_nfs_server_restarts(world: World, node: Node, nfs, how):
-    """One program reads on while the server is away and waits for it; what was never read before is read after."""
+    """One program reads on while the server is away and waits for it; what was never read before is read after. A lock
+    that another one holds on a file of /persist is not lost: it would get an error at its next write."""
     module = next(
         world.tree.glob("lib/modules/*/kernel/fs/" + ("xfs/xfs.ko" if how == signal.SIGTERM else "btrfs/btrfs.ko"))
     )
     path = f"/{module.relative_to(world.tree)}"
+    held = hold_a_lock(world, node)
     nfs["process"].send_signal(how)
     nfs["process"].wait(10)
     reading = world.start(*node.ssh, f"sha256sum {path}", stdout=subprocess.PIPE, text=True)
@@ -298,6 +301,20 @@ def test_files_are_read_while_the_nfs_server_restarts(world: World, node: Node, 
     said, _ = reading.communicate(timeout=60)
     expected = subprocess.run(["sha256sum", str(module)], capture_output=True, text=True, check=True).stdout.split()[0]
     assert (reading.returncode, said.split()[0]) == (0, expected)
+    written = held.stat().st_size
+    wait_until(lambda: held.stat().st_size > written + 8, 30, "who holds a lock writes on")
+
+
+def hold_a_lock(world: World, node: Node) -> Path:
+    """The file that the holder of a lock goes on to write to, and sync. The small image lacks these programs."""
+    persist = world.state / "persist/5/alice"
+    for program in ("flock", "sync"):
+        shutil.copy(shutil.which(program), persist)
+    name = f"held{time.time()}"
+    writing = "while echo on >&9 && /persist/sync /persist/$1; do sleep 0.3; done"
+    node.do(f"setsid sh -c 'exec 9>/persist/$1 && /persist/flock 9 && {writing}' - {name} >/dev/null 2>&1 </dev/null &")
+    wait_until((persist / name).exists, 10, "it is written to")
+    return persist / name
 
 
 def test_changes_of_a_network_boot_end_with_it_and_those_on_disk_and_persist_stay(world, node, data_disk):
