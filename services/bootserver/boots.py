@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from services.bootserver import bootplan, plans
+from services.bootserver import bootplan, exports, plans
 from services.bootserver.bootplan import Site
+from services.bootserver.images import Image
 from services.bootserver.metrics import BOOT_SECONDS
 from services.bootserver.plans import Published
 from services.bootserver.stores import Stores
@@ -19,14 +20,18 @@ from services.bootserver.watch import BootWatches
 from services.contracts.bootserver import BootPlan, BootRequest, NodeBooted
 from services.contracts.errors import Failed
 
+EXPORT_LIMIT_S = 5.0
+EXPORT_LOOK_S = 0.1
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class World:
-    """What bootserver asks of the network: whether NFS and DNS answer ('' or why not), whether an ssh server greets."""
+    """What bootserver asks of the network: whether NFS answers and exports these paths, and whether DNS answers ('' or
+    why not); whether an ssh server greets."""
 
-    nfs_fault: Callable[[], str]
+    nfs_fault: Callable[[Sequence[str]], str]
     dns_fault: Callable[[], str]
     greets: Callable[[str], bool]
 
@@ -57,7 +62,7 @@ class Boots:
 
     def publish(self, request: BootRequest) -> BootPlan:
         self._images.files(self._images.find(request.image))
-        fault = self._world.nfs_fault()
+        fault = self._world.nfs_fault(())
         if fault:
             raise Failed(f"the NFS server does not answer at {self._site.server} ({fault})")
         self._keys.node(request.node_id)
@@ -69,6 +74,7 @@ class Boots:
         self._export(published)
         if published is not known:
             self._plans.put(published)
+        self._wait_for_export(image)
         self._watches.watch(published)
         return bootplan.answer(request, self._site)
 
@@ -83,6 +89,14 @@ class Boots:
             self._persist.grant(request.node_id, request.owner, request.ip)
         else:
             self._persist.revoke(request.node_id)
+
+    def _wait_for_export(self, image: Image) -> None:
+        """The NFS server is told of a new export by a file (`nfs.py`)."""
+        end = time.monotonic() + EXPORT_LIMIT_S
+        while fault := self._world.nfs_fault([exports.image_path(image.folder)]):
+            if time.monotonic() > end:
+                raise Failed(f"the NFS server does not export image '{image.name}' ({fault})")
+            time.sleep(EXPORT_LOOK_S)
 
     def forget(self, node_id: int) -> None:
         self._watches.stop(node_id)

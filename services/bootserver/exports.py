@@ -134,11 +134,11 @@ def folder(root: Path, node_id: int, owner: str) -> Path:
     return root / str(node_id) / owner
 
 
-def configuration(images: Path, recovery: Path, persist: Path, exports: Exports) -> str:
-    """ganesha.conf."""
+def configuration(images: Path, recovery: Path, persist: Path, server: str, exports: Exports) -> str:
+    """ganesha.conf. server: our own address, from which `nfsping.py` looks for the images."""
     blocks = []
     for image in exports.images:
-        ips = ", ".join(client.ip for client in image.clients)
+        ips = ", ".join([server, *(client.ip for client in image.clients)])
         path, pseudo = images / image.folder, image_path(image.folder)
         blocks.append(_EXPORT.format(id=image.id, folder=path, pseudo=pseudo, ips=ips, access="RO"))
     for root in exports.own_roots:
@@ -158,7 +158,8 @@ def _next_id(exports: Exports) -> int:
 
 
 # NFSv4 only: one port, and no rpcbind, whose socket and port several instances would share. Without a grace period:
-# after a restart each node goes on at once; no two nodes share a file that one of them can write.
+# after a restart each node goes on at once, and takes its locks anew (bootplan.py); no two nodes share a file that one of
+# them can write.
 _SERVER = """\
 NFS_CORE_PARAM {{
     Protocols = 4;

@@ -11,13 +11,14 @@ LITTLE_SPACE_BYTES = 2 * 2**30
 
 def nfs(fault: str, server: str) -> Check:
     if not fault:
-        return Check("NFS server", OK, f"answers at {server}")
+        return Check("NFS server", OK, f"answers at {server}, and exports what nodes boot")
     return Check(
         "NFS server",
         FAIL,
-        f"does not answer at {server} ({fault})",
-        "no node can boot, and the running ones wait when they read what they had not read before",
-        "look at the log of the nfs process; packages nfs-ganesha and nfs-ganesha-vfs must be installed",
+        f"does not serve at {server}: {fault}",
+        "nodes cannot boot, and the running ones wait when they read what they had not read before",
+        "look at the log of the nfs process; packages nfs-ganesha and nfs-ganesha-vfs must be installed, and the images be "
+        "on ext4 or xfs",
     )
 
 

@@ -34,7 +34,11 @@ class BootCollector(Collector):
         self._count_images = count_images
 
     def collect(self) -> Iterable[Metric]:
-        yield GaugeMetricFamily("walt_nfs_up", "1 when the NFS server answers", int(not self._nfs_fault()))
+        yield GaugeMetricFamily(
+            "walt_nfs_up",
+            "1 when the NFS server answers and exports the images of the nodes",
+            int(not self._nfs_fault()),
+        )
         yield GaugeMetricFamily("walt_dns_up", "1 when the name server of walt-net answers", int(not self._dns_fault()))
         yield GaugeMetricFamily("walt_images", "OS images in the store", self._count_images())
         last = GaugeMetricFamily("walt_node_boot_seconds", "Seconds that the node's last boot took", labels=["node"])

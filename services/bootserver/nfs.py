@@ -5,7 +5,7 @@ ganesha.nfsd: it writes ganesha's configuration, and when bootserver has changed
 (`persist.py`), it writes it anew and tells ganesha by SIGHUP. So bootserver needs no pid of this side, and the two may
 live in different containers. Either of parent and child ends with the other.
 
-Environment: WALT_IMAGES_DIR (exported read-only, ext4 or xfs), WALT_STATE_DIR (ext4 or xfs too), WALT_RUN_DIR.
+Environment: WALT_IMAGES_DIR (exported read-only, ext4 or xfs), WALT_STATE_DIR (ext4 or xfs too), WALT_RUN_DIR, WALT_SUBNET.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from services.bootserver import exports, persist
-from services.contracts import bootserver
+from services.contracts import addresses, bootserver
 from services.contracts.errors import WaltError
 from services.kit.environment import environment, variable
 from services.kit.files import write_atomically
@@ -36,7 +36,8 @@ NO_BUS = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
 class Settings:
     """ganesha.conf, as it follows from what bootserver says."""
 
-    def __init__(self, images: Path, state: Path) -> None:
+    def __init__(self, images: Path, state: Path, server: str) -> None:
+        self._server = server
         self.path = state / "nfs" / "ganesha.conf"
         self._images = images
         self._recovery = state / "nfs" / "recovery"
@@ -48,7 +49,7 @@ class Settings:
         """Whether they have changed."""
         wanted = persist.load_exports(persist.exports_file(self._bootserver))
         root = persist.persist_root(self._bootserver)
-        text = exports.configuration(self._images, self._recovery, root, wanted)
+        text = exports.configuration(self._images, self._recovery, root, self._server, wanted)
         if self.path.exists() and self.path.read_text() == text:
             return False
         write_atomically(self.path, text)
@@ -68,7 +69,8 @@ def main() -> None:
         raise SystemExit(f"{GANESHA} is not installed (Debian: nfs-ganesha, nfs-ganesha-vfs)")
     env = environment()
     env.run_dir.mkdir(parents=True, exist_ok=True)
-    settings = Settings(Path(variable("WALT_IMAGES_DIR", IMAGES_DIR)), env.state_dir)
+    images = Path(variable("WALT_IMAGES_DIR", IMAGES_DIR))
+    settings = Settings(images, env.state_dir, str(addresses.server(env.subnet)))
     settings.write()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # inherited: it waits until ganesha takes its signals
     server = subprocess.Popen(command(settings.path, env.run_dir / "ganesha.pid"), env={**os.environ, **NO_BUS})

@@ -51,6 +51,10 @@ class PersistStore:
         """From now on this node may mount that image, and no other."""
         self._put(exports.image_granted(load_exports(self._exports), node_id, folder, ip))
 
+    def image_paths(self) -> list[str]:
+        """Of the images that nodes may mount, as they mount them."""
+        return [exports.image_path(one.folder) for one in load_exports(self._exports).images]
+
     def revoke_image(self, node_id: int) -> None:
         self._put(exports.image_revoked(load_exports(self._exports), node_id))
 

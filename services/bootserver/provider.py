@@ -71,11 +71,11 @@ class Here(Announcer):
         self.persist = kept.persist
         self.zone = Zone(dns.names_folder(env.state_dir), dns.leases_folder(env.state_dir), site.server)
         world = World(
-            lambda: nfsping.ping(site.server),
+            lambda paths: nfsping.ping(site.server, paths),
             lambda: dnsping.ping(site.server, zone.SERVER),
             lambda address: watch.greets(address),
         )
-        self.diagnose = lambda: diagnosis.diagnose(site, images, world)
+        self.diagnose = lambda: diagnosis.diagnose(site, kept, world)
         self.boots = Boots(site, kept, world, self._booted)
         self.pages = Pages(site, kept, lambda news: self.announce(NODE_COPYING, news))
         self.machines = Machines(state / "machines", self._outside(world))
@@ -87,7 +87,11 @@ class Here(Announcer):
         self.transfers = Transfers(state / "transfers")
         self.maker = Maker(images, self.workshop, self.catalogue, self.jobs, self.transfers)
         self._collector = BootCollector(
-            self.zone.names, kept.plans.last_boots, world.nfs_fault, world.dns_fault, lambda: len(images.names())
+            self.zone.names,
+            kept.plans.last_boots,
+            lambda: world.nfs_fault(kept.persist.image_paths()),
+            world.dns_fault,
+            lambda: len(images.names()),
         )
         watch_space("images", images.folder)
 

@@ -23,7 +23,7 @@ from nameko.web.server import HttpOnlyProtocol
 
 from cli.client import Client
 from cli.configuration import Configuration
-from services.bootserver import dnsping, initrd, nfsping, pages, persist, saving, watch, web
+from services.bootserver import boots, dnsping, initrd, nfsping, pages, persist, saving, watch, web
 from services.bootserver.service import BootServer
 from services.contracts import bootserver, nodes, wire
 from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted, NodeCopying
@@ -58,9 +58,11 @@ class Listener:
 
 
 class Network:
-    """What the network answers: why NFS does not ('' when it does), whether the node's ssh server greets."""
+    """What the network answers: why NFS does not, or does not export ('' when it does), whether the node's ssh server
+    greets."""
 
     nfs_fault = ""
+    export_fault = ""
     dns_fault = ""
     greeting = False
 
@@ -68,7 +70,9 @@ class Network:
 @pytest.fixture
 def network(monkeypatch):
     answers = Network()
-    monkeypatch.setattr(nfsping, "ping", lambda address: answers.nfs_fault)
+    monkeypatch.setattr(
+        nfsping, "ping", lambda address, paths: answers.nfs_fault or paths and answers.export_fault or ""
+    )
     monkeypatch.setattr(dnsping, "ping", lambda address, name: answers.dns_fault)
     monkeypatch.setattr(watch, "greets", lambda address: address == NODE_IP and answers.greeting)
     return answers
@@ -403,6 +407,20 @@ def test_dead_nfs_server_is_said_and_nothing_published(process, network):
     network.nfs_fault = ""
     publish()
     assert {check["status"] for check in call("diagnose")} == {"ok"}
+
+
+def test_image_that_is_not_exported_is_said_and_not_watched(process, network, monkeypatch):
+    monkeypatch.setattr(boots, "EXPORT_LIMIT_S", 0.3)
+    network.export_fault = "/images/tiny-1 is not exported: no such folder"
+    network.greeting = True
+    with pytest.raises(Failed, match="does not export image 'default' .*/images/tiny-1 is not exported"):
+        publish()
+    (check,) = [check for check in call("diagnose") if check["subject"] == "NFS server"]
+    assert check["status"] == "fail" and network.export_fault in check["found"]
+    assert Listener.heard == []
+    network.export_fault = ""
+    publish()
+    wait_for(lambda: Listener.heard)
 
 
 def test_removed_node_is_forgotten(process, amqp_uri, network):

@@ -32,7 +32,7 @@ SUBNET, HTTP_ADDRESS = "192.168.172.0/22", "0.0.0.0:80"
 def main(state: Path, tree: Path) -> None:
     site = bootplan.site(SUBNET, HTTP_ADDRESS)
     images = ImageStore(tree.parent, {"small": tree.name}, Library(state, "users"), state / "images")
-    world = World(lambda: nfsping.ping(site.server), lambda: "", watch.greets)
+    world = World(lambda paths: nfsping.ping(site.server, paths), lambda: "", watch.greets)
     kept = stores(images, state)
     boots, pages = Boots(site, kept, world, lambda event: say(wire.dump(event))), Pages(site, kept, lambda news: None)
 

@@ -12,7 +12,7 @@ from services.bootserver.exports import Export, Exports
 from services.bootserver.persist import PersistStore
 from services.contracts.errors import InvalidRequest
 
-NOBODY = ""
+NOBODY, SERVER = "", "10.0.0.1"
 ALICES = exports.granted(Exports(), 7, "alice", "10.0.0.7")
 
 
@@ -54,7 +54,7 @@ def test_numbers_come_again_as_late_as_can_be():
 
 def test_configuration_names_those_who_may_only():
     both = exports.granted(ALICES, 8, "bob", "10.0.0.8")
-    text = exports.configuration(Path("/i"), Path("/r"), Path("/p"), exports.revoked(both, 7))
+    text = exports.configuration(Path("/i"), Path("/r"), Path("/p"), SERVER, exports.revoked(both, 7))
     assert "/persist/7" not in text and "10.0.0.7" not in text
     (bobs,) = text.split("EXPORT {")[1:]
     assert 'Path = "/p/8/bob"' in bobs and 'Pseudo = "/persist/8/bob"' in bobs and "Access_Type = None;" in bobs
@@ -66,13 +66,16 @@ def test_an_image_is_open_to_the_nodes_that_boot_it_and_to_no_other():
     two = exports.image_granted(exports.image_granted(ALICES, 7, "users/a1", "10.0.0.7"), 8, "debian", "10.0.0.8")
     assert exports.image_granted(two, 7, "users/a1", "10.0.0.7") is two
     assert [(one.id, one.folder) for one in two.images] == [(3, "users/a1"), (4, "debian")]
-    text = exports.configuration(Path("/i"), Path("/r"), Path("/p"), two)
+    text = exports.configuration(Path("/i"), Path("/r"), Path("/p"), SERVER, two)
     users, debian, _ = text.split("EXPORT {")[1:]
     assert 'Path = "/i/users/a1"' in users and 'Pseudo = "/images/users/a1"' in users and "None" in users
-    assert "Clients = 10.0.0.7; Access_Type = RO;" in users and "Clients = 10.0.0.8; Access_Type = RO;" in debian
+    assert "Clients = 10.0.0.1, 10.0.0.7; Access_Type = RO;" in users
+    assert "Clients = 10.0.0.1, 10.0.0.8; Access_Type = RO;" in debian
     moved = exports.image_granted(two, 7, "debian", "10.0.0.7")
     assert [(one.id, one.folder) for one in moved.images] == [(4, "debian")]
-    assert "Clients = 10.0.0.8, 10.0.0.7;" in exports.configuration(Path("/i"), Path("/r"), Path("/p"), moved)
+    assert "Clients = 10.0.0.1, 10.0.0.8, 10.0.0.7;" in exports.configuration(
+        Path("/i"), Path("/r"), Path("/p"), SERVER, moved
+    )
     alone = exports.image_granted(exports.image_revoked(moved, 8), 7, "debian", "10.0.0.7")
     assert alone.images[0].clients == (exports.Client(7, "10.0.0.7"),)
     assert exports.image_granted(alone, 9, "debian", "10.0.0.7").images[0].clients == (exports.Client(9, "10.0.0.7"),)
@@ -83,7 +86,7 @@ def test_root_of_an_image_with_a_script_of_its_own_is_where_that_looks_for_it():
     mac = "52:54:00:00:00:07"
     known = exports.own_root_granted(Exports(), 7, mac, "users/a", "10.0.0.7")
     assert exports.own_root_granted(known, 7, mac, "users/a", "10.0.0.7") is known
-    text = exports.configuration(Path("/images"), Path("/r"), Path("/p"), known)
+    text = exports.configuration(Path("/images"), Path("/r"), Path("/p"), SERVER, known)
     assert f'Pseudo = "/var/lib/walt/nodes/{mac}/fs"' in text
     assert 'Path = "/images/users/a"' in text and "Clients = 10.0.0.7; Access_Type = RO;" in text
     moved = exports.own_root_granted(known, 7, mac, "users/b", "10.0.0.7")

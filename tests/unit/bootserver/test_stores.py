@@ -101,33 +101,40 @@ def test_image_is_found_or_named(tmp_path):
         store.files(store.find("default"))
 
 
+def record(*numbers):
+    return struct.pack(f">{len(numbers) + 1}I", 0x80000000 | 4 * len(numbers), *numbers)
+
+
 @pytest.mark.parametrize(
     ("reply", "fault"),
     [
-        (lambda xid: struct.pack(">7I", 0x80000018, xid, 1, 0, 0, 0, 0), ""),
-        (lambda xid: struct.pack(">7I", 0x80000018, xid + 1, 1, 0, 0, 0, 0), "not an answer"),
-        (lambda xid: struct.pack(">7I", 0x80000018, xid, 1, 1, 0, 0, 0), "not an answer"),
-        (lambda xid: b"SSH-2.0", "not an answer"),
-        (lambda xid: b"", "not an answer"),
+        (lambda xid: record(xid + 1, 1, 0, 0, 0, 0, 0, 0, 0), "no reply to it"),
+        (lambda xid: record(xid, 1, 1, 0, 0, 0, 0, 0, 0), "no reply to it"),
+        (lambda xid: record(xid, 1, 0, 0, 0, 0, 10021, 0, 0), "status 10021"),
+        (lambda xid: record(xid, 1, 0, 0, 0, 0), "unpack_from requires"),
+        (lambda xid: record(xid, 1, 0, 0, 0, 0, 0, 0, 1), "unpack_from requires"),
+        (lambda xid: record(xid)[:6], "it hung up"),
+        (lambda xid: b"SSH-2.0", "a record of another kind"),
+        (lambda xid: b"", "it hung up"),
     ],
 )
-def test_nfs_ping(reply, fault):
+def test_what_is_no_nfs_server_is_told_from_one(reply, fault):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
             connection, _ = server.accept()
             with connection:
-                call = connection.recv(100)
+                call = connection.recv(1000)
                 connection.sendall(reply(struct.unpack(">I", call[4:8])[0]))
 
         thread = threading.Thread(target=serve)
         thread.start()
-        said = nfsping.ping("127.0.0.1", server.getsockname()[1])
+        said = nfsping.ping("127.0.0.1", port=server.getsockname()[1])
         thread.join()
-    assert said == fault if not fault else fault in said
+    assert said.startswith("not an answer to an NFS call: ") and fault in said
 
 
 def test_nfs_ping_of_a_closed_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert f"[Errno {errno.ECONNREFUSED}]" in nfsping.ping("127.0.0.1", port)  # the words are the library's
+    assert f"[Errno {errno.ECONNREFUSED}]" in nfsping.ping("127.0.0.1", port=port)  # the words are the library's
