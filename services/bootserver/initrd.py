@@ -19,7 +19,7 @@ DRIVERS = (
 APPLETS = (
     *("sh", "mount", "mkdir", "cat", "modprobe", "readlink", "ip", "ifconfig", "sleep"),
     *("reboot", "head", "wget", "tar", "hostname", "rm", "switch_root", "umount", "timeout"),
-    *("mv", "sync", "df", "touch", "ls", "tail", "rmdir", "dd"),
+    *("mv", "sync", "df", "touch", "ls", "tail", "rmdir", "dd", "sha256sum"),
 )
 FOLDERS = ("bin", "dev", "disk", "etc", "image", "proc", "ram", "root", "sys", "tmp")
 

@@ -273,6 +273,15 @@ def test_node_is_set_up_before_its_system_starts(world: World, node: Node):
     assert world.run(*node.ssh, "cat /etc/hosts").count(REQUEST.name) == 1
 
 
+def test_nfs_server_knows_the_node_by_a_name_that_no_other_node_knows(world: World, node: Node):
+    """Whoever called himself by it would end its sessions."""
+    name = node.do("cat /sys/module/nfs/parameters/nfs4_unique_id").strip()
+    key = node.do("sha256sum /etc/ssh/ssh_host_ed25519_key")
+    assert re.fullmatch("[0-9a-f]{32}", name) and key.startswith(name)
+    recovery = world.folder / "WALT_STATE_DIR/nfs/recovery"
+    assert any(name.encode().hex() in path.name for path in recovery.rglob("*"))
+
+
 def test_root_takes_changes_and_the_image_does_not(world: World, node: Node):
     world.run(*node.ssh, "echo here > /etc/changed && cat /etc/changed")
     assert not (world.tree / "etc/changed").exists()
