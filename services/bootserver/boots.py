@@ -116,8 +116,11 @@ class Boots:
             self.forget(node_id)
 
     def _on_greeting(self, published: Published, at: float) -> None:
-        if not self._plans.put_booted(published, at):
-            return
+        try:
+            if not self._plans.put_booted(published, at):
+                return
+        except OSError as error:  # of a full disk; the node has booted all the same
+            log.error("%s: that it has booted cannot be saved: %s", published.request.name, error)
         BOOT_SECONDS.observe(at - published.published_at)
         request = published.request
         log.info("%s has booted in %.1f s (run %d)", request.name, at - published.published_at, request.run)

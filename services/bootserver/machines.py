@@ -133,7 +133,10 @@ class Machines:
         old = self._known.get(new.node_id)
         if new != old:
             self._known[new.node_id] = new
-            write_atomically(self._path(new.node_id), json.dumps(wire.dump(new)))
+            try:
+                write_atomically(self._path(new.node_id), json.dumps(wire.dump(new)))
+            except OSError as error:  # of a full disk; what is seen of it is told all the same
+                log.error("%s: its state cannot be saved: %s", new.name, error)
             if old is None or machine.report(new) != machine.report(old):
                 log.info("%s: %s %s", new.name, new.state, new.reason)
                 self._outside.changed(machine.report(new))

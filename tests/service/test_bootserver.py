@@ -6,6 +6,7 @@ import contextlib
 import errno
 import http.client
 import io
+import os
 import socket
 import struct
 import tarfile
@@ -23,7 +24,7 @@ from nameko.web.server import HttpOnlyProtocol
 
 from cli.client import Client
 from cli.configuration import Configuration
-from services.bootserver import boots, dnsping, initrd, nfsping, pages, persist, saving, watch, web
+from services.bootserver import boots, dnsping, initrd, nfsping, pages, persist, plans, saving, watch, web
 from services.bootserver.service import BootServer
 from services.contracts import bootserver, nodes, wire
 from services.contracts.bootserver import BootPlan, BootRequest, NodeAccess, NodeBooted, NodeCopying
@@ -380,6 +381,17 @@ def test_booted_is_announced_once_per_boot(process, network):
     publish(BootRequest(**{**vars(REQUEST), "run": 2}))
     wait_for(lambda: len(Listener.heard) == 2)
     assert Listener.heard[1].run == 2
+
+
+def full_disk(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_boot_is_told_though_the_disk_is_full(process, network, monkeypatch):
+    publish()
+    monkeypatch.setattr(plans, "write_atomically", full_disk)
+    network.greeting = True
+    wait_for(lambda: Listener.heard)
 
 
 def test_restart_keeps_plan_keys_and_watch(process, network):

@@ -184,6 +184,15 @@ def test_silence_is_seen_and_so_are_its_end_and_what_cannot_be_told(pc):
     pc.is_(FAILED, boot=2, reason="it cannot be told to reboot: no such command")
 
 
+def test_what_is_seen_is_told_though_the_disk_is_full(pc, monkeypatch):
+    pc.boots()
+    monkeypatch.setattr(machines, "write_atomically", base.full_disk)
+    pc.answers = False
+    pc.is_(STOPPED)
+    pc.answers = True
+    pc.is_(BOOTED)
+
+
 def test_a_restart_forgets_neither_machine_nor_wish(pc):
     pc.boots()
     pc.process.restart()
