@@ -27,7 +27,7 @@ from services.netemu.taps import VNET_HEADER_BYTES, open_tap, set_offload
 READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
 MAX_COST_NS = 500_000  # one hiccup is no habit
 MAX_HELD_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8  # under way on all ports together
-FRAMES_PER_TURN = 64  # of one lane; then what is due has its turn
+FRAMES_PER_TURN = 16  # of one lane; then what is due has its turn
 TAP_IS_GONE = (errno.EBADFD, errno.EIO)  # somebody has removed the interface
 _libc = ctypes.CDLL(None, use_errno=True)
 _TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 0o4000, 0o2000000, 1
@@ -87,9 +87,9 @@ class Switch:
     def __init__(self) -> None:
         self.ports: dict[str, CablePort] = {}
         self.lateness = RunningMean(MAX_COST_NS)  # from the moment asked of the timer to our waking up
-        self.passing = RunningMean(MAX_COST_NS)  # from our waking up to the frame handed on, where no delay is asked
+        self.passing = RunningMean(MAX_COST_NS)  # of a frame alone, from its turn to when it is handed on without delay
         self.writing = RunningMean(MAX_COST_NS)  # of one frame
-        self._woke_ns = 0
+        self._alone_since_ns = 0  # when the last end that was read had its turn, if it had one frame only
         self._held_bytes = 0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -133,11 +133,11 @@ class Switch:
     def turn(self) -> None:
         """Wait for something to do, and do it."""
         events = self._epoll.poll()
-        self._woke_ns = time.monotonic_ns()
+        woke_ns = time.monotonic_ns()
         for descriptor, _ in events:
             handler = self._handlers.get(descriptor)
             if descriptor == self._timer.descriptor and self._armed_ns:
-                self.lateness.observe(self._woke_ns - self._armed_ns)
+                self.lateness.observe(woke_ns - self._armed_ns)
                 self._armed_ns = 0
             if handler is not None:
                 handler()
@@ -145,14 +145,17 @@ class Switch:
 
     def _receive(self, lane: Lane) -> None:
         wire = lane.wire
+        turn_ns = time.monotonic_ns()
+        self._alone_since_ns = 0
         # Reading wakes up as late as the timer does, so the frame came that much earlier.
-        arrival_ns = self._woke_ns - int(self.lateness.mean_ns)
+        arrival_ns = turn_ns - int(self.lateness.mean_ns)
         if wire.latency_ns:
             arrival_ns -= self.overhead_ns
-        for _ in range(FRAMES_PER_TURN):
+        for number in range(FRAMES_PER_TURN):
             try:
                 frame = os.read(lane.source, READ_BYTES)
             except BlockingIOError:
+                self._alone_since_ns = turn_ns if number == 1 else 0
                 return
             except OSError as error:
                 if error.errno in TAP_IS_GONE:  # epoll would tell of that for ever
@@ -217,8 +220,8 @@ class Switch:
     def _observe(self, lane: Lane, now_ns: int) -> None:
         written_ns = time.monotonic_ns()
         self.writing.observe(written_ns - now_ns)
-        if lane.wire.is_plain:
-            self.passing.observe(written_ns - self._woke_ns)
+        if lane.wire.is_plain and self._alone_since_ns:
+            self.passing.observe(written_ns - self._alone_since_ns)
 
     def _arm(self, due_ns: int, now_ns: int) -> None:
         wanted_ns = max(now_ns + 1, due_ns - int(self.lateness.mean_ns))

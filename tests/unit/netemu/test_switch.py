@@ -1,6 +1,7 @@
 """The loop of the cable, on socket pairs in place of taps."""
 
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,3 +61,22 @@ def test_what_is_due_does_not_wait_for_frames_that_arrive_elsewhere(ends):
     slow.sender.send(HEADER + b"second")
     switch.turn()
     assert seen == [HEADER + b"first"]
+
+
+def test_a_frame_that_came_while_others_had_their_turn_is_not_faster_than_asked(ends, monkeypatch):
+    switch, plain, slow = ends
+    now_ns = 10**9
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic_ns=lambda: now_ns))
+
+    def take_long() -> None:
+        nonlocal now_ns
+        switch._receive(plain.lane)
+        switch._send_due()
+        now_ns += 70 * 10**9
+        slow.sender.send(HEADER + b"later")
+
+    switch._handlers[plain.lane.source] = take_long
+    plain.sender.send(HEADER + b"first")
+    slow.sender.send(HEADER + b"second")
+    switch.turn()
+    assert [due_ns - now_ns for due_ns, *_ in slow.lane.flying] == [60 * 10**9] * 2
