@@ -237,7 +237,8 @@ class Offered(click.ParamType[str]):
             ctx.obj, ctx.info_name or "", incomplete, given if isinstance(given, tuple) else (), group=group or ""
         )
         words = [CompletionItem(word) for word in self._offer(asked) if word.startswith(incomplete)]
-        return [*words, CompletionItem(incomplete, type="file")] if self._and_files else words
+        files = [CompletionItem(incomplete, type="file")] if self._and_files and ":" not in incomplete else []
+        return [*words, *files]
 
 
 def parameters(tree: click.Command) -> Iterator[click.Parameter]:
