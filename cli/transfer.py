@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 from cli.output import Progress, say
 from services.contracts.bootserver import PIECE_BYTES
-from services.contracts.errors import Unreachable, WaltError
+from services.contracts.errors import Failed, NotFound, Unreachable, WaltError
 
 POLL_S = 0.3
 AWAY_S = 30.0  # how long bootserver (or the broker) may be away before following is given up
@@ -48,14 +49,16 @@ class Upload:
         """What the work with it has changed."""
         if self._rest:
             self._send(bytes(self._rest))
-        job = self._client.call("bootserver", "finish_upload", upload=self._id)
+        with _kept_up():
+            job = self._client.call("bootserver", "finish_upload", upload=self._id)
         self._is_ours = False
         self._progress.clear()
         return follow(self._client, job, self._label)
 
     def _send(self, piece: bytes) -> None:
         arguments = {"upload": self._id, "offset": self._sent, "data": base64.b64encode(piece).decode()}
-        self._client.call("bootserver", "write_upload", timeout_s=PIECE_TIMEOUT_S, **arguments)
+        with _kept_up():
+            self._client.call("bootserver", "write_upload", timeout_s=PIECE_TIMEOUT_S, **arguments)
         self._sent += len(piece)
         self._progress.show(f"{self._label}: {self._sent / 1e6:.0f} MB sent")
 
@@ -88,12 +91,22 @@ class Download:
         if self._at_end:
             return b""
         arguments = {"job": self._job, "offset": self._received}
-        text = self._client.call("bootserver", "read_download", timeout_s=PIECE_TIMEOUT_S, **arguments)
+        with _kept_up():
+            text = self._client.call("bootserver", "read_download", timeout_s=PIECE_TIMEOUT_S, **arguments)
         piece = base64.b64decode(text)
         self._received += len(piece)
         self._at_end = not piece
         self._progress.show(f"{self._label}: {self._received / 1e6:.0f} MB received")
         return piece
+
+
+@contextlib.contextmanager
+def _kept_up() -> Iterator[None]:
+    """A transfer that is lost is none that was never there."""
+    try:
+        yield
+    except NotFound as lost:
+        raise Failed(*lost.args) from lost
 
 
 def close(client: Any, transfer: str) -> None:

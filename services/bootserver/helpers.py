@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from services.kit.commands import CommandEnded, follow
 
 ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound)}
 LOOK_S = 0.2
+MEMORY_BYTES = 2 * 2**30  # a tar of two million files takes half of it
 END_WITH_US = ("setpriv", "--pdeathsig", "KILL")  # before the words of a program
 
 
@@ -32,12 +34,15 @@ def helper(module: str, *words: str | Path, say: Callable[[str], None], timeout:
 
 
 def main(work: Callable[[], None], folder: Path) -> NoReturn:
-    """The helper's side. `work` writes in the file system of `folder`; it ends before that is full."""
+    """The helper's side. `work` writes in the file system of `folder`; it ends before that, or our memory, is full."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     threading.Thread(target=_watch_space, args=(folder,), daemon=True).start()
     try:
         work()
     except (WaltError, OSError) as error:
         _end(str(error), error.exit_code if isinstance(error, WaltError) else Failed.exit_code)
+    except MemoryError:
+        _end(f"this takes more than {MEMORY_BYTES / 2**30:g} GiB of the server's memory", Failed.exit_code)
     _end("", 0)
 
 

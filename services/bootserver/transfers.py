@@ -64,7 +64,7 @@ class Transfers:
         transfer = self._known.get(name)
         if transfer is None or transfer.user != user:
             raise NotFound(
-                f"transfer '{name}' is not known (any more): bootserver was restarted, or it was idle for long"
+                f"transfer '{name}' is not known any more: bootserver was restarted, or nothing came for {IDLE_S / 60:g} min"
             )
         return transfer
 

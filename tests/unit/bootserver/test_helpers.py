@@ -29,6 +29,7 @@ helpers.main(work, Path("/tmp"))
         ("", "pass", 0, ""),
         ("", "raise NotFound('no such thing')", 3, "no such thing"),
         ("", "raise OSError(28, 'No space left on device')", 1, "[Errno 28] No space left on device"),
+        ("", "bytearray(2**40)", 1, "this takes more than 2 GiB of the server's memory"),
         ("space.SPARE_BYTES = 2**70", "time.sleep(60)", 1, "the server's disk has no room for it"),
         ("space.SPARE_FILES = 2**70", "time.sleep(60)", 1, "the server's disk has no room for it"),
     ],

@@ -4,7 +4,7 @@ import pytest
 
 from cli import image, image_copying, image_shell, transfer
 from cli.copying import Place
-from services.contracts.errors import Failed, InvalidRequest
+from services.contracts.errors import Failed, InvalidRequest, NotFound
 from tests.unit.cli.fakes import FakeClient
 
 
@@ -97,3 +97,11 @@ def test_download_that_is_not_waited_for_is_closed():
     with pytest.raises(KeyboardInterrupt):
         transfer.Download(client, "from lab", "lab", "/etc")
     assert client.calls[-1] == ("bootserver.close_transfer", {"transfer": "7"})
+
+
+def test_upload_that_is_lost_is_no_image_that_is_not_there():
+    client = FakeClient(
+        open_upload="7", finish_upload=NotFound("transfer '7' is not known any more"), close_transfer=None
+    )
+    with pytest.raises(Failed, match="'7' is not known"), transfer.Upload(client, "x") as upload:
+        upload.finish()
