@@ -120,7 +120,7 @@ def follow(client: Any, job: str, label: str) -> dict[str, Any]:
     try:
         return _follow(client, job, label)
     except KeyboardInterrupt:
-        say(f"{label}: goes on without you; what comes of it: walt image show")
+        say(f"{label}: the server goes on with it; what comes of it: walt image show")
         raise
 
 

@@ -40,7 +40,7 @@ class Catalogue:
         if names.parse(source.name) == title:
             raise Conflict(f"'{title}' is that image itself; allowed: another name")
         with self._workshop.hold(title):
-            self._workshop.check_free(title, force)
+            self._workshop.check_new(title, force)
             if source.folder.startswith(f"{self._images.library.home}/"):  # its content never changes: it is shared
                 self._images.library.put(Record(title.owner, title.name, source.folder, time.time()))
                 self._workshop.sweep()

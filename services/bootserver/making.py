@@ -71,7 +71,7 @@ class Maker:
 
     def _new(self, user: str, name: str, force: bool) -> ImageName:
         title = names.new(name, user)
-        self._workshop.check_free(title, force)
+        self._workshop.check_new(title, force)
         return title
 
     def _used_up(self, transfer: Transfer, work: Callable[[Transfer, Say], ImageChanged], say: Say) -> ImageChanged:
@@ -104,7 +104,7 @@ class Maker:
     def _make(self, title: ImageName, force: bool, fill: Fill, say: Say) -> ImageChanged:
         notes: list[str] = []
         with self._workshop.hold(title):
-            self._workshop.check_free(title, force)
+            self._workshop.check_new(title, force)
             with self._workshop.place() as place:
                 (place / TREE).mkdir()
                 fill(place, say)

@@ -85,14 +85,14 @@ class Saver:
         """The piece of work. What can be known to be wrong is refused at once."""
         title = names.new(name, user)
         target = self._authorize(user, node, nodes.SAVE)
-        self._workshop.check_free(title, force)
+        self._workshop.check_new(title, force)
         self._source(target)
         return self._jobs.start(user, lambda say: self._save(target, title, force, say))
 
     def _save(self, target: NodeTarget, title: ImageName, force: bool, say: Say) -> ImageChanged:
         source = self._source(target)
         with self._workshop.hold(title), self._workshop.reading(source.folder), self._workshop.place() as place:
-            self._workshop.check_free(title, force)
+            self._workshop.check_new(title, force)
             say("fetching what it has changed")
             fetch(source, place)
             if self._source(target) != source:

@@ -20,6 +20,7 @@ from services.kit.commands import run
 
 REMOVE_LIMIT_S = 600
 COPY_LIMIT_S = 600
+IMAGES_PER_USER = 200  # all of them are looked through now and then
 TREE = "tree"  # in the workplace: what is to become the image
 
 
@@ -44,6 +45,14 @@ class Workshop:
             yield
         finally:
             self._held.difference_update(titles)
+
+    def check_new(self, title: ImageName, force: bool) -> None:
+        self.check_free(title, force)
+        others = sum(record.owner == title.owner for record in self._images.library.all() if record.title != title)
+        if others >= IMAGES_PER_USER:
+            raise Conflict(
+                f"you have {others} images besides '{title}'; allowed: {IMAGES_PER_USER} (walt image remove)"
+            )
 
     def check_free(self, title: ImageName, force: bool) -> None:
         if self._images.library.find(title) and not force:

@@ -20,7 +20,7 @@ from nameko.containers import ServiceContainer
 from cli.client import Client
 from cli.commands import run
 from cli.configuration import Configuration
-from services.bootserver import initrd, kernels
+from services.bootserver import initrd, kernels, workshop
 from services.bootserver.library import RECORDS
 from services.bootserver.service import BootServer
 from services.contracts import nodes, wire
@@ -123,7 +123,7 @@ def tree_of(platform, name, user="alice"):
 
 
 @pytest.fixture
-def root(tmp_path):
+def system(tmp_path):
     """The root of a system without a kernel, as a container has it."""
     tree = tmp_path / "Tiny.root"
     for folder in ("bin", "etc", "usr"):
@@ -141,11 +141,11 @@ def root(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
-def test_root_without_a_kernel_gets_what_it_lacks(walt, platform, root, form):
-    source = root
+def test_root_without_a_kernel_gets_what_it_lacks(walt, platform, system, form):
+    source = system
     if form:
-        source = root.with_name(f"{root.name}.{form}")
-        subprocess.run(["tar", "-caf", str(source), "-C", str(root), "."], check=True)
+        source = system.with_name(f"{system.name}.{form}")
+        subprocess.run(["tar", "-caf", str(source), "-C", str(system), "."], check=True)
     status, out, err = walt(f"image import {source}")
     assert (status, out) == (0, ""), err
     assert f"brings no kernel: it boots with the platform's {VERSION}" in err
@@ -166,27 +166,27 @@ def test_root_without_a_kernel_gets_what_it_lacks(walt, platform, root, form):
         assert "Dropbear" in said.stderr + said.stdout
 
 
-def test_image_with_its_own_kernel_and_init_stays_as_it_is(walt, platform, root):
-    (root / "usr/lib").mkdir()
-    make_kernel(root, "6.9-old")
-    make_kernel(root, "6.10-own", name="vmlinuz-virt")
-    (root / "sbin").mkdir()
-    (root / "usr/sbin").mkdir()
+def test_image_with_its_own_kernel_and_init_stays_as_it_is(walt, platform, system):
+    (system / "usr/lib").mkdir()
+    make_kernel(system, "6.9-old")
+    make_kernel(system, "6.10-own", name="vmlinuz-virt")
+    (system / "sbin").mkdir()
+    (system / "usr/sbin").mkdir()
     for program in ("sbin/init", "usr/sbin/sshd"):
-        (root / program).write_text("#!/bin/sh\n")
-        (root / program).chmod(0o755)
-    status, _, err = walt(f"image import {root} own")
+        (system / program).write_text("#!/bin/sh\n")
+        (system / program).chmod(0o755)
+    status, _, err = walt(f"image import {system} own")
     assert status == 0 and "it " not in err, err
     (view,) = [row for row in images(walt) if row["owner"]]
     assert view["kernel"] == "6.10-own"
     assert list((tree_of(platform, "own") / "usr/lib/walt").iterdir()) == []
 
 
-def test_kernel_that_cannot_boot_here_is_said_and_replaced(walt, root):
-    (root / "usr/lib").mkdir()
-    make_kernel(root, "9.9-odd")
-    (root / "usr/lib/modules/9.9-odd/modules.dep").write_text("ext4.ko:\n")
-    status, _, err = walt(f"image import {root} odd")
+def test_kernel_that_cannot_boot_here_is_said_and_replaced(walt, system):
+    (system / "usr/lib").mkdir()
+    make_kernel(system, "9.9-odd")
+    (system / "usr/lib/modules/9.9-odd/modules.dep").write_text("ext4.ko:\n")
+    status, _, err = walt(f"image import {system} odd")
     assert status == 0 and "9.9-odd cannot boot here: the kernel has no module virtio_pci" in err
     assert [row["kernel"] for row in images(walt) if row["owner"]] == [f"{VERSION} (platform's)"]
 
@@ -236,19 +236,19 @@ def test_kernel_and_modules_are_read_inside_the_image_only(tmp_path):
     assert "ext4.ko is missing" in kernels.fault(tmp_path / "tree", kernel)
 
 
-def test_what_is_no_image_is_refused_and_leaves_nothing(walt, tmp_path, root):
+def test_what_is_no_image_is_refused_and_leaves_nothing(walt, tmp_path, system):
     (tmp_path / "empty").mkdir()
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved/manifest.json").touch()
     (tmp_path / "not.tar").write_bytes(b"no tar at all" * 100)
-    (root / "bin/busybox").write_bytes(b"\x7fELF".ljust(18, b"\0") + (183).to_bytes(2, "little"))
+    (system / "bin/busybox").write_bytes(b"\x7fELF".ljust(18, b"\0") + (183).to_bytes(2, "little"))
     for line, why in (
         (f"{tmp_path}/empty x", "is not the root of a system"),
         (f"{tmp_path}/saved x", "as 'docker save' writes it; allowed: .* 'docker export'"),
         (f"{tmp_path}/not.tar x", "cannot be unpacked"),
-        (f"{root} x", "its /bin/sh is for another processor .ELF machine 183"),
-        (f"{root} default", "default is the platform's image"),
-        (f"{root} Bad/name", "is not the name of an image|would be"),
+        (f"{system} x", "its /bin/sh is for another processor .ELF machine 183"),
+        (f"{system} default", "default is the platform's image"),
+        (f"{system} Bad/name", "is not the name of an image|would be"),
         (f"{tmp_path}/nothing.tar", "there is no file"),
         ("no//image^ x", "no//image"),
     ):
@@ -257,20 +257,20 @@ def test_what_is_no_image_is_refused_and_leaves_nothing(walt, tmp_path, root):
     assert [row["name"] for row in images(walt)] == ["default"]
 
 
-def test_image_of_that_name_is_replaced_only_by_force(walt, platform, root):
-    assert walt(f"image import {root} one")[0] == 0
+def test_image_of_that_name_is_replaced_only_by_force(walt, platform, system):
+    assert walt(f"image import {system} one")[0] == 0
     first = tree_of(platform, "one")
-    status, _, err = walt(f"image import {root} one")
+    status, _, err = walt(f"image import {system} one")
     assert status == 4 and "'alice/one' is there already; allowed: another name, or --force" in err
     Nodes.wanted = [replace(NODE, image="alice/one")]
-    status, _, err = walt(f"image import {root} one --force")
+    status, _, err = walt(f"image import {system} one --force")
     assert status == 0 and "vnode1 use it as it was until: walt node reboot vnode1" in err
     assert tree_of(platform, "one") != first and not first.exists()
     Nodes.wanted = []
 
 
-def test_damaged_image_is_shown_as_that_and_can_be_removed(walt, platform, root):
-    assert walt(f"image import {root} hurt")[0] == walt("image clone default whole")[0] == 0
+def test_damaged_image_is_shown_as_that_and_can_be_removed(walt, platform, system):
+    assert walt(f"image import {system} hurt")[0] == walt("image clone default whole")[0] == 0
     shutil.rmtree(tree_of(platform, "hurt") / "boot")
     status, out, _ = walt("image show")
     assert status == 0 and re.search("alice/hurt +alice .* none .walt doctor", out) and "alice/whole" in out
@@ -278,9 +278,9 @@ def test_damaged_image_is_shown_as_that_and_can_be_removed(walt, platform, root)
     assert "alice/hurt" not in walt("image show")[1]
 
 
-def test_folder_by_a_link(walt, root):
-    (root.parent / "link").symlink_to(root)
-    assert walt(f"image import {root.parent}/link linked")[0] == 0
+def test_folder_by_a_link(walt, system):
+    (system.parent / "link").symlink_to(system)
+    assert walt(f"image import {system.parent}/link linked")[0] == 0
 
 
 def test_upload_that_is_not_kept_up_ends(walt, platform, monkeypatch, user_uri):
@@ -302,7 +302,7 @@ def test_upload_that_is_not_kept_up_ends(walt, platform, monkeypatch, user_uri):
 # Names
 
 
-def test_clone_rename_remove(walt, platform, root):
+def test_clone_rename_remove(walt, platform, system):
     assert walt("image clone default mine")[0] == 0
     assert (tree_of(platform, "mine") / "etc/motd").samefile(platform / "images/tiny-1/etc/motd")
     assert walt("image clone mine other")[0] == 0
@@ -313,6 +313,15 @@ def test_clone_rename_remove(walt, platform, root):
     assert walt("image remove mine --force")[0] == 0
     assert tree_of(platform, "third").exists()
     assert [row["name"] for row in images(walt)] == ["default", "alice/third"]
+
+
+def test_number_of_images_has_a_limit(walt, monkeypatch):
+    monkeypatch.setattr(workshop, "IMAGES_PER_USER", 2)
+    assert walt("image clone default one")[0] == walt("image clone one two")[0] == 0
+    status, _, err = walt("image clone one three")
+    assert status == 4 and "you have 2 images besides 'alice/three'; allowed: 2" in err
+    assert walt("image clone one two --force")[0] == walt("image rename two three")[0] == 0
+    assert walt("image clone default one", "bob")[0] == 0
 
 
 def test_image_that_a_node_uses_stays(walt):

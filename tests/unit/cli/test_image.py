@@ -89,7 +89,7 @@ def test_work_that_nobody_follows_goes_on_and_is_said_to(capsys):
     client = FakeClient(follow_job=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         transfer.follow(client, "job", "importing x")
-    assert capsys.readouterr().err == "importing x: goes on without you; what comes of it: walt image show\n"
+    assert capsys.readouterr().err == "importing x: the server goes on with it; what comes of it: walt image show\n"
 
 
 def test_download_that_is_not_waited_for_is_closed():
