@@ -41,7 +41,7 @@ TOP = member(".", tarfile.DIRTYPE, mode=0o755)
         [TOP, member("../evil", data=b"x")],
         [TOP, member("./a/../../evil", data=b"x")],
         [TOP, member("./l", tarfile.SYMTYPE, ".."), member("./l/evil", data=b"x")],
-        [TOP, member("./l", tarfile.SYMTYPE, "/tmp"), member("./l/evil", tarfile.SYMTYPE, "x")],
+        [TOP, member("./l", tarfile.SYMTYPE, "OUTSIDE"), member("./l/evil", tarfile.SYMTYPE, "x")],
         [TOP, member("../evil", tarfile.SYMTYPE, "x")],
         [TOP, member("../evil", tarfile.DIRTYPE)],
         [TOP, member("./h", tarfile.LNKTYPE, "../secret"), member("./h", data=b"overwritten")],
@@ -49,11 +49,12 @@ TOP = member(".", tarfile.DIRTYPE, mode=0o755)
 )
 def test_nothing_leaves_the_folder(stage, members):
     (stage.parent / "secret").write_bytes(b"secret")
+    for one, _ in members:
+        one.linkname = one.linkname.replace("OUTSIDE", str(stage.parent))
     with pytest.raises((Failed, OSError)):
         unpack(archive(*members), str(stage))
     assert sorted(os.listdir(stage.parent)) == ["secret", "stage"]
     assert (stage.parent / "secret").read_bytes() == b"secret"
-    assert not os.path.lexists("/tmp/evil")
 
 
 def test_absolute_name_is_refused(stage):
