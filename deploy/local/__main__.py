@@ -118,6 +118,7 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    os.umask(0o022)  # the broker and the users of this host read in the state folder
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was begun is undone
     try:
         main()

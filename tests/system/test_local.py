@@ -93,7 +93,11 @@ def test_up_down_up_keeps_the_state_and_down_leaves_nothing(platforms: tuple[Pla
     before = host_network()
     assert platform.local("status").status == EXIT_DOWN
 
-    platform.bring_up(IMAGES)
+    umask = os.umask(0o077)  # a careful root's; the broker's user reads below the state folder all the same
+    try:
+        platform.bring_up(IMAGES)
+    finally:
+        os.umask(umask)
     during = host_network()
     shown = platform.local("status")
     platform.walt("node", "create", "keeper")
