@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,8 +11,10 @@ from services.bootserver.bootplan import Root, Site
 from services.bootserver.plans import Published
 from services.bootserver.stores import Stores
 from services.contracts.bootserver import BootRequest, NodeAccess, NodeCopying
-from services.contracts.errors import Denied
+from services.contracts.errors import Denied, Failed
 from services.kit.commands import stream
+
+log = logging.getLogger(__name__)
 
 ROOT = "root"
 TELL_EVERY_S = 10.0  # less than any boot.timeout
@@ -57,11 +60,15 @@ class Pages:
     def _told(self, pieces: Iterator[bytes], request: BootRequest) -> Iterator[bytes]:
         """A piece is asked for when the one before was taken."""
         due = time.monotonic() + TELL_EVERY_S
-        for piece in pieces:
-            yield piece
-            if time.monotonic() >= due:
-                self._copying(NodeCopying(request.node_id, request.run))
-                due = time.monotonic() + TELL_EVERY_S
+        try:
+            for piece in pieces:
+                yield piece
+                if time.monotonic() >= due:
+                    self._copying(NodeCopying(request.node_id, request.run))
+                    due = time.monotonic() + TELL_EVERY_S
+        except Failed as error:
+            log.error("%s is sent no whole image %s: %s", request.name, request.image, error)
+            raise
 
     def published(self, node_id: int) -> Published:
         return self._plans.get(node_id)

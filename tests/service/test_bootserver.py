@@ -215,6 +215,18 @@ def test_image_is_served_to_its_node_as_a_tar(process, images, monkeypatch):
     wait_for(lambda: NodeCopying(7, 4) in Listener.copying)
 
 
+def test_image_that_cannot_be_read_to_its_end_is_sent_without_one(process, monkeypatch, caplog):
+    def broken(argv):
+        yield bytes(2**16)
+        raise Failed("tar: status 2")
+
+    monkeypatch.setattr(pages, "stream", broken)
+    publish()
+    with pytest.raises(http.client.IncompleteRead):
+        fetch("/boot/7/image.tar", source=NODE_IP)
+    assert "vnode1 is sent no whole image default: tar: status 2" in caplog.text
+
+
 def test_persist_is_exported_to_the_node_of_its_owner_only(process, tmp_path, amqp_uri):
     state = tmp_path / "state/bootserver"
     folder = state / "persist/7/alice"
