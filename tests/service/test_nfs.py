@@ -52,7 +52,7 @@ class NfsServer:
 
 
 @pytest.fixture
-def server(root, require) -> Iterator[NfsServer]:
+def server(as_root, require) -> Iterator[NfsServer]:
     require("nfs", shutil.which("ganesha.nfsd") is not None, "ganesha.nfsd is not installed")
     folder = Path(tempfile.mkdtemp(prefix="walt-nfs-"))
     server = NfsServer(folder)
