@@ -116,7 +116,8 @@ class Inlet:
         # Unnamed and exclusive: what users send while nobody listens belongs to sessions that are gone too.
         queue = Queue("", exchange, self._key, exclusive=True)
         channel.basic_qos(0, PREFETCH, False)
-        with Consumer(channel, [queue], on_message=self._on_message, accept=None):
+        drop = lambda message, error: message.ack()  # noqa: E731  # what cannot be read disturbs nobody else
+        with Consumer(channel, [queue], on_message=self._on_message, on_decode_error=drop, accept=None):
             self.listening = True
             while True:
                 with contextlib.suppress(TimeoutError):

@@ -11,9 +11,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from kombu import compression
+from kombu.exceptions import ContentDisallowed
 from nameko.exceptions import deserialize_to_instance
 from nameko.extensions import DependencyProvider
-from nameko.rpc import Rpc
+from nameko.rpc import Rpc, RpcConsumer
 
 from services.contracts.errors import WIRE_ERRORS, Denied, WaltError
 from services.kit.environment import environment
@@ -27,20 +29,51 @@ for _error in WIRE_ERRORS.values():
     deserialize_to_instance(_error)
 
 
+def _refuse_compressed(_: bytes) -> bytes:
+    raise ContentDisallowed("a compressed message, which could be a thousand times as long as it looks")
+
+
+for _encoding in compression.encoders():  # of messages, which nobody here compresses
+    compression.register(None, _refuse_compressed, _encoding)
+
+
+class _Calls(RpcConsumer):
+    """The queue of a service. A message whose reply cannot be sent, or would not go to its sender's own queue, is dropped: an
+    error while it is sent ends the service, which gets the message again when it is back; and a reply to the name of
+    a method is a call in our name."""
+
+    def handle_message(self, body: Any, message: Any) -> None:
+        if _is_answerable(message):
+            super().handle_message(body, message)
+            return
+        log.warning("a message of %s that cannot be answered is dropped", _user_of(message) or "nobody")
+        self.queue_consumer.ack_message(message)
+
+
+def _is_answerable(message: Any) -> bool:
+    user = _user_of(message)
+    own = "" if user == environment().account else f"user.{user}." if user else "user."
+    reply_to = message.properties.get("reply_to")
+    return reply_to is not None and reply_to.startswith(own) and message.properties.get("content_type") == JSON
+
+
+def _user_of(message: Any) -> str:
+    return str(message.properties.get("user_id", ""))
+
+
 class InternalRpc(Rpc):
     """An entry point for other services. Users have no right to publish to it; but the broker asks for that right only
     where a message comes in, not where an exchange or a queue of a user's own hands it on."""
+
+    rpc_consumer = _Calls()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("expected_exceptions", WaltError)
         super().__init__(*args, **kwargs)
 
     def handle_message(self, body: Any, message: Any) -> None:
-        user = str(message.properties.get("user_id", ""))
-        if not _is_answerable(message, user):
-            log.warning("%s: a message of %s that cannot be answered is dropped", self.method_name, user or "nobody")
-            self.rpc_consumer.queue_consumer.ack_message(message)
-        elif fault := self.fault_of(user):
+        user = _user_of(message)
+        if fault := self.fault_of(user):
             error = Denied(f"{self.container.service_name}.{self.method_name}: {fault}")
             self.rpc_consumer.handle_result(message, None, (Denied, error, None))
         else:
@@ -64,15 +97,6 @@ class PublicRpc(InternalRpc):
 
     def caller_of(self, user: str) -> str:
         return user
-
-
-def _is_answerable(message: Any, user: str) -> bool:
-    """Whether its reply can be sent, and goes to the user's own queue. An error while it is sent ends the service, which
-    gets the message again when it is back; and a reply that names a method as its queue is a call in our name."""
-    if message.properties.get("content_type") != JSON:
-        return False
-    own = "" if user == environment().account else f"user.{user}." if user else "user."
-    return str(message.properties.get("reply_to", "")).startswith(own)
 
 
 internal = InternalRpc.decorator

@@ -54,10 +54,10 @@ def ping(uri: str, service: str) -> None:
     )
     connection.connect()
     with contextlib.closing(connection):
-        _call(connection, f"{service}.{PING}")
+        _call(connection, f"{service}.{PING}", unquote(parts.username or ""))
 
 
-def _call(connection: Any, routing_key: str) -> None:
+def _call(connection: Any, routing_key: str, account: str) -> None:
     answers: list[Any] = []
     channel, queue = connection.channel(), f"healthcheck.{uuid.uuid4().hex}"
     channel.queue_declare(queue, exclusive=True, auto_delete=True)
@@ -70,6 +70,7 @@ def _call(connection: Any, routing_key: str) -> None:
         content_encoding="utf-8",
         reply_to=queue,
         correlation_id=queue,
+        user_id=account,
         expiration=str(round(LIMIT_S * 1000)),
     )
     channel.basic_publish(request, RPC_EXCHANGE, routing_key, mandatory=True)

@@ -220,6 +220,13 @@ class User:
             **({"user_id": user or self.name} if user != "" else {}),
         )
 
+    def send_unreadable(self) -> None:
+        """What the reader's library stumbles over."""
+        where = {"exchange": console.INPUT_EXCHANGE, "routing_key": console.input_key(HOST), "user_id": self.name}
+        self.producer.publish(
+            b"x", headers={"compression": "zlib"}, content_type="x", content_encoding="binary", **where
+        )
+
     def _on_message(self, message) -> None:
         if message.headers["session"] == self.session or not self.session:
             self.received += len(message.body)

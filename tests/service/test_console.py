@@ -228,6 +228,8 @@ def test_foreign_users_are_kept_out(machine, user):
             bob.call(method, session=alice.session)
     bob.send(console.DATA, b"evil\n", session=alice.session)
     alice.send(console.DATA, b"nameless\n", user="")
+    bob.send_unreadable()
+    eventlet.sleep(0.3)  # then the input of others would be lost for a second
     alice.send(console.DATA, b"good\n")
     until(lambda: vm.heard)
     eventlet.sleep(0.2)

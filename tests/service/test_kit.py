@@ -1,10 +1,13 @@
 """What every service shares: identity from the broker, errors over the wire, events, calls between services."""
 
+import contextlib
 import logging
+import zlib
 
 import pytest
 from amqp import Message
-from kombu import Connection, Exchange, Queue
+from kombu import Connection, Exchange, Queue, compression
+from kombu.exceptions import ContentDisallowed
 from nameko.containers import ServiceContainer
 from nameko.events import event_handler
 
@@ -111,6 +114,7 @@ USUAL = {
         (CALL, {"content_type": "text/plain"}),
         (CALL, {"content_encoding": "none"}),
         (CALL, {"headers": {"compression": "zlib"}}),
+        (zlib.compress(bytes(10**8)), {"headers": {"compression": "zlib"}}),
         (CALL, {"headers": {"nameko.call_id_stack": "x"}}),
         (b"{", {}),
         (b"[]", {}),
@@ -129,6 +133,11 @@ def test_no_message_of_a_user_ends_a_service(toy, user_uri, body, properties):
         )
     assert ask(user_uri("alice"), "toy.greet", "alice", "hello")["result"] == "hello alice"
     assert not toy._died.ready()
+
+
+def test_what_is_compressed_is_not_made_larger(toy):
+    with pytest.raises(ContentDisallowed):
+        compression.decompress(zlib.compress(b"x"), "gzip")
 
 
 def by_alternate_exchange(channel, key, message):
@@ -167,6 +176,16 @@ def test_internal_method_is_not_reached_by_a_detour_either(toy, user_uri, detour
         while not replies:
             connection.drain_events(timeout=5)
     assert "Denied" in str(replies[0].body) and "for services only" in str(replies[0].body)
+
+
+def test_call_of_no_method_that_cannot_be_answered_ends_no_service(toy, user_uri):
+    with Connection(user_uri("alice")) as connection:
+        connection.connect()
+        by_binding(connection.connection.channel(), "toy.nothing", Message(CALL, content_type="application/json"))
+        with contextlib.suppress(TimeoutError):
+            connection.drain_events(timeout=0.5)
+    assert ask(user_uri("alice"), "toy.greet", "alice", "hello")["result"] == "hello alice"
+    assert not toy._died.ready()
 
 
 @pytest.mark.parametrize("key", ["#", "toy.greet", "user.bob.r", "user.alice.#", "user.*.r"])
