@@ -27,7 +27,10 @@ def text(name: str, value: Any) -> str:
 def node_set(value: Any) -> str:
     """What the names in it are is for others to say."""
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise InvalidRequest(f"{value!r} is not a node set; allowed: names and {', '.join(NODE_SETS)}, split by commas")
+        raise InvalidRequest(
+            f"{short(value)} is not a node set; allowed: names and {', '.join(NODE_SETS)}, split by commas"
+        )
+    _check_length("the node set", len(value))
     return value
 
 

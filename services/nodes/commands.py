@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.contracts.errors import Conflict, InvalidRequest, Refused, together
+from services.contracts.errors import Conflict, InvalidRequest, Refused, WaltError, together
 from services.contracts.names import MY_NODES, split_selection
 from services.contracts.nodes import Event, NodeTarget, NodeView
 from services.contracts.vmrunner import VmReport
@@ -48,7 +48,7 @@ def create(registry: Registry, asked: Asked, wish: creation.Wish, place: creatio
 
 
 def configure(registry: Registry, asked: Asked, selection: str, requested: Requested, limits: Limits) -> Outcome:
-    nodes = _owned_with(requested.faults, registry, asked, selection)
+    nodes = _owned_with(_invalid(requested.faults), registry, asked, selection)
     configs = request.configured(nodes, requested, limits)
     new = [model.configured(node, config) for node, config in zip(nodes, configs, strict=True)]
     said = notes.of_configuration(nodes, new, limits)
@@ -59,7 +59,7 @@ def configure(registry: Registry, asked: Asked, selection: str, requested: Reque
 def link(
     registry: Registry, asked: Asked, selection: str, network: str, options: Sequence[str], from_plain: bool
 ) -> Outcome:
-    nodes = _owned_with(linking.option_faults(options, from_plain), registry, asked, selection)
+    nodes = _owned_with(_invalid(linking.option_faults(options, from_plain)), registry, asked, selection)
     physical.check_links(nodes)
     new = linking.linked(nodes, network, options, from_plain)
     return _save(registry, Deed("link", asked, journal.link_text(network, options, from_plain)), nodes, new)
@@ -98,8 +98,11 @@ def rename(registry: Registry, asked: Asked, name: str, new_name: str) -> Outcom
     return _save(registry, Deed(journal.RENAME, asked), [node], [new], notes.of_renaming(node, new))
 
 
-def boot(registry: Registry, asked: Asked, selection: str, image: str) -> Outcome:
-    nodes = _owned(registry, asked, selection)
+def boot(registry: Registry, asked: Asked, selection: str, image: str, wrong: Sequence[WaltError]) -> Outcome:
+    """wrong: what is, with the image."""
+    nodes = _owned_with(wrong, registry, asked, selection)
+    if wrong:
+        raise together(wrong)
     new = [model.given_image(node, image, asked) for node in nodes]
     return _save(registry, Deed("boot", asked, f"image={image}"), nodes, new, physical.notes_of_boot(nodes, new))
 
@@ -185,14 +188,16 @@ def _owned(registry: Registry, asked: Asked, selection: str) -> list[Node]:
     return nodes
 
 
-def _owned_with(faults: Sequence[str], registry: Registry, asked: Asked, selection: str) -> list[Node]:
+def _owned_with(wrong: Sequence[WaltError], registry: Registry, asked: Asked, selection: str) -> list[Node]:
     """As `_owned`, for a request with these faults: they are told together with those of the node set."""
     try:
         return _owned(registry, asked, selection)
     except Refused as refused:
-        if not faults:
-            raise
-        raise together([InvalidRequest(*faults), refused]) from None
+        raise together([*wrong, refused]) from None
+
+
+def _invalid(faults: Sequence[str]) -> list[WaltError]:
+    return [InvalidRequest(*faults)] if faults else []
 
 
 def _said_of_owners(before: Sequence[Node], after: Sequence[Node]) -> list[str]:

@@ -35,7 +35,15 @@ class Wish:
     refusals: tuple[WaltError, ...] = ()
 
 
-def parse(names: Sequence[str], texts: Sequence[str], host: str, limits: Limits) -> Wish:
+def parse(
+    names: Sequence[str],
+    texts: Sequence[str],
+    host: str,
+    limits: Limits,
+    image: str = DEFAULT_IMAGE,
+    wrong: Sequence[WaltError] = (),
+) -> Wish:
+    """wrong: what is, with the image."""
     faults: list[str] = []
     checked = [name for name in (_checked(text, faults) for text in names) if name]
     if not names:
@@ -44,7 +52,8 @@ def parse(names: Sequence[str], texts: Sequence[str], host: str, limits: Limits)
     requested = request.parse(texts)
     config, unfit = request.fitted(NodeConfig(), requested)
     faults += [*requested.faults, *unfit, *request.host_faults(requested, [host], limits)]
-    return Wish(tuple(dict.fromkeys(checked)), config, refusals=(InvalidRequest(*faults),) if faults else ())
+    invalid = [InvalidRequest(*faults)] if faults else []
+    return Wish(tuple(dict.fromkeys(checked)), config, image, (*invalid, *wrong))
 
 
 def new_nodes(wish: Wish, existing: Sequence[Node], place: Place, asked: Asked) -> list[Node]:

@@ -27,15 +27,15 @@ def sqlite_url(folder: Path) -> str:
 
 class Database:
     """`with database.transaction() as connection:` all or nothing, one at a time, of all processes too: what is read
-    stays true until it is written. Migrated when it is opened."""
+    stays true until it is written. Migrated when it is opened. kind: sqlite or postgresql."""
 
     def __init__(self, url: str) -> None:
-        kind = sa.make_url(url).get_backend_name()
-        if kind not in _TUNE:
-            raise Failed(f"WALT_DATABASE_URL is of {kind}; allowed: {', '.join(_TUNE)}")
+        self.kind = sa.make_url(url).get_backend_name()
+        if self.kind not in _TUNE:
+            raise Failed(f"WALT_DATABASE_URL is of {self.kind}; allowed: {', '.join(_TUNE)}")
         self._engine = sa.create_engine(url, pool_pre_ping=True)  # the server may have been restarted meanwhile
         self._one_at_a_time = threading.Lock()
-        _TUNE[kind](self._engine)
+        _TUNE[self.kind](self._engine)
         with self.transaction() as connection:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))

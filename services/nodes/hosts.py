@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 
 import eventlet
 from kombu import Connection
@@ -20,7 +19,6 @@ from services.contracts.netemu import PortReport
 from services.contracts.vmrunner import Capacity, VmReport
 from services.kit import peers
 from services.kit.environment import environment
-from services.nodes.creation import Wish
 
 log = logging.getLogger(__name__)
 
@@ -33,24 +31,15 @@ CAPACITY_RETRY_S = 10.0
 _capacities: dict[str, tuple[float, Capacity | None]] = {}  # host: (when it was asked last, what it said last)
 
 
-def check_image(image: str, user: str) -> str:
-    """The full name of what this user means, or NotFound by bootserver. The platform's default image needs no
+def find_image(image: str, user: str) -> tuple[str, list[WaltError]]:
+    """The full name of what this user means, and what bootserver says against it. The platform's default image needs no
     bootserver to be named."""
     try:
         view = peers.call(bootserver.SERVICE, "check_image", timeout_s=ANSWER_S, name=image, user=user)
-    except Unreachable:
-        if image != DEFAULT_IMAGE:
-            raise
-        return image
-    return wire.load(ImageView, view).name
-
-
-def with_image(wish: Wish, image: str, user: str) -> Wish:
-    """The wish with the full name of its image; what is wrong with that is told with the rest."""
-    try:
-        return replace(wish, image=check_image(image, user))
     except WaltError as error:
-        return replace(wish, refusals=(*wish.refusals, error))
+        is_certain = isinstance(error, Unreachable) and image == DEFAULT_IMAGE
+        return image, [] if is_certain else [error]
+    return wire.load(ImageView, view).name, []
 
 
 def capacities(hosts: Iterable[str]) -> dict[str, Capacity]:

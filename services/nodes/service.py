@@ -75,8 +75,8 @@ class NodesService:
     def create_nodes(self, names: Any, settings: Any = (), image: Any = None) -> dict[str, Any]:
         env = environment()
         words, limits = arguments.texts("settings", settings), hosts.capacities([env.host])
-        wish = creation.parse(arguments.texts("names", names), words, env.host, limits)
-        wish = hosts.with_image(wish, DEFAULT_IMAGE if image is None else arguments.text("image", image), self.caller)
+        found = hosts.find_image(DEFAULT_IMAGE if image is None else arguments.text("image", image), self.caller)
+        wish = creation.parse(arguments.texts("names", names), words, env.host, limits, *found)
         return self._carry_out(commands.create, wish, creation.Place(env.host, env.subnet), limits)
 
     @public
@@ -115,8 +115,8 @@ class NodesService:
 
     @public
     def boot_nodes(self, selection: Any, image: Any) -> dict[str, Any]:
-        image = hosts.check_image(arguments.text("image", image), self.caller)
-        return self._carry_out(commands.boot, arguments.node_set(selection), image)
+        found = hosts.find_image(arguments.text("image", image), self.caller)
+        return self._carry_out(commands.boot, arguments.node_set(selection), *found)
 
     @public
     def remove_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class NodesService:
 
     @public
     def diagnose(self) -> list[dict[str, Any]]:
-        return wire.dump_all(hosts.diagnose([environment().host]))
+        return wire.dump_all([self.store.diagnose(), *hosts.diagnose([environment().host])])
 
     @internal
     def wanted_on_host(self, host: str) -> list[dict[str, Any]]:

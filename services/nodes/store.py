@@ -11,6 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.contracts import names, settings
+from services.contracts.errors import WaltError
+from services.contracts.health import FAIL, OK, Check
 from services.contracts.nodes import WALT_NET_ID, Disk, Network
 from services.contracts.settings import NetworkUse, NodeConfig
 from services.nodes import allocation, tables
@@ -36,6 +38,18 @@ class Store:
     def prune_events(self) -> None:
         with self.transaction() as registry:
             registry.events.prune(self._events_kept)
+
+    def diagnose(self) -> Check:
+        subject = "database"
+        try:
+            with self.transaction() as registry:
+                present = sum(node.is_present for node in registry.nodes())
+        except WaltError as error:
+            consequence = "no command on nodes is carried out; the nodes themselves run on"
+            return Check(
+                subject, FAIL, str(error), consequence, "look after the database (WALT_DATABASE_URL), or its disk"
+            )
+        return Check(subject, OK, f"{self._database.kind}, {present} nodes")
 
     def close(self) -> None:
         self._database.close()

@@ -266,6 +266,8 @@ def test_faults_of_names_settings_image_and_registry_are_told_together(platform)
     ]
     said = refusal(platform, "bob", "create_nodes", ["taken"], image="nix").splitlines()
     assert said == ["NotFound: no image 'nix'", "the name 'taken' is taken by a node of alice"]
+    said = refusal(platform, "bob", "boot_nodes", "taken", "nix").splitlines()
+    assert said == ["NotFound: no image 'nix'", "node 'taken' belongs to alice"]
 
 
 def test_taken_name_is_a_conflict_that_says_by_whom(platform):
@@ -510,11 +512,14 @@ def test_restart_keeps_everything_and_announces_it_again(platform):
     }
 
 
-def test_wish_whose_event_was_lost_is_repaired(platform, monkeypatch):
+def test_wish_whose_event_was_lost_is_said_again(platform, monkeypatch):
+    """As after a kill between the commit and the event."""
     monkeypatch.setattr(peers.Announcer, "announce", lambda *_: None)
     platform.ask("alice", "create_nodes", ["vnode1"])
     monkeypatch.undo()
-    assert platform.wish("vnode1").power == contract.POWER_ON
+    assert FakeRunner.wanted == []
+    catchup.catch_up(platform.store, lambda event, value: platform.tell("nodes", event, value), HOST)
+    until(lambda: FakeRunner.wanted == [platform.wish("vnode1")])
 
 
 def test_catch_up_says_again_what_the_host_has_not_heard(platform):
@@ -627,6 +632,7 @@ def test_diagnose_names_those_who_are_away(platform):
     started = time.monotonic()
     checks = platform.ask("bob", "diagnose")
     assert time.monotonic() - started < 8
+    assert {"subject": "database", "status": "ok", "found": "sqlite, 0 nodes"}.items() <= checks[0].items()
     assert {"subject": "KVM", "status": "ok"}.items() <= next(c for c in checks if c["subject"] == "KVM").items()
     away = {check["subject"]: check for check in checks if check["status"] == "fail"}
     assert set(away) == {f"netemu@{HOST}", f"console@{HOST}"}

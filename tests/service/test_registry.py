@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from services.contracts.errors import Failed
+from services.contracts.health import FAIL, OK
 from services.contracts.nodes import Event
 from services.contracts.settings import NodeConfig, parse_settings
 from services.contracts.vmrunner import BOOTED, VmReport
@@ -103,9 +104,11 @@ def test_server_that_was_restarted_is_used_again(postgres):
     postgres.stop()
     with pytest.raises(Failed, match="the database of the registry cannot be used: "), store.transaction():
         pass
+    assert store.diagnose().status == FAIL
     postgres.start()
     with store.transaction() as registry:
         assert registry.identity() == identity
+    assert store.diagnose().status == OK
     store.close()
 
 

@@ -16,12 +16,20 @@ from services.nodes.model import Node, Status
 NODE = Node("vnode1", "h", "alice", "default", "10.0.0.2", NodeConfig(), Status(BOOTED, 0.0, ""), id=1)
 
 
-@pytest.mark.parametrize(
-    "value", ["", 7, None, [], {}, "a\0", "a\nb", "\ud800", "\x1b[31m", "x" * (MAX_CHARACTERS + 1)]
-)
+NO_TEXTS = ["", 7, None, [], {}, "a\0", "a\nb", "\ud800", "\x1b[31m", "x" * (MAX_CHARACTERS + 1), [["x"]] * 10**6]
+
+
+@pytest.mark.parametrize("value", NO_TEXTS)
 def test_text_that_is_none(value):
-    with pytest.raises(InvalidRequest, match="^selection.*; allowed: ") as refused:
-        arguments.text("selection", value)
+    with pytest.raises(InvalidRequest, match="^image.*; allowed: ") as refused:
+        arguments.text("image", value)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("value", NO_TEXTS)
+def test_node_set_that_is_none(value):
+    with pytest.raises(InvalidRequest, match="node set.*; allowed: ") as refused:
+        arguments.node_set(value)
     assert len(str(refused.value)) < 200
 
 
@@ -37,7 +45,7 @@ def test_list_that_is_none(value):
 def test_longest():
     names = ["n" * 63] * (MAX_CHARACTERS // 64)
     assert arguments.texts("names", names) == names and len(names) == 1024
-    assert arguments.text("selection", "é ç,x") == "é ç,x"
+    assert arguments.text("image", "é ç,x") == arguments.node_set("é ç,x") == "é ç,x"
 
 
 def test_thousands_of_unknown_names_are_told_without_a_search_for_each(monkeypatch):

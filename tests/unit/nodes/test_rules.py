@@ -73,8 +73,7 @@ def test_mac_that_is_taken_is_drawn_again():
 
 
 def test_creation_tells_all_faults():
-    wish = parse(["A", "a", "-", "n"], ["ram=x", "y=1"], "h", {})
-    wish = replace(wish, refusals=(*wish.refusals, NotFound("no image 'nix'")))
+    wish = parse(["A", "a", "-", "n"], ["ram=x", "y=1"], "h", {}, "nix", [NotFound("no image 'nix'")])
     with pytest.raises(InvalidRequest) as refused:
         new_nodes(wish, [NODE], PLACE, ALICE)
     assert [one.partition(";")[0] for one in refused.value.args] == [
