@@ -117,7 +117,11 @@ def login(broker_port, vhost, api):
 
 @pytest.fixture
 def admin(service, login):
-    return login(ADMIN, ensured(ADMIN, administrator=True))
+    """With no node of anybody's left at the end."""
+    yield login(ADMIN, ensured(ADMIN, administrator=True))
+    with service.store.transaction() as registry:
+        for node in registry.nodes():
+            registry.delete(node.id)
 
 
 def ensured(name, administrator=False):
