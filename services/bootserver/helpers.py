@@ -28,7 +28,7 @@ def helper(module: str, *words: str | Path, say: Callable[[str], None], timeout:
         follow([*python, *map(str, words)], say, timeout=timeout)
     except CommandEnded as end:
         if end.status < 0:
-            raise Failed(f"no end of it after {timeout:g} s: given up") from None
+            raise Failed(f"it was killed: no end of it after {timeout:g} s, or no memory left on the server") from None
         last = end.said if end.status in ERRORS else end.said[-2000:]
         raise ERRORS.get(end.status, Failed)(last or f"{module} ended with status {end.status}") from None
 

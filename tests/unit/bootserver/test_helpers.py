@@ -47,6 +47,8 @@ def test_what_a_helper_says_becomes_an_error_of_its_kind(tmp_path):
         helpers.helper("taking", tmp_path, "none", tmp_path / "tar", say=said.append, timeout=30)
     with pytest.raises(Failed, match="ValueError"):
         helpers.helper("taking", tmp_path, say=said.append, timeout=30)
+    with pytest.raises(Failed, match="it was killed: no end of it after 0.01 s"):
+        helpers.helper("taking", tmp_path, "none", tmp_path / "tar", say=said.append, timeout=0.01)
 
 
 def test_some_of_the_disk_stays_free(tmp_path):
