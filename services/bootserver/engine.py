@@ -32,6 +32,7 @@ OURS = "walt.temporary"  # label of containers that a process that was killed ma
 BUILT = "walt-build"  # name of images; each with its time and a random number as its tag
 LEFT_S = 3600
 TAIL_LINES = 15
+LAYERS = 1000  # more than a Dockerfile makes; what it prints may look the same
 MODELS = "walt.node.models"  # label: what an image with boot scripts of its own is for
 _LAYER = re.compile(r"---> ([0-9a-f]{12})$")
 
@@ -82,7 +83,7 @@ def build(context: Path, target: Path) -> None:
     with engine("the build") as api, open(context, "rb") as file:
         _remove_leftovers(api)
         known = {image["Id"] for image in api.images(all=True)}
-        layers: list[str] = []
+        layers: deque[str] = deque(maxlen=LAYERS)
         try:
             _build(api, file, tag, layers)
             _check(api.inspect_image(tag), "what was built")
@@ -91,7 +92,7 @@ def build(context: Path, target: Path) -> None:
             _forget(api, [tag, *reversed(layers)], known)
 
 
-def _build(api: Any, context: Any, tag: str, layers: list[str]) -> None:
+def _build(api: Any, context: Any, tag: str, layers: deque[str]) -> None:
     """Fills `layers` with what it makes on its way. Without the engine's cache: no other build has any of them."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     steps = api.build(
@@ -109,7 +110,7 @@ def _build(api: Any, context: Any, tag: str, layers: list[str]) -> None:
             raise InvalidRequest("\n".join(["the Dockerfile could not be built:", *tail, step["error"]]))
         for line in filter(None, map(str.strip, step.get("stream", "").splitlines())):
             tail.append(line)
-            layers += _LAYER.findall(line)
+            layers.extend(_LAYER.findall(line))
             if line.startswith("Step "):
                 say(line)
 
