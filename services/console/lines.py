@@ -60,7 +60,9 @@ class Line:
             self._grown.wait()
 
     def write(self, data: bytes) -> bool:
-        """Input for the machine; False when no machine is there, or when it does not take it."""
+        """Input for the machine; False when none of the present owner is there, or when it does not take it."""
+        if self.log.is_anothers:
+            return False
         with self._input_turn:
             try:
                 with eventlet.Timeout(INPUT_LIMIT_S, OSError("the machine takes no input")):

@@ -23,12 +23,14 @@ MARKS_FILE = "line.json"
 @dataclass(frozen=True)
 class Marks:
     """What is known of a line beside its bytes. power_on: position of the last one; owner: of the node, None while
-    nobody has told; begin: what was before belongs to a former owner, and is shown to nobody."""
+    nobody has told; begin: what was before belongs to a former owner, and is shown to nobody; machine: the owner for whom
+    the machine on it was powered on."""
 
     name: str = ""
     power_on: int = 0
     owner: str | None = None
     begin: int = 0
+    machine: str | None = None
 
 
 class LineLog:
@@ -47,9 +49,14 @@ class LineLog:
     def name(self) -> str:
         return self._marks.name
 
+    @property
+    def is_anothers(self) -> bool:
+        """Its machine is that of a former owner, and has not ended yet: the present one neither sees nor drives it."""
+        return self._marks.machine not in (None, self._marks.owner)
+
     def extent(self) -> Extent:
-        start = max(holes.first_data(self._fd), self._marks.begin)
-        return Extent(start, self._end(), self._marks.power_on)
+        start, end = max(holes.first_data(self._fd), self._marks.begin), self._end()
+        return Extent(end if self.is_anothers else start, end, self._marks.power_on)
 
     def read(self, offset: int, size: int) -> bytes:
         return os.pread(self._fd, size, offset)
@@ -60,7 +67,9 @@ class LineLog:
 
     def mark_power_on(self, name: str) -> None:
         """What a viewer sees first from now on is what comes after this."""
-        self._mark(replace(self._marks, name=name, power_on=self._end()))
+        end = self._end()
+        begin = end if self.is_anothers else self._marks.begin
+        self._mark(replace(self._marks, name=name, power_on=end, begin=begin, machine=self._marks.owner))
 
     def change_owner(self, owner: str) -> None:
         """Of the same owner again: nothing."""

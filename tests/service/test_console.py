@@ -249,6 +249,7 @@ def test_sessions_end_when_the_node_changes_hands(machine, user, amqp_uri, monke
     alice.wait(lambda: alice.exit_status() == 0)
     assert alice.notices() == ["vnode1 has changed hands"]
     alice.send(console.DATA, b"evil\n")
+    peers.call(SERVICE, "prepare_line", node_id=1, name="vnode1", owner="bob")
     vm.say(b"secret of bob\n")
     alice.pause(0.5)
     assert (b"evil" in vm.heard, b"secret" in alice.data()) == (False, False)
@@ -264,6 +265,25 @@ def test_sessions_end_when_the_node_changes_hands(machine, user, amqp_uri, monke
     alice.wait(lambda: b"secret of bob" in alice.data())
     assert b"Debian" not in alice.data()
     assert "are no longer kept" in alice.notices()[-1]
+
+
+def test_a_machine_of_a_former_owner_is_neither_seen_nor_driven(machine, user, amqp_uri, monkeypatch):
+    vm, alice = machine(), user()
+    peers.call(SERVICE, "prepare_line", node_id=1, name="vnode1", owner="bob")
+    vm.say(b"secret of bob\n")
+    event_dispatcher({"AMQP_URI": amqp_uri})("nodes", "node_wanted", {**wanted(1), "version": 10})
+    eventlet.sleep(0.5)
+    monkeypatch.setattr(FakeNodes, "version", 10)
+    alice.open("open_line", node="vnode1", offset=0)
+    alice.send(console.DATA, b"cat /persist/*\n")
+    vm.say(b"more of bob\n")
+    alice.wait(lambda: "no machine of vnode1 takes input now: it was dropped" in alice.notices())
+    peers.call(SERVICE, "prepare_line", node_id=1, name="vnode1", owner="alice")
+    vm.say(b"hers\n")
+    alice.wait(lambda: b"hers" in alice.data())
+    alice.send(console.DATA, b"mine\n")
+    until(lambda: b"mine" in vm.heard)
+    assert (b"persist" in vm.heard, b"of bob" in alice.data()) == (False, False)
 
 
 def test_bootloader_steps_and_machine_share_the_line(machine, user):

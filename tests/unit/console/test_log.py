@@ -64,6 +64,21 @@ def test_what_was_shown_to_a_former_owner_is_shown_no_more(line, tmp_path):
     again.close()
 
 
+def test_a_machine_of_a_former_owner_is_not_seen(line, tmp_path):
+    """It may run for a while yet: vmrunner, which ends it, may be away."""
+    line.change_owner("alice")
+    line.mark_power_on("vnode1")
+    assert not line.is_anothers
+    line.change_owner("bob")
+    line.append(b"secret of alice's system")
+    again = LineLog(tmp_path)
+    assert again.is_anothers and again.extent().start == again.extent().end
+    again.mark_power_on("vnode1")
+    again.append(b"his own")
+    assert not again.is_anothers and again.read(again.extent().start, 100) == b"his own"
+    again.close()
+
+
 def test_marks_of_before_there_were_owners(line, tmp_path):
     line.append(b"x")
     (tmp_path / "line.json").write_text('{"name": "a", "power_on": 1}')
