@@ -20,7 +20,7 @@ COLUMNS = [Column(name) for name in ("status", "subject", "found", "consequence"
 @output_option
 @click.pass_obj
 def doctor(client: Any, output: str) -> int:
-    """Tell what the platform can do here, and how to mend what it cannot.
+    """Tell what the platform can do here, and how to mend the rest.
 
     The exit code is 1 when something is broken.
     """

@@ -118,7 +118,7 @@ def remove(client: Any, name: str, force: bool) -> None:
 @click.argument("target", metavar="DST")
 @click.pass_obj
 def cp(client: Any, sources: Sequence[str], target: str) -> None:
-    """Copy files and directories into an image of yours, or out of an image.
+    """Copy files into an image of yours, or out of an image.
 
     One side is IMAGE:PATH. A directory is copied with all it contains, into DST when that is a directory, else under the
     name DST. A file of this computer with ':' in its name is './a:b'.

@@ -63,9 +63,9 @@ def log() -> None:
 @output_option
 @click.pass_obj
 def show(client: Any, selection: str | None, start: float | None, follow: bool, lines: int | None, output: str) -> None:
-    """Show what happened to your nodes, or to those of SET, also to nodes that are gone.
+    """Show what happened to nodes.
 
-    With --follow, json is one object a line.
+    To yours, or to those of SET, also when they are gone. With --follow, json is one object a line.
     """
     if follow and output not in FOLLOWED:
         raise click.UsageError(f"--follow goes with -o {', '.join(FOLLOWED)}, not with {output}")

@@ -100,7 +100,7 @@ def config(client: Any, selection: str, settings: Sequence[str], force: bool, ou
 @timeout_option
 @click.pass_obj
 def wait(client: Any, selection: str, state: str, timeout: float | None) -> None:
-    """Return once all nodes of SET are booted, or in the state that is asked."""
+    """Return once all nodes of SET are booted, or in another state."""
     nodes = get_nodes(client, selection)
     if not nodes:
         say("no node is concerned")

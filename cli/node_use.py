@@ -80,7 +80,10 @@ def console(client: Any, name: str, read_only: bool, log: bool) -> int:
 @click.option("--count", type=Between(1, 3600), default=10, show_default=True, help="How many times.")
 @click.pass_obj
 def ping(client: Any, name: str, count: int) -> int:
-    """Ping a node from the server; the exit status is 0 when it answers, 1 when it does not."""
+    """Ping a node from the server.
+
+    The exit status is 0 when it answers, 1 when it does not.
+    """
     from cli.session import ping
 
     return ping(client, get_node(client, name), count)
@@ -113,7 +116,10 @@ def cp(client: Any, sources: Sequence[str], target: str, timeout: float) -> None
 @click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.pass_obj
 def expose(client: Any, name: str, node_port: int, local_port: int, bind: str) -> None:
-    """Make TCP port NPORT of a node port LPORT of this computer, until ctrl-c. LPORT 0: any that is free."""
+    """Make a TCP port of a node one of this computer.
+
+    NPORT of the node is LPORT here, until ctrl-c. LPORT 0: any that is free.
+    """
     from cli.expose import expose
 
     expose(client, get_node(client, name), node_port, bind, local_port)

@@ -45,7 +45,10 @@ def start(client: Any, selection: str, wait: bool, timeout: float | None) -> Non
 @timeout_option
 @click.pass_obj
 def stop(client: Any, selection: str, hard: bool, wait: bool, timeout: float | None) -> None:
-    """Power nodes off; they stay off, and yours, until 'walt node start'."""
+    """Power nodes off.
+
+    They stay off, and yours, until 'walt node start'.
+    """
     order(client, "stop_nodes", "stopping", STOPPED if wait else None, timeout, selection=selection, hard=hard)
 
 
@@ -100,7 +103,10 @@ def acquire(client: Any, selection: str, force: bool, wait: bool, timeout: float
 @timeout_option
 @click.pass_obj
 def release(client: Any, selection: str, force: bool, wait: bool, timeout: float | None) -> None:
-    """Make nodes of yours free: they boot the default image, for whoever acquires them."""
+    """Make nodes of yours free.
+
+    They boot the default image, for whoever acquires them.
+    """
     insist_on(client, "release_nodes", "released", force, BOOTED if wait else None, timeout, selection=selection)
 
 

@@ -17,7 +17,7 @@ from cli.output import say
 @click.option("--force", is_flag=True, help="In place of the image that you have under this name.")
 @click.pass_obj
 def save(client: Any, name: str, image: str, force: bool) -> None:
-    """Save the system of a node as a new OS image of yours, which nodes can boot."""
+    """Save the system of a node as a new OS image of yours."""
 
     save_node(client, name, image, force)
 

@@ -26,7 +26,10 @@ config_option = click.option(
 
 @click.group()
 def user() -> None:
-    """Who may use the platform; for administrators, and everybody's own password."""
+    """Who may use the platform, and passwords.
+
+    For administrators, but for one's own password.
+    """
 
 
 @user.command()
@@ -35,9 +38,9 @@ def user() -> None:
 @config_option
 @click.pass_obj
 def add(client: Any, name: str, administrator: bool, path: Path | None) -> None:
-    """Give a person an account, and print the client.toml for it: it holds the password, and is shown only once.
+    """Give a person an account, and print the client.toml for it.
 
-    Who puts it at ~/.config/walt/client.toml speaks to this platform.
+    It holds the password, and is shown only once. Who puts it at ~/.config/walt/client.toml speaks to this platform.
     """
     _hand_over(client, path, "add_user", name=name, administrator=administrator)
     say(f"{name}: added" + (" as an administrator" if administrator else ""))
@@ -60,7 +63,7 @@ def remove(client: Any, name: str, force: bool) -> None:
 @output_option
 @click.pass_obj
 def list_users(client: Any, output: str) -> None:
-    """Show who has an account, which nodes are theirs, and who is connected."""
+    """Show who has an account, nodes, a connection."""
     echo(client.call("nodes", "get_users"), COLUMNS, output, "no users")
 
 

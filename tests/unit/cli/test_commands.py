@@ -316,6 +316,13 @@ def test_help_everywhere(path, capsys):
     assert capsys.readouterr().out.startswith(f"Usage: walt {' '.join(path)} ")
 
 
+@pytest.mark.parametrize("path", [(), *(path for path, one in all_commands() if isinstance(one, click.Group))])
+def test_lists_of_commands_are_whole_on_a_usual_terminal(path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    run([*path, "--help"], FakeClient())
+    assert not [line for line in capsys.readouterr().out.splitlines()[1:] if line.endswith("...")]
+
+
 def documented():
     text = (ROOT / "docs/cli.md").read_text()
     blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
