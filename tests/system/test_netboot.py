@@ -356,20 +356,22 @@ def test_persist_of_another_node_cannot_be_mounted_and_its_coming_disturbs_nobod
 
 @pytest.fixture(scope="module")
 def hybrid_disk(world: World) -> Path:
-    """With a copy of an image that the node booted once, which leaves no room for another."""
-    return world.make_disk("hybrid", 300, **{"walt_hybrid/.persistent": 0, "walt_hybrid/older/image/file": 180})
+    """With a copy of an image that the node booted once, which leaves no room for another, and changes of a third."""
+    files = {".persistent": 0, "older/image/file": 180, "changed/diff/file": 1}
+    return world.make_disk("hybrid", 300, **{f"walt_hybrid/{name}": size for name, size in files.items()})
 
 
 def test_hybrid_boot_starts_again_after_it_was_killed_while_copying(world, node, hybrid_disk):
     node.power_on(hybrid_disk, owner="bob")
     wait_until(lambda: re.search(r"walt-init: copying: \d+ %", world.console()), BOOT_LIMIT_S, "copying")
-    assert world.said("no room on vda1: removing image older and what was changed in it")
+    assert world.said("no room on vda1: removing image older")
     node.kill()
     node.boot(hybrid_disk, owner="bob")
     assert world.said("hybrid boot (persistent) from vda1") and world.said("copying: done")
     listing = "find . -type f -exec stat -c '%n %s %a %u:%g %Y' {} + | sort"
     copy = node.do(f"mount -t ext4 /dev/vda1 /mnt && cd /mnt/walt_hybrid/{world.tree.name}/image && {listing}")
     assert copy == subprocess.run(listing, shell=True, cwd=world.tree, capture_output=True, text=True).stdout
+    assert node.do("ls /mnt/walt_hybrid /mnt/walt_hybrid/changed/diff").split()[1] == "changed"
     assert node.do("ls -A /persist") == "", "alice's files are not bob's"
 
 
