@@ -30,8 +30,11 @@ def publish(known: Published | None, request: BootRequest, folder: str, now: flo
 
 
 class PlanStore:
+    """Files are for the next start only: every request of a node is looked up here."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._known = {int(path.stem): _load(path) for path in sorted(folder.glob("[0-9]*.json"))}
 
     def get(self, node_id: int) -> Published:
         published = self.find(node_id)
@@ -40,12 +43,7 @@ class PlanStore:
         return published
 
     def find(self, node_id: int) -> Published | None:
-        try:
-            text = self._path(node_id).read_text()
-        except FileNotFoundError:
-            return None
-        data: dict[str, Any] = json.loads(text)
-        return wire.load(Published, data)
+        return self._known.get(node_id)
 
     def at_address(self, ip: str) -> Published:
         for published in self.all():
@@ -63,14 +61,14 @@ class PlanStore:
         return {one.request.node_id: one.booted_at - one.published_at for one in booted}
 
     def known(self) -> set[int]:
-        return {int(path.stem) for path in self._folder.glob("[0-9]*.json")}
+        return set(self._known)
 
     def all(self) -> list[Published]:
-        found = (self.find(node_id) for node_id in sorted(self.known()))
-        return [published for published in found if published is not None]
+        return list(self._known.values())
 
     def put(self, published: Published) -> None:
         write_atomically(self._path(published.request.node_id), json.dumps(wire.dump(published)))
+        self._known[published.request.node_id] = published
 
     def put_booted(self, published: Published, at: float) -> bool:
         """Whether this boot is still the node's present one and had not been seen to end."""
@@ -81,6 +79,12 @@ class PlanStore:
 
     def remove(self, node_id: int) -> None:
         self._path(node_id).unlink(missing_ok=True)
+        self._known.pop(node_id, None)
 
     def _path(self, node_id: int) -> Path:
         return self._folder / f"{node_id}.json"
+
+
+def _load(path: Path) -> Published:
+    data: dict[str, Any] = json.loads(path.read_text())
+    return wire.load(Published, data)
