@@ -93,7 +93,7 @@ def test_internal_method_is_out_of_reach_of_users(toy, user_uri):
 
 CALL = b'{"args": ["x"], "kwargs": {}}'
 USUAL = {
-    "reply_to": "user.alice.r",
+    "reply_to": "user.alice.other",  # not the queue of `ask`, which would take the reply for its own
     "content_type": "application/json",
     "content_encoding": "utf-8",
     "user_id": "alice",
@@ -169,7 +169,7 @@ def test_internal_method_is_not_reached_by_a_detour_either(toy, user_uri, detour
     with Connection(user_uri("alice")) as connection:
         connection.connect()
         channel, replies = connection.connection.channel(), []
-        reply_to = channel.queue_declare("user.alice.r", exclusive=True).queue
+        reply_to = channel.queue_declare(USUAL["reply_to"], exclusive=True).queue
         channel.queue_bind(reply_to, "nameko-rpc", reply_to)
         channel.basic_consume(reply_to, callback=replies.append, no_ack=True)
         usual = {**USUAL, "user_id": None, **signed}
