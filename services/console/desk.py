@@ -192,13 +192,16 @@ class Desk(DependencyProvider):  # type: ignore[misc]  # nameko has no types
         return console.Opened(self.sessions.open(session), offset)
 
     def _reconcile(self) -> None:
-        """Forget the lines of nodes whose removal was not heard."""
+        """Forget the lines of nodes whose removal was not heard. The answer counts for more than what was heard before
+        it was asked for, also with lower versions: a backup of the registry may have been restored."""
         self._registry.check()
-        known = self.lines.ids()
+        known, heard = self.lines.ids(), dict(self._wanted)
         wanted = wire.load_all(NodeWanted, peers.call(nodes.SERVICE, "wanted_on_host", host=self._host))
         for node_id in known - {one.id for one in wanted}:
             self.remove(node_id, "the node is removed")
         for node in wanted:
+            if self._wanted.get(node.id) is heard.get(node.id):
+                self._wanted.pop(node.id, None)
             self.change_owner(node)
 
 
