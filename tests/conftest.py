@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,16 @@ REQUIRED = "WALT_REQUIRED"  # capabilities, split by commas, whose absence is a 
 # A shell starts what it puts in the background with ctrl-c ignored, and all below it would inherit that: tests that type
 # ctrl-c to a program need what a terminal gives it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A level at a time: eventlet's threads, which service tests bring for the whole process, would hang other tests."""
+    levels = {item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
+    if "service" in levels and len(levels) > 1 and not config.getoption("collectonly"):
+        raise pytest.UsageError(
+            f"service tests patch the standard library; allowed: apart from {', '.join(sorted(levels - {'service'}))}, "
+            "as in `python -m tests.everything`"
+        )
 
 
 def require(what: str, ok: bool, why: str) -> None:

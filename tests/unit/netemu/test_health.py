@@ -9,20 +9,22 @@ from services.contracts.netemu import CABLE, KERNEL
 from services.contracts.nodes import Network
 from services.netemu import health
 from services.netemu.binding import Bindings
-from services.netemu.plan import PortState, World
+from services.netemu.plan import BROKEN, PortState, World
 from services.netemu.ports import Port
 from services.netemu.traffic import CableState
 
 
-def found(shaper, shares_us=(), cable=None, registry_fault="", interface="", interface_fault=""):
+def found(
+    shaper, shares_us=(), cable=None, registry_fault="", interface="", interface_fault="", backend="", bridge="walt-net"
+):
     ports = {}
     for number, share_us in enumerate(shares_us, 1):
         port = Port(number, f"vnode{number}", "alice", 3, Network(5, "n", ""), LinkModel(Direction(1)), share_us)
-        ports[port.tap] = PortState(port, shaper, port.applied)
+        ports[port.tap] = PortState(port, backend or shaper, port.applied)
     emulation = SimpleNamespace(
         shaper=shaper,
         no_netem="" if shaper == KERNEL else "the kernel refuses",
-        world=lambda: World(shaper, frozenset({"walt-net"}), ports),
+        world=lambda: World(shaper, frozenset({bridge}), ports),
         cable=SimpleNamespace(show=lambda: cable),
     )
     physical = SimpleNamespace(wanted=interface, fault=interface_fault)
@@ -41,6 +43,15 @@ def found(shaper, shares_us=(), cable=None, registry_fault="", interface="", int
 )
 def test_the_platform_latency(shares_us, figure):
     assert figure in found(CABLE, shares_us)["platform latency"].found
+
+
+def test_ports_that_pass_nothing_and_a_walt_net_that_is_not_ours_are_told():
+    well = found(CABLE, [0, 0])["ports"]
+    assert (well.status, well.found) == ("ok", "2 ports, 1 bridges")
+    broken = found(CABLE, [0, 0], backend=BROKEN)["ports"]
+    assert (broken.status, broken.found) == ("fail", "broken: vnode1 on n, vnode2 on n")
+    missing = found(CABLE, [0], backend=BROKEN, bridge="net5")
+    assert "ports" not in missing and missing["walt-net"].status == "fail"
 
 
 def test_the_backend_and_what_becomes_of_seeds():

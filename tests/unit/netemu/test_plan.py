@@ -155,6 +155,8 @@ ON_BRIDGE = replace(TAP, master="net5")
         ([TAP, NODE_END, replace(BRIDGE_END, master="")], {"vn1e3": SLOW}, BROKEN),
         ([ON_BRIDGE, NODE_END, BRIDGE_END], {"vn1e3": SLOW}, BROKEN),
         ([ON_BRIDGE, IFB], {}, KERNEL),
+        ([ON_BRIDGE, replace(IFB, alias="")], {}, BROKEN),
+        ([TAP, replace(NODE_END, alias="not finished"), BRIDGE_END], {"vn1e3": SLOW}, BROKEN),
         ([ON_BRIDGE], {}, DIRECT),
         ([TAP], {}, BROKEN),
     ],
