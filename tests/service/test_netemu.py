@@ -222,19 +222,22 @@ def of_version(version, latency_us):
 
 def test_the_newest_wish_holds_in_whatever_order_they_come(agent, amqp_uri):
     """Its links are changed while vmrunner prepares the disks of a node, and one change overtakes another."""
-    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, of_version(5, 25_000))
-    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, of_version(4, 24_000))
     other = replace(NODE, id=2, name="vnode2")
+    wanted[:] = [of_version(5, 25_000), replace(other, version=2, owner="bob")]
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, wanted[0])
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, of_version(4, 24_000))
     attach(other)
-    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, replace(other, version=2, owner="bob"))
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, wanted[1])
     until(lambda: {one.owner for one in ports()} == {"bob"})  # so that the earlier ones were heard
     attach(of_version(3, 23_000))
     assert ports()[1].applied.up.latency_us == 25_000
     announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, of_version(4, 24_000))
-    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, replace(other, version=3, owner="carol"))
+    wanted[1] = replace(other, version=3, owner="carol")
+    announce(amqp_uri, nodes.SERVICE, nodes.NODE_WANTED, wanted[1])
     until(lambda: {one.owner for one in ports()} == {"alice", "carol"})
     assert ports()[1].applied.up.latency_us == 25_000
-    attach(of_version(6, 26_000))
+    wanted[0] = of_version(6, 26_000)
+    attach(wanted[0])
     assert ports()[1].applied.up.latency_us == 26_000
 
 
@@ -424,11 +427,12 @@ for _ in range(40):
 
 def test_the_traffic_of_a_port_is_reported(agent):
     lossy = replace(HOME, link=LinkModel(up=Direction(loss_ppm=500_000, seed=4)))
-    attach(replace(NODE, interfaces=(WALT, lossy)))
+    wanted[0] = replace(NODE, interfaces=(WALT, lossy))  # so that the agent finds what it has when it reconciles
+    attach(wanted[0])
     agent.run(sys.executable, "-c", FLOOD)
     until(lambda: ports()[1].up.frames + ports()[1].up.dropped == 40)
     port = ports()[1]
-    assert port.up.bytes == 100 * port.up.frames and 5 < port.up.dropped < 35
+    assert port.up.bytes == 100 * port.up.frames and 5 < port.up.dropped < 35, port
 
     def measured_us():
         """Of these frames: what was measured before a link was set anew counts no more."""
