@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +34,7 @@ def serve(load_service: Callable[[Environment], type]) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("nameko.containers").addFilter(shorten_refusal)
     env = environment()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the first process of a container has no default for it
     serve_metrics(env.metrics_port)
     wait_for_broker(env.amqp_uri)
     runner = ServiceRunner(

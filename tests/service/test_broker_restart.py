@@ -1,4 +1,4 @@
-"""A service that starts before the broker waits for it, and serves again after the broker's restart."""
+"""A service that starts before the broker waits for it, and serves again after the broker's restart; it can be ended meanwhile."""
 
 import contextlib
 import os
@@ -55,5 +55,16 @@ def test_late_and_restarted_broker(broker, monkeypatch):
         with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics") as page:
             assert 'walt_entrypoint_calls_total{entrypoint="greet"}' in page.read().decode()
     finally:
+        toy.terminate()
+        assert toy.wait(15) == 0
+
+
+def test_ends_at_once_while_it_waits_for_the_broker(monkeypatch):
+    """By itself: the first process of a container has no default for SIGTERM, and would be killed after 10 s."""
+    monkeypatch.setenv("WALT_AMQP_URI", f"amqp://walt-services:secret@127.0.0.1:{free_port()}//")
+    monkeypatch.setenv("WALT_METRICS_PORT", str(free_port()))
+    words = [sys.executable, "-m", "tests.service.toy_process"]
+    with subprocess.Popen(words, env=os.environ, stderr=subprocess.PIPE, text=True) as toy:
+        assert any("waiting for the broker" in line for line in toy.stderr)
         toy.terminate()
         assert toy.wait(15) == 0
