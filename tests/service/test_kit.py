@@ -124,8 +124,7 @@ USUAL = {
     ],
 )
 def test_no_message_of_a_user_ends_a_service(toy, user_uri, body, properties):
-    unheard = {**USUAL, "reply_to": "user.alice.nowhere"}  # or its answer is taken for that of the next
-    used = {name: value for name, value in {**unheard, **properties}.items() if value is not None}
+    used = {name: value for name, value in {**USUAL, **properties}.items() if value is not None}
     headers = {"application_headers": used.pop("headers", {})}
     with Connection(user_uri("alice")) as connection:
         connection.connect()
