@@ -15,6 +15,9 @@ REQUIRED = "WALT_REQUIRED"  # capabilities, split by commas, whose absence is a 
 # A shell starts what it puts in the background with ctrl-c ignored, and all below it would inherit that: tests that type
 # ctrl-c to a program need what a terminal gives it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# So would they what nohup ignores; we go on ignoring it, and what we start does not, as a handler ends with exec.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
