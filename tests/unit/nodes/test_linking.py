@@ -49,9 +49,9 @@ def test_link_that_is_as_before_changes_nothing():
     assert linked([N], "home-net", ["lat=11ms"], False)[0].version == N.version + 1
 
 
-def refusal(error, *args):
+def refusal(error, nodes, network, options):
     with pytest.raises(error) as refused:
-        linked(*args, False)
+        linked(nodes, network, options, False)
     return refused.value.args
 
 
