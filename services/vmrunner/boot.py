@@ -17,10 +17,8 @@ from services.vmrunner import ipxe, qemu
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.cache import Cache
 from services.vmrunner.disks import DiskStore
-from services.vmrunner.line import LineWriter
+from services.vmrunner.line import SAY, LineWriter
 from services.vmrunner.vm import Launcher, PowerOn, Vm
-
-SAY = "walt-boot: "
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ import socket
 
 from services.contracts.console import Line
 
+SAY = "walt-boot: "
 SEND_LIMIT_S = 2.0
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,36 @@ class LineWriter:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+class Words:
+    """Ours on the line of one machine. `writer`: while a boot is ours, from power-on until qemu has the line."""
+
+    def __init__(self) -> None:
+        self.writer: LineWriter | None = None
+        self._line: Line | None = None
+
+    def open(self, line: Line) -> LineWriter:
+        self._line = line
+        self.writer = LineWriter(line)
+        return self.writer
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+    def count(self, seconds_left: int) -> None:
+        if self.writer is not None:
+            self.writer.write(f"\r{SAY}booting in {seconds_left} s ")
+
+    def say(self, sentence: str) -> None:
+        """On a line of its own, also while qemu has it."""
+        if self.writer is not None:
+            self.writer.write(f"\n{SAY}{sentence}\n")
+        elif self._line is not None:
+            with contextlib.closing(LineWriter(self._line)) as writer:
+                writer.write(f"\n{SAY}{sentence}\n")
 
 
 def open_input(line: Line) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from services.contracts.bootserver import NodeBooted, NodeCopying
-from services.contracts.console import Line
 from services.contracts.errors import Failed, WaltError
 from services.contracts.nodes import POWER_ON, NodeWanted
 from services.contracts.settings import MAX_RANDOM_DELAY_S
@@ -19,10 +18,10 @@ from services.contracts.vmrunner import VM_CHANGED, VM_REMOVED, VmRemoved, VmRep
 from services.kit.peers import Announce
 from services.vmrunner import guest, lifecycle
 from services.vmrunner.admission import Enter, Never, Wait
-from services.vmrunner.boot import SAY, Booter
+from services.vmrunner.boot import Booter
 from services.vmrunner.disks import DiskStore
 from services.vmrunner.lifecycle import Begin, Count, GiveUp, Load, Machine, Recognise, Remove, Rest, Stop, TakeAsOff
-from services.vmrunner.line import LineWriter
+from services.vmrunner.line import LineWriter, Words
 from services.vmrunner.memory import Memory
 from services.vmrunner.metrics import BootBook
 from services.vmrunner.store import Store
@@ -62,8 +61,7 @@ class Runner:
         self.wanted = wanted
         self.machine = host.store.load(wanted.id) or Machine(wanted.id, wanted.name)
         self._host = host
-        self._line: LineWriter | None = None
-        self._place: Line | None = None
+        self._words = Words()
         self._news = threading.Event()
         self._found = False  # whether it is known what runs of it
         self._removed = False
@@ -174,13 +172,13 @@ class Runner:
         if delay_s is None:
             delay_s = random.randint(1, MAX_RANDOM_DELAY_S)
         self._become(lifecycle.begin(self.machine, self.wanted, action, delay_s, time.time()))
-        self._attempt(lambda: self._open_line().write(f"\n{SAY}{action.cause}\n"))
+        self._attempt(lambda: self._open_line(action.cause))
 
     def _count(self, seconds_left: int) -> None:
-        if self._line is None:
+        if self._words.writer is None:
             self._attempt(self._open_line)
             return
-        self._line.write(f"\r{SAY}booting in {seconds_left} s ")
+        self._words.count(seconds_left)
         self._news.wait(max(0.0, self.machine.due - time.time() - (seconds_left - 1)))
 
     def _load(self) -> None:
@@ -192,18 +190,18 @@ class Runner:
                     self._attempt(lambda: self._power_on(wanted))
             case Wait(sentence):
                 if sentence != self.machine.reason:
-                    self._say(sentence)
+                    self._words.say(sentence)
                 self._become(lifecycle.waiting(self.machine, sentence, time.time()))
             case Never(sentence):
                 self._fail(Failed(sentence))
 
     def _power_on(self, wanted: NodeWanted) -> None:
-        line = self._line or self._open_line()
+        line = self._words.writer or self._open_line()
         self._vm = self._host.booter.power_on(wanted, self.machine.run, line, self._pause)
         self._host.memory.occupy(wanted.id, wanted.ram_bytes, self._vm)
         self._vm.watch(self._news.set)
         self._become(lifecycle.started(self.machine, time.time()))
-        self._close_line()
+        self._words.close()
 
     def _pause(self, seconds: float) -> None:
         """Of a boot script: it may be a long one, and a wish that ends this boot does not wait for its end."""
@@ -224,27 +222,18 @@ class Runner:
 
     def _fail(self, error: Exception, tried: int = 0) -> None:
         sentence = str(error) or repr(error)
-        if self._line is not None:
-            self._line.write(f"\n{SAY}{sentence}\n")
-        self._close_line()
+        if self._words.writer is not None:
+            self._words.say(sentence)
+        self._words.close()
         self._become(lifecycle.failed(self.machine, sentence, time.time(), tried))
 
-    def _open_line(self) -> LineWriter:
-        self._close_line()
-        self._place = self._host.booter.prepare_line(self.wanted)
-        self._line = LineWriter(self._place)
-        return self._line
-
-    def _say(self, sentence: str) -> None:
-        """On the line, wherever it is; prepare_line would mark a power-on."""
-        if self._place is not None:
-            with contextlib.closing(LineWriter(self._place)) as line:
-                line.write(f"\n{SAY}{sentence}\n")
-
-    def _close_line(self) -> None:
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+    def _open_line(self, cause: str = "") -> LineWriter:
+        """With the mark of a power-on, and why it comes to it."""
+        self._words.close()
+        writer = self._words.open(self._host.booter.prepare_line(self.wanted))
+        if cause:
+            self._words.say(cause)
+        return writer
 
     def _farewell(self) -> str:
         return lifecycle.farewell(self.machine, self.wanted, self._host.disks.has_any(self.wanted.id))
@@ -256,7 +245,7 @@ class Runner:
             return
         shuts_down = command == lifecycle.POWER_OFF_GUEST
         limit_s = self._host.soft_end_s if shuts_down else min(SYNC_LIMIT_S, self._host.soft_end_s)
-        self._say("asking the guest to shut down" if shuts_down else "asking the guest to sync")
+        self._words.say("asking the guest to shut down" if shuts_down else "asking the guest to sync")
         request = guest.Request(self._host.name, self.wanted.id, command, limit_s, self._news.set)
         expires = time.monotonic() + limit_s
         while self._farewell() == command and not self._vm.ended and time.monotonic() < expires:
@@ -266,7 +255,7 @@ class Runner:
             self._news.clear()
         if request.fault:
             log.warning("%s: %s", self.machine.name, request.fault)
-            self._say(request.fault)
+            self._words.say(request.fault)
 
     def _free(self) -> None:
         """What no qemu holds any more. A file that stays is tried again; it must not keep the machine from its end."""
@@ -284,7 +273,7 @@ class Runner:
 
     def _remove(self) -> None:
         self._end_vm()
-        self._close_line()
+        self._words.close()
         forget(self._host, self.wanted.id)
         self._removed = True
         self._host.announce(VM_REMOVED, VmRemoved(self.wanted.id, self.wanted.name, self._host.name))
