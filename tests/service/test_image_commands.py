@@ -27,6 +27,7 @@ from services.contracts import nodes, wire
 from services.contracts.errors import Conflict, NotFound
 from services.contracts.nodes import NodeWanted
 from services.kit.entrypoints import internal
+from tests.compose import engine
 
 VERSION = "6.1-test"
 LINUX = b"\0" * 0x202 + b"HdrS" + b"\0" * 8 + (0x100).to_bytes(2, "little")
@@ -402,7 +403,11 @@ def test_copies_that_cannot_be(walt, platform, tmp_path):
 
 
 @pytest.fixture
-def docker(require):
+def docker(require, monkeypatch):
+    found, why = engine.find()
+    require("docker", not why, why)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
     done = subprocess.run(["docker", "image", "inspect", "debian:bookworm-slim"], capture_output=True, text=True)
     require("docker", done.returncode == 0, done.stderr)
 
