@@ -42,6 +42,8 @@ def run(client: Any, selection: str, command: Sequence[str], timeout: float) -> 
 
     Options of walt come before SET. On one node: standard input is passed on, the exit status of the command is
     ours. On several, at once: no input; each line begins with the name of its node; the highest exit status is ours.
+
+    The words are joined by spaces and read by the node's shell, as ssh does: quote twice what must stay one word.
     """
     words = command[1:] if command[0] == "--" else command
     if not words:
