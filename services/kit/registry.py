@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.contracts import nodes
 from services.contracts.errors import Failed, Unreachable
+from services.contracts.health import FAIL, OK, Check
 from services.kit.files import write_atomically
 from services.kit.peers import call
 
@@ -53,3 +54,10 @@ class RegistryGuard:
     def release(self) -> None:
         """Nothing is kept any more: the next registry that answers is the one."""
         self._file.unlink(missing_ok=True)
+
+
+def diagnosis(fault: str, kept: str, consequence: str) -> Check:
+    """For `walt doctor`. kept: what the service keeps; consequence: of a fault."""
+    if not fault:
+        return Check("registry", OK, f"{kept} are of the nodes of this registry")
+    return Check("registry", FAIL, fault, consequence, "bring the former database of nodes back")

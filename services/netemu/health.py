@@ -8,6 +8,7 @@ from pathlib import Path
 from services.contracts.health import FAIL, OK, WARN, Check
 from services.contracts.names import WALT_NET
 from services.contracts.netemu import KERNEL
+from services.kit import registry
 from services.netemu.binding import Bindings
 from services.netemu.emulation import Emulation
 from services.netemu.physical import Physical
@@ -103,10 +104,8 @@ def _physical(physical: Physical) -> list[Check]:
 
 
 def _registry(fault: str) -> Check:
-    if not fault:
-        return Check("registry", OK, "ports are of the nodes of this registry")
     consequence = "no link of this host takes other values and no port is removed; machines keep theirs"
-    return Check("registry", FAIL, fault, consequence, "bring the former database of nodes back")
+    return registry.diagnosis(fault, "ports", consequence)
 
 
 def _bridge_filter() -> list[Check]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.contracts.errors import Failed
 from services.contracts.health import FAIL, OK, WARN, Check
+from services.kit import registry
 from services.vmrunner import accelerator, qemu, templates
 from services.vmrunner.accelerator import Accelerator
 from services.vmrunner.memory import meminfo_bytes
@@ -33,10 +34,8 @@ def diagnose(chooser: Accelerator, launcher: Launcher, state_folder: Path) -> It
 
 
 def check_registry(fault: str) -> Check:
-    if not fault:
-        return Check("registry", OK, "machines and disks are of the nodes of this registry")
     consequence = "no node is made, changed or removed on this host; its machines run on"
-    return Check("registry", FAIL, fault, consequence, "bring the former database of nodes back")
+    return registry.diagnosis(fault, "machines and disks", consequence)
 
 
 def check_accelerator(choice: accelerator.Choice | None, memory: Path) -> Check:
