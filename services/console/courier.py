@@ -116,8 +116,7 @@ class Inlet:
         # Unnamed and exclusive: what users send while nobody listens belongs to sessions that are gone too.
         queue = Queue("", exchange, self._key, exclusive=True)
         channel.basic_qos(0, PREFETCH, False)
-        drop = lambda message, error: message.ack()  # noqa: E731  # what cannot be read disturbs nobody else
-        with Consumer(channel, [queue], on_message=self._on_message, on_decode_error=drop, accept=None):
+        with Consumer(channel, [queue], on_message=self._on_message, on_decode_error=_drop, accept=None):
             self.listening = True
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -137,3 +136,8 @@ class Inlet:
         except Exception:
             log.exception("an input message could not be delivered")
         message.ack()
+
+
+def _drop(message: Any, error: Exception) -> None:
+    """What cannot be read disturbs nobody else."""
+    message.ack()
