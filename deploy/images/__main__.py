@@ -18,7 +18,7 @@ from pathlib import Path
 
 from deploy.images import recipes
 from services.contracts.errors import Failed, InvalidRequest, WaltError
-from services.kit.commands import run
+from services.kit.commands import END_WITH_US, run
 
 IMAGES_DIR = Path("/var/cache/walt/images")
 
@@ -87,7 +87,7 @@ def _build(recipe: recipes.Recipe, finished: Path) -> None:
 def apart() -> list[str]:
     """Before the words of a command: what it has started and mounted goes with it, and it with us, when one is killed. A host
     that does not allow this allows no mounts either."""
-    words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount-proc", "--pid", "--fork", "--kill-child"]
+    words = [*END_WITH_US, "unshare", "--mount-proc", "--pid", "--fork", "--kill-child"]
     try:
         run([*words, "true"])
     except Failed:

@@ -13,12 +13,11 @@ from typing import NoReturn
 
 from services.bootserver import space
 from services.contracts.errors import Failed, InvalidRequest, NotFound, WaltError
-from services.kit.commands import CommandEnded, follow
+from services.kit.commands import END_WITH_US, CommandEnded, follow
 
 ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound)}
 LOOK_S = 0.2
 MEMORY_BYTES = 2 * 2**30  # a tar of two million files takes half of it
-END_WITH_US = ("setpriv", "--pdeathsig", "KILL")  # before the words of a program
 
 
 def helper(module: str, *words: str | Path, say: Callable[[str], None], timeout: float) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from services.bootserver import exports, persist
 from services.contracts import addresses, bootserver
 from services.contracts.errors import WaltError
+from services.kit.commands import END_WITH_US
 from services.kit.environment import environment, variable
 from services.kit.files import write_atomically
 
@@ -59,7 +60,7 @@ class Settings:
 def command(settings: Path, pid_file: Path) -> list[str]:
     """setpriv: no ganesha is left on the port when this process is killed."""
     ganesha = [GANESHA, "-F", "-f", str(settings), "-p", str(pid_file), "-L", "/dev/stderr", "-N", "NIV_MAJ"]
-    return ["setpriv", "--pdeathsig", "KILL", *ganesha]
+    return [*END_WITH_US, *ganesha]
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from services.bootserver import names
 from services.bootserver.catalogue import Catalogue
 from services.bootserver.changes import CHANGES, DIRECTORIES, NAMES, OWN_FOLDERS
-from services.bootserver.helpers import END_WITH_US, helper
+from services.bootserver.helpers import helper
 from services.bootserver.jobs import Jobs, Say
 from services.bootserver.names import ImageName
 from services.bootserver.pages import Pages
@@ -23,7 +23,7 @@ from services.contracts.bootserver import ImageChanged, NodeAccess
 from services.contracts.errors import Conflict, Failed, InvalidRequest
 from services.contracts.nodes import NodeTarget
 from services.contracts.vmrunner import BOOTED
-from services.kit.commands import CommandEnded, follow
+from services.kit.commands import END_WITH_US, CommandEnded, follow
 
 FETCH_LIMIT_S = 1800
 BUILD_LIMIT_S = 1800

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from services.bootserver import helpers, members, rooted
 from services.contracts.errors import NotFound
-from services.kit.commands import run
+from services.kit.commands import END_WITH_US, run
 
 LIMIT_S = 1800
 
@@ -25,7 +25,7 @@ def take(tree: Path, path: str, target: Path) -> None:
         raise NotFound(f"there is no file '{path}' in the image")
     folder, name = (there, ".") if members.is_folder(there) else (there.parent, f"./{there.name}")
     words = [
-        *helpers.END_WITH_US,
+        *END_WITH_US,
         "tar",
         "--create",
         "--format=gnu",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.bootserver import helpers
 from services.contracts.errors import InvalidRequest
-from services.kit.commands import CommandEnded, follow
+from services.kit.commands import END_WITH_US, CommandEnded, follow
 
 LIMIT_S = 1800
 SAID_CHARS = 1000  # the end of what tar says of file after file
@@ -21,7 +21,7 @@ def unpack(archive: Path, tree: Path) -> None:
     words = ["tar", "--extract", "--anchored", *left_out, "--numeric-owner", "--same-owner", "--same-permissions"]
     words += ["--delay-directory-restore", "--file", str(archive), "--directory", str(tree)]
     try:
-        follow([*helpers.END_WITH_US, *words], print, timeout=LIMIT_S)
+        follow([*END_WITH_US, *words], print, timeout=LIMIT_S)
     except CommandEnded as end:
         raise InvalidRequest(f"what was sent cannot be unpacked: {end.said[-SAID_CHARS:]}") from None
     tree.chmod(0o755)

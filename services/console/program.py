@@ -23,6 +23,7 @@ from services.console.courier import Input, Outbox
 from services.console.terminal import Size, Terminal
 from services.contracts import console
 from services.contracts.errors import Failed
+from services.kit.commands import END_WITH_US
 
 CHUNK_BYTES = 16_384
 END_OF_FILE_KEY = b"\x04"
@@ -78,7 +79,7 @@ class Program:
 
     def _start_with_pipes(self, argv: Sequence[str]) -> None:
         pipe = subprocess.PIPE
-        self._child = start([*_WITH_US, "setsid", *argv], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+        self._child = start([*END_WITH_US, "setsid", *argv], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
         self._terminal = -1
         self._input = os.dup(self._child.stdin.fileno())
         self._outputs = [(os.dup(self._child.stdout.fileno()), "out"), (os.dup(self._child.stderr.fileno()), "err")]
@@ -92,7 +93,7 @@ class Program:
         try:
             _resize(ours, wanted.size)
             env = {**os.environ, "TERM": wanted.term}
-            argv = [*_WITH_US, "setsid", "--ctty", *argv]
+            argv = [*END_WITH_US, "setsid", "--ctty", *argv]
             self._child = start(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
         except BaseException:
             os.close(ours)
@@ -141,13 +142,10 @@ class Program:
         self._also_clean_up(cut_off)
 
 
-_WITH_US = ("setpriv", "--pdeathsig", "KILL")
-
-
 def run(argv: Sequence[str], timeout_s: float, keep_bytes: int) -> tuple[int, str]:
     """Exit status and the last words of both streams; Failed, and the child killed, at the limit."""
     child = start(
-        [*_WITH_US, "setsid", *argv],
+        [*END_WITH_US, "setsid", *argv],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from services.contracts.errors import Failed
 
 LAST_BYTES = 2**16
+END_WITH_US = ("setpriv", "--pdeathsig", "KILL")  # before the words of a program
 
 
 class CommandEnded(Exception):
