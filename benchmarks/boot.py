@@ -1,10 +1,9 @@
 """Seconds from power-on to a node that answers on its ssh port: `python -m benchmarks.boot [INSTANCE] [RUNS]`.
 
-On a running local platform, otherwise idle. Three ways to boot the same node, one after the other, in turn:
+On a running local platform, otherwise idle. Two ways to boot the same node, in turn:
 
     walt        `walt node create -c boot.delay=0` until `walt node wait` returns
     bare qemu   started by hand with the same kernel, initrd, command line, root and network: the reference
-    iPXE ROM    qemu's own network boot ROM: DHCP, HTTP, kernel, in the machine itself
 
 CPU seconds are those of the qemu process.
 """
@@ -14,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pathlib import Path
 
 from deploy.local import network
 from deploy.local.instance import Instance
+from services.vmrunner.qemu import command_line
 
 NODE = "bench-boot"
 TAP = "bench0"
@@ -50,16 +50,12 @@ class Boot:
     machine: tuple[str, ...]  # -machine, -accel, -cpu, -m, -smp
     kernel: Path
     initrd: Path
+    root: Path
     append: str
 
-    @property
-    def script_url(self) -> str:
-        seed = next(word for word in self.append.split() if word.startswith("walt.seed="))
-        return seed.removeprefix("walt.seed=").replace("seed.tar", "script.ipxe")
 
-
-def walt(*words: str) -> str:
-    return subprocess.run([WALT, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+def walt(*arguments: str) -> str:
+    return subprocess.run([WALT, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def cpu_seconds(pid: int) -> float:
@@ -70,8 +66,8 @@ def cpu_seconds(pid: int) -> float:
 def machine_of(instance: Instance, name: str) -> int:
     for pid in network.processes(instance):
         with contextlib.suppress(OSError):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if words[0].startswith(b"qemu-system") and name.encode() in words:
+            argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if argv[0].startswith(b"qemu-system") and name.encode() in argv:
                 return pid
     raise SystemExit(f"no machine of {name} in {instance.name}")
 
@@ -92,16 +88,19 @@ def by_walt(instance: Instance) -> tuple[Took, Boot]:
 
 
 def read_boot(pid: int) -> Boot:
-    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    value = dict(zip(words, words[1:], strict=False))
+    argv = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    value = dict(zip(argv, argv[1:], strict=False))
     (node,) = json.loads(walt("node", "show", NODE, "-o", "json"))
-    files = {option: Path(f"/proc/{pid}/fd") / Path(value[option]).name for option in ("-kernel", "-initrd")}
+    names = {option: Path(value[option]).name for option in ("-kernel", "-initrd")}
+    (names["root"],) = re.findall(rf"fd=(\d+),set={command_line.ROOT_ADDRESS}", " ".join(argv))
+    files = {use: (Path(f"/proc/{pid}/fd") / name).readlink() for use, name in names.items()}
     return Boot(
         ip=node["ip"],
         mac=node["mac"],
         machine=tuple(word for o in ("-machine", "-accel", "-cpu", "-m", "-smp") for word in (o, value[o])),
-        kernel=files["-kernel"].readlink(),
-        initrd=files["-initrd"].readlink(),
+        kernel=files["-kernel"],
+        initrd=files["-initrd"],
+        root=files["root"],
         append=value["-append"],
     )
 
@@ -140,32 +139,9 @@ def common(boot: Boot) -> list[str]:
 def by_hand(instance: Instance, boot: Boot) -> Took:
     nic = f"virtio-net-pci,netdev=n,mac={boot.mac},addr=0x2,romfile="
     files = ["-kernel", str(boot.kernel), "-initrd", str(boot.initrd), "-append", boot.append]
+    files += ["-drive", f"file={boot.root},if=none,id=root,format=raw,readonly=on"]
+    files += ["-device", f"virtio-blk-pci,drive=root,serial={command_line.ROOT_SERIAL}"]
     return until_ssh(instance, boot.ip, [*common(boot), "-device", nic, *files])
-
-
-def by_rom(instance: Instance, boot: Boot) -> Took:
-    nic = f"virtio-net-pci,netdev=n,mac={boot.mac},addr=0x2"
-    with dhcp(instance, boot):
-        return until_ssh(instance, boot.ip, [*common(boot), "-device", nic, "-boot", "n"])
-
-
-@contextlib.contextmanager
-def dhcp(instance: Instance, boot: Boot) -> Iterator[None]:
-    """What a real network boot needs besides: an address, and where the script is."""
-    with tempfile.TemporaryDirectory() as folder:
-        argv = [
-            *("dnsmasq", "-k", "-p", "0", "-i", "walt-net", "--bind-interfaces", "--conf-file=/dev/null"),
-            *(f"--dhcp-leasefile={folder}/leases", f"--pid-file={folder}/pid", "--user=root"),
-            *(f"--dhcp-range={boot.ip},static,255.255.252.0", f"--dhcp-host={boot.mac},{boot.ip},{NODE}"),
-            *("--dhcp-match=set:ipxe,175", f"--dhcp-boot=tag:ipxe,{boot.script_url}"),
-        ]
-        server = subprocess.Popen([*instance.enter, *argv], stderr=subprocess.DEVNULL)
-        try:
-            time.sleep(0.3)
-            yield
-        finally:
-            server.terminate()
-            server.wait()
 
 
 @contextlib.contextmanager
@@ -195,7 +171,7 @@ def one_round(instance: Instance) -> dict[str, Took]:
     try:
         walt_took, boot = by_walt(instance)
         with inside(instance):
-            return {"walt": walt_took, "bare qemu": by_hand(instance, boot), "iPXE ROM": by_rom(instance, boot)}
+            return {"walt": walt_took, "bare qemu": by_hand(instance, boot)}
     finally:
         subprocess.run([WALT, "node", "remove", NODE], check=False, stdout=subprocess.DEVNULL)
 

@@ -1,4 +1,4 @@
-"""How exact links are: asked and measured round trips, rates, shares and jitter, beside an unshaped path in the same run.
+"""How exact links are: requested and measured round trips, rates, shares and jitter, beside an unshaped path.
 
     python -m benchmarks.links        root; in a network namespace of its own, no VM
 
@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, quantiles, stdev
 
-from services.contracts.links import Direction, LinkModel, parse_options
-from services.contracts.netemu import CABLE, KERNEL
-from services.netemu.kernel import Kernel
-from tests.links_rig import CLONE_NEWNET, Arrival, Guest, World, be_punctual, exchange, lat
+from services.netemu.kernel.netlink import Netlink
+from tests.links.rig import CLONE_NEWNET, Arrival, Guest, Testbed, be_punctual, exchange, lat
+from walt.contracts.links import Direction, LinkModel, parse_options
+from walt.contracts.netemu import CABLE, KERNEL
 
 DELAYS_MS = (0.2, 1.0, 5.0, 10.0, 50.0)
 RATES_BPS = (1_000_000, 10_000_000, 100_000_000)
@@ -57,13 +57,13 @@ def measured_rate_bps(a: Guest, b: Guest, frames: int) -> float:
     return (len(found) - 1) * FRAME_BYTES * 8 / ((found[-1][2] - found[0][2]) / 1e9)
 
 
-def print_delays(world: World, a: Guest, b: Guest) -> None:
+def print_delays(testbed: Testbed, a: Guest, b: Guest) -> None:
     reference_us = mean(round_trips_us(a, b))
     print(f"{'lat on both ends':>18} {'asked RTT':>12} {'mean RTT':>12} {'p95':>12} {'error':>9} {'mean / asked':>13}")
     print(f"{'none (reference)':>18} {'':>12} {reference_us:>9.0f} us")
     for delay_ms in DELAYS_MS:
         for node_id in (1, 2):
-            world.relink(node_id, lat(delay_ms))
+            testbed.update_links(node_id, lat(delay_ms))
         times = round_trips_us(a, b)
         asked_us = 2000 * delay_ms
         seen_us = mean(times)
@@ -74,31 +74,31 @@ def print_delays(world: World, a: Guest, b: Guest) -> None:
         )
 
 
-def print_rates(world: World, a: Guest, b: Guest) -> None:
-    world.relink(2, LinkModel())
+def print_rates(testbed: Testbed, a: Guest, b: Guest) -> None:
+    testbed.update_links(2, LinkModel())
     print(f"\n{'bw':>18} {'measured':>17} {'measured / asked':>17}")
     for rate_bps in RATES_BPS:
-        world.relink(1, LinkModel(up=Direction(rate_bps=rate_bps)))
+        testbed.update_links(1, LinkModel(up=Direction(rate_bps=rate_bps)))
         seen_bps = measured_rate_bps(a, b, min(500, max(40, rate_bps // 10 // 8 // FRAME_BYTES)))
         print(f"{rate_bps / 1e6:>13.0f} Mbps {seen_bps / 1e6:>12.3f} Mbps {seen_bps / rate_bps:>17.4f}")
 
 
-def print_shares(world: World, a: Guest, b: Guest) -> None:
+def print_shares(testbed: Testbed, a: Guest, b: Guest) -> None:
     """Each share beside what was asked; a deviation of 1 is what chance alone makes of so many frames."""
     print(f"\n{'of ' + str(FRAMES) + ' frames':>18} {'asked':>10} {'measured':>10} {'deviations':>11}")
     for word, share in SHARES:
-        world.relink(1, parse_options(LinkModel(), ["lat=20ms", f"{word}={share:%}"]))
+        testbed.update_links(1, parse_options(LinkModel(), ["lat=20ms", f"{word}={share:%}"]))
         found = exchange(a, b, FRAMES, pause_s=0.0002)
         seen = SEEN[word](found) / FRAMES
         spread = math.sqrt(share * (1 - share) / FRAMES)
         print(f"{word:>18} {share:>10.2%} {seen:>10.2%} {(seen - share) / spread:>11.2f}")
 
 
-def print_jitter(world: World, a: Guest, b: Guest) -> None:
+def print_jitter(testbed: Testbed, a: Guest, b: Guest) -> None:
     """A delay spread evenly over +-j has a standard deviation of j / sqrt(3)."""
     print(f"\n{'lat=20ms, jitter':>18} {'mean':>12} {'deviation':>12} {'theory':>12} {'least':>12} {'most':>12}")
     for jitter_ms in JITTERS_MS:
-        world.relink(1, parse_options(lat(20), [f"jitter={jitter_ms:g}ms"]))
+        testbed.update_links(1, parse_options(lat(20), [f"jitter={jitter_ms:g}ms"]))
         found = exchange(a, b, PINGS * 4, pause_s=2.1 * jitter_ms / 1000)  # too far apart to wait for each other
         delays = [after_ms for _, after_ms, _ in found]
         row = (mean(delays), stdev(delays), jitter_ms / math.sqrt(3), min(delays), max(delays))
@@ -110,17 +110,17 @@ def main() -> None:
         raise SystemExit("a network namespace is wanted: run as root")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     be_punctual()
-    no_netem = Kernel().probe_netem()
+    no_netem = Netlink().probe_netem()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        world = World(CABLE if no_netem else KERNEL, Path(folder))
-        stack.callback(world.close)
-        print(f"back-end: {world.backend}; {no_netem or 'netem'}\n")
-        a, b = world.node(1), world.node(2)
-        print_delays(world, a, b)
-        print_rates(world, a, b)
-        print_shares(world, a, b)
-        print_jitter(world, a, b)
-        state = world.emulation.cable.show()
+        testbed = Testbed(CABLE if no_netem else KERNEL, Path(folder))
+        stack.callback(testbed.close)
+        print(f"back-end: {testbed.backend}; {no_netem or 'netem'}\n")
+        a, b = testbed.node(1), testbed.node(2)
+        print_delays(testbed, a, b)
+        print_rates(testbed, a, b)
+        print_shares(testbed, a, b)
+        print_jitter(testbed, a, b)
+        state = testbed.emulation.cable.show()
         if state is not None:
             print(f"\ncable: real-time {state.realtime}, own cost taken off {state.overhead_us:.0f} us")
 

@@ -1,1 +1,1 @@
-"""The `walt` command. Knows the services only through `services.contracts`; speaks AMQP only in `client`."""
+"""The `walt` command. Knows the services only through `walt.contracts`; speaks AMQP only in `client`."""

@@ -1,6 +1,6 @@
-"""The process of `walt`, from its first moment to its last: standard files, signals, the exit code.
+"""The process of `walt` from start to end: standard files, signals, the exit code.
 
-The commands are imported late, where ctrl-c is caught already: they take most of the time of a start.
+The commands, which take most of the start-up time, are imported once ctrl-c is caught.
 """
 
 from __future__ import annotations
@@ -11,39 +11,40 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from services.contracts.errors import EXIT_INTERRUPTED
+from walt.contracts.errors import EXIT_INTERRUPTED
 
 EXIT_TERMINATED = 143
 
 
 def main() -> NoReturn:
-    """Whatever happens ends in an exit code of the table, never in a traceback."""
+    """Every outcome is an exit code of docs/cli.md, never a traceback."""
     try:
         _open_standard_files()
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup
                 signal.signal(number, _end)
-        status = _work()
-    except KeyboardInterrupt:  # before a command had begun, or while one was ending
+        status = _execute()
+    except KeyboardInterrupt:  # before a command began, or while it was ending
         status = EXIT_INTERRUPTED
     sys.exit(status)
 
 
-def _work() -> int:
-    from cli.client import Client
-    from cli.commands import run, unexpected, walt
-    from cli.completion import VARIABLE
+def _execute() -> int:
+    from walt.client import Client
+
+    from .completion import VARIABLE
+    from .tree import run, unexpected, walt
 
     client = Client()
     if VARIABLE in os.environ:
-        from cli.shells import complete
+        from .completion.scripts import complete
 
         complete(walt, client, os.environ[VARIABLE])
     try:
         status = run(sys.argv[1:], client)
         sys.stdout.flush()
     except OSError as error:
-        # Python's own flush at exit must not meet the full disk, or the pipe without a reader, again.
+        # Python flushes again at exit, and must not meet the full disk or the closed pipe a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1 if isinstance(error, BrokenPipeError) else unexpected(error)
     except Exception as error:
@@ -54,7 +55,7 @@ def _work() -> int:
 
 
 def _open_standard_files() -> None:
-    """One that was closed would be the number of the next file that is opened: the connection to the broker."""
+    """Open those that the caller has closed; else the connection to the broker would get such a number."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
@@ -64,7 +65,7 @@ def _open_standard_files() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    # As an exception, so that the terminal is restored on the way out.
+    # An exception, so that the terminal is restored.
     raise SystemExit(EXIT_TERMINATED)
 
 

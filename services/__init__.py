@@ -1,1 +1,1 @@
-"""The five services, what they share (kit) and what they say to each other (contracts)."""
+"""The five services and what they share (kit). What they say to each other is in walt.contracts."""

@@ -12,8 +12,8 @@ import pytest
 REQUIRED = "WALT_REQUIRED"  # capabilities, split by commas, whose absence is a failure: see .ci/run
 
 
-# A shell starts what it puts in the background with ctrl-c ignored, and all below it would inherit that: tests that type
-# ctrl-c to a program need what a terminal gives it.
+# A shell starts what it puts in the background with ctrl-c ignored, and all below it would inherit that: tests that
+# type ctrl-c to a program need what a terminal gives it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # So would they what nohup ignores; we go on ignoring it, and what we start does not, as a handler ends with exec.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -21,7 +21,8 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A level at a time: eventlet's threads, which service tests bring for the whole process, would hang other tests."""
+    """A level at a time: eventlet's threads, which service tests bring for the whole process, would hang other
+    tests."""
     levels = {item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
     if "service" in levels and len(levels) > 1 and not config.getoption("collectonly"):
         raise pytest.UsageError(

@@ -22,8 +22,8 @@ def main(options: list[str]) -> int:
     statuses, total = [], Counter[str]()
     for level in LEVELS:
         with tempfile.NamedTemporaryFile(suffix=".xml") as report:
-            words = [sys.executable, "-m", "pytest", f"tests/{level}", f"--junitxml={report.name}", *options]
-            statuses.append(subprocess.run(words, check=False).returncode)
+            argv = [sys.executable, "-m", "pytest", f"tests/{level}", f"--junitxml={report.name}", *options]
+            statuses.append(subprocess.run(argv, check=False).returncode)
             total += outcomes(Path(report.name).read_text())
     print(closing_line(total, time.monotonic() - started))
     return int(any(status not in (0, NO_TESTS) for status in statuses))

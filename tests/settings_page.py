@@ -1,12 +1,12 @@
-"""`python -m tests.settings_page`: write docs/settings.md anew, from the tables that parse the settings."""
+"""`python -m tests.settings_page`: write docs/settings.md again from the tables that parse the settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from services.contracts.links import LINK_OPTIONS, LinkOption
-from services.contracts.settings import SETTINGS, NodeConfig, show_settings
+from walt.contracts.links import LINK_OPTIONS, LinkOption
+from walt.contracts.settings import SETTINGS, NodeConfig, show_settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 DIRECTIONS = {("up",): "what the node sends", ("up", "down"): "both directions"}
@@ -14,10 +14,11 @@ DIRECTIONS = {("up",): "what the node sends", ("up", "down"): "both directions"}
 INTRODUCTION = """\
 # Settings of a node
 
-Written by `python -m tests.settings_page` from `services/contracts/settings.py` and `links.py`.
+Written by `python -m tests.settings_page` from `walt/contracts/settings.py` and `links.py`.
 
-`walt node create NODE -c KEY=VALUE`, `walt node config NODE KEY=VALUE…`; without KEY=VALUE, `walt node config NODE` prints
-them. All settings given are checked before any is applied; every fault is reported, nothing is clamped or ignored.
+`walt node create NODE -c KEY=VALUE`, `walt node config NODE KEY=VALUE…`; without KEY=VALUE, `walt node config NODE`
+prints them. All settings given are checked before any is applied; every fault is reported, nothing is
+clamped or ignored.
 """
 
 LINKS = """\
@@ -25,8 +26,8 @@ LINKS = """\
 ## Links
 
 What stands in brackets after a network's name is the link of this node's port on it, for instance
-`networks=walt-net,home-net[lat=10ms,bw=100Mbps]`. It applies at once, also to a running node. Each option may carry `.up` (what
-the node sends only) or `.down` (what it receives only): `lat.down=5ms`.
+`networks=walt-net,home-net[lat=10ms,bw=100Mbps]`. It applies at once, also to a running node. Each option may
+carry `.up` (what the node sends only) or `.down` (what it receives only): `lat.down=5ms`.
 """
 
 

@@ -1,4 +1,5 @@
-"""A certificate authority of this platform's own, and the broker's certificate. Made by openssl, renewed when it is time."""
+"""A certificate authority of this platform's own, and the broker's certificate. Made by openssl, renewed when it is
+time."""
 
 from __future__ import annotations
 
@@ -6,9 +7,9 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.contracts.errors import Failed
-from services.kit.commands import run
 from services.kit.files import write_atomically
+from services.kit.subprocesses import run
+from walt.contracts.errors import Failed
 
 CA_DAYS, DAYS, RENEW_DAYS = 3650, 397, 60  # clients refuse server certificates of more than 398 days
 CA_EXTENSIONS = ("basicConstraints=critical,CA:TRUE,pathlen:0", "keyUsage=critical,keyCertSign")
@@ -31,45 +32,25 @@ def ensure(authority: Path, folder: Path, name: str, alternative: str) -> str:
 
 
 def _make(key: Path, pem: Path, subject: str, days: int, extensions: Sequence[str], *issuer: str) -> None:
-    """A key and its certificate, which is there only while they belong together: a kill in between makes both anew."""
+    """A key and its certificate. The certificate appears last: a kill in between leaves none, and both are made
+    again."""
     new = pem.with_suffix(".new")
     pem.unlink(missing_ok=True)
-    words = [
-        "openssl",
-        "req",
-        "-config",
-        "/dev/null",
-        "-x509",
-        *KEY,
-        "-keyout",
-        str(key),
-        "-out",
-        str(new),
-        "-days",
-        str(days),
-    ]
-    run([*words, "-subj", subject, *(word for one in extensions for word in ("-addext", one)), *issuer])
+    files = ("-keyout", str(key), "-out", str(new))
+    content = ("-days", str(days), "-subj", subject, *(part for one in extensions for part in ("-addext", one)))
+    run(["openssl", "req", "-config", "/dev/null", "-x509", *KEY, *files, *content, *issuer])
     new.rename(pem)
 
 
 def _is_good(folder: Path, alternative: str) -> bool:
-    """Whether the certificate is there, is of this authority, of this name, and will be for some time."""
+    """Whether there is a certificate of this authority for this name, valid for RENEW_DAYS more."""
     cert, ca = folder / "cert.pem", folder / "ca.pem"
     if not (cert.exists() and (folder / "key.pem").exists()):
         return False
     kind, _, name = alternative.partition(":")
     with contextlib.suppress(Failed):
         run(["openssl", "x509", "-in", str(cert), "-noout", "-checkend", str(RENEW_DAYS * 86400)])
-        run(
-            [
-                "openssl",
-                "verify",
-                "-CAfile",
-                str(ca),
-                f"-verify_{'ip' if kind == 'IP' else 'hostname'}",
-                name,
-                str(cert),
-            ]
-        )
+        verify = f"-verify_{'ip' if kind == 'IP' else 'hostname'}"
+        run(["openssl", "verify", "-CAfile", str(ca), verify, name, str(cert)])
         return True
     return False

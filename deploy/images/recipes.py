@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 SUITE = "bookworm"
 EXCLUDED = ("man", "doc", "locale", "info", "bug", "lintian")
 
@@ -17,7 +17,7 @@ HOST_APT_OPTIONS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acqui
 
 @dataclass(frozen=True)
 class Recipe:
-    """`folder` holds `packages` (first word: variant of mmdebstrap) and `customize`, run with the tree as $1
+    """`folder` holds `packages` (first item: variant of mmdebstrap) and `customize`, run with the tree as $1
     once mmdebstrap, which mounts things in the tree, is done."""
 
     name: str
@@ -32,11 +32,11 @@ class Recipe:
 
 
 def names() -> list[str]:
-    return sorted(path.parent.name for path in HERE.glob("*/packages"))
+    return sorted(path.parent.name for path in FOLDER.glob("*/packages"))
 
 
 def load(name: str) -> Recipe:
-    folder = HERE / name
+    folder = FOLDER / name
     variant, *packages = (folder / "packages").read_text().split()
     return Recipe(name, folder, variant, tuple(packages), _digest(folder))
 

@@ -11,9 +11,10 @@ import sys
 
 import click
 
-from deploy.local import accounts, lifecycle, network, programs, supervisor
+from deploy.local import accounts, lifecycle, network, supervisor
 from deploy.local.instance import DEFAULT_NAME, Instance
-from services.contracts.errors import WaltError
+from deploy.services import BROKER_PORT, METRICS_PORTS
+from walt.contracts.errors import WaltError
 
 EXIT_DOWN = 3
 
@@ -49,7 +50,8 @@ instance_option = click.option(
 
 @click.group()
 def main() -> None:
-    """The platform on this host, without Docker: RabbitMQ, NFS and DNS servers, five services in a network of its own."""
+    """The platform on this host, without Docker: RabbitMQ, NFS and DNS servers, five services in a network of its
+    own."""
 
 
 @main.command()
@@ -65,22 +67,22 @@ def up(
     """Start the platform, and return when it answers. Options that are not given stay as they were the last time."""
     options = {"recipes": dict(images) or None, "internet": internet, "watch_consoles": watch_consoles}
     given = {name: value for name, value in options.items() if value is not None}
-    lifecycle.up(instance, given, accounts.person(os.environ), _say)
-    _say(f"instance {instance.name} is up")
+    lifecycle.up(instance, given, accounts.person(os.environ), _progress)
+    _progress(f"instance {instance.name} is up")
 
 
 @main.command()
 @instance_option
 def down(instance: Instance) -> None:
     """Stop everything; registry, disks and accounts stay."""
-    lifecycle.down(instance, _say)
+    lifecycle.down(instance, _progress)
 
 
 @main.command()
 @instance_option
 def clean(instance: Instance) -> None:
     """Stop everything and forget the instance's state. Built images stay."""
-    lifecycle.clean(instance, _say)
+    lifecycle.clean(instance, _progress)
 
 
 @main.command()
@@ -100,20 +102,20 @@ def status(instance: Instance) -> None:
     if uplink is None or not supervisor.is_alive(instance):
         click.echo(f"instance {instance.name} is down")
         sys.exit(EXIT_DOWN)
-    click.echo(f"instance {instance.name} is up, broker at {uplink.inside}:{programs.BROKER_PORT}")
-    click.echo(f"virtual machines: {_count_machines(instance)}")
+    click.echo(f"instance {instance.name} is up, broker at {uplink.inside}:{BROKER_PORT}")
+    click.echo(f"virtual machines: {_count_vms(instance)}")
     for program in supervisor.states(instance):
-        port = programs.METRICS_PORTS.get(program.name)
+        port = METRICS_PORTS.get(program.name)
         metrics = f"metrics http://{uplink.inside}:{port}/metrics" if port else ""
         click.echo(f"  {program.name:<11}{program.state:<10}{program.description:<28}{metrics}".rstrip())
     click.echo(f"logs {instance.logs}; enter its network with: ip netns exec {instance.namespace} COMMAND")
 
 
-def _count_machines(instance: Instance) -> int:
+def _count_vms(instance: Instance) -> int:
     return sum(network.program_of(pid).startswith("qemu-system") for pid in network.processes(instance))
 
 
-def _say(text: str) -> None:
+def _progress(text: str) -> None:
     click.echo(f"* {text}", err=True)
 
 

@@ -9,10 +9,8 @@ The users' accounts are the broker's own: nodes makes them, here as for `walt us
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
-import secrets
 import shutil
 import sys
 import tomllib
@@ -20,22 +18,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from cli.client import Client
-from cli.configuration import parse_configuration
-from deploy.local import broker, readiness
+from deploy.broker import rabbitmq
+from deploy.broker.accounts import (
+    ACCOUNTS_ACCOUNT,
+    SERVICES_ACCOUNT,
+    ensure_passwords,
+    platform_accounts,
+    services_client,
+)
 from deploy.local.instance import Instance, Uplink
-from deploy.local.programs import ACCOUNTS_ACCOUNT, AS_RABBITMQ, SERVICES_ACCOUNT, amqp_uri, broker_place
-from services.contracts import nodes
-from services.contracts.errors import Denied
-from services.contracts.names import is_user_name
-from services.contracts.rights import NO_RIGHTS, SERVICE_RIGHTS
-from services.kit.commands import run
+from deploy.local.programs import AS_RABBITMQ, amqp_uri, broker_settings
 from services.kit.files import write_atomically
-
-PLATFORM = {
-    SERVICES_ACCOUNT: (SERVICE_RIGHTS, ""),
-    ACCOUNTS_ACCOUNT: (NO_RIGHTS, broker.ADMINISTRATOR),
-}
+from services.kit.subprocesses import run
+from walt.client import Client
+from walt.configuration import parse_configuration
+from walt.contracts import nodes
+from walt.contracts.errors import Denied
+from walt.contracts.names import is_user_name
 
 
 def person(environment: Mapping[str, str]) -> str:
@@ -45,19 +44,13 @@ def person(environment: Mapping[str, str]) -> str:
 
 
 def ensure(instance: Instance) -> dict[str, str]:
-    """The passwords of the platform's own accounts; one that is new is written down first."""
-    path = instance.state / "accounts.json"
-    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    wanted = {name: known.get(name) or secrets.token_urlsafe(24) for name in PLATFORM}
-    if wanted != known:
-        write_atomically(path, json.dumps(wanted, indent=1), 0o600)
-    return wanted
+    """The passwords of the platform's own accounts."""
+    return ensure_passwords(instance.state / "accounts.json", SERVICES_ACCOUNT, ACCOUNTS_ACCOUNT)
 
 
 def write_broker(instance: Instance, uplink: Uplink, passwords: Mapping[str, str]) -> None:
-    """The broker's files, its own to read."""
-    own = [broker.Account(name, passwords[name], rights, tags) for name, (rights, tags) in PLATFORM.items()]
-    broker.write(broker_place(instance, uplink), own)
+    """The broker's files, for its own user to read."""
+    rabbitmq.write(broker_settings(instance, uplink), platform_accounts(passwords))
     instance.broker.chmod(0o700)
     for folder, _, files in os.walk(instance.broker):
         for path in (folder, *(os.path.join(folder, name) for name in files)):
@@ -65,26 +58,29 @@ def write_broker(instance: Instance, uplink: Uplink, passwords: Mapping[str, str
 
 
 def import_definitions(instance: Instance, uplink: Uplink) -> None:
-    """Make the running broker take the accounts of its definitions file."""
-    place = broker_place(instance, uplink)
-    words = [*instance.enter, *AS_RABBITMQ, broker.CONTROL, "import_definitions", str(place.definitions)]
-    run(words, env=broker.environment(place))
+    """The running broker loads its definitions file again: its own accounts have the present passwords and rights."""
+    broker = broker_settings(instance, uplink)
+    argv = [*instance.enter, *AS_RABBITMQ, rabbitmq.CONTROL, "import_definitions", str(broker.definitions)]
+    run(argv, env=rabbitmq.environment(broker))
 
 
 def readdress(instance: Instance, uplink: Uplink) -> None:
-    """The addresses of an instance may be others than the last time; the passwords are kept."""
+    """Write the present address into every client.toml: an instance may get another at each start. Passwords are
+    kept."""
     for path in instance.clients.glob("*.toml"):
         password = unquote(urlsplit(tomllib.loads(path.read_text())["amqp_uri"]).password or "")
         _write_for(path.stem, path, client_config(instance, path.stem, password, uplink))
 
 
-def provide(instance: Instance, uplink: Uplink, user: str, administrator: bool, anew: bool = False) -> Path:
-    """The client.toml of this user of a platform that is up; made, unless there is one that the broker takes."""
+def provide(instance: Instance, uplink: Uplink, user: str, administrator: bool, new_password: bool = False) -> Path:
+    """The client.toml of this user of a platform that is up. One that the broker accepts is kept, unless
+    `new_password`."""
     path = instance.clients / f"{user}.toml"
-    if anew or not _is_taken(path):
-        os.environ["WALT_AMQP_URI"] = amqp_uri(SERVICES_ACCOUNT, ensure(instance)[SERVICES_ACCOUNT], uplink)
-        made = readiness.call(nodes.SERVICE, "ensure_user", name=user, administrator=administrator)
-        _write_for(user, path, client_config(instance, user, made["password"], uplink))
+    if new_password or not _is_accepted(path):
+        uri = amqp_uri(SERVICES_ACCOUNT, ensure(instance)[SERVICES_ACCOUNT], uplink)
+        with contextlib.closing(services_client(uri)) as services:
+            account = services.call(nodes.SERVICE, "ensure_user", name=user, administrator=administrator)
+        _write_for(user, path, client_config(instance, user, account["password"], uplink))
     return path
 
 
@@ -105,7 +101,8 @@ def is_installed(instance: Instance) -> bool:
 
 
 def install_client(instance: Instance, user: str) -> None:
-    """From now on `walt` of this checkout speaks to this instance as `user`; a link, for there is one password."""
+    """From now on `walt` of this checkout talks to this instance as `user`. A link, so that the password is stored
+    once."""
     path = installed_client()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -113,15 +110,16 @@ def install_client(instance: Instance, user: str) -> None:
 
 
 def public_methods(checkout: Path) -> list[str]:
-    """['nodes.create_nodes', 'console@*.open_line', …], asked in a process of its own: the services patch theirs."""
-    return run([sys.executable, "-m", "deploy.public"], cwd=checkout).split()
+    """['nodes.create_nodes', 'console@*.open_line', …], listed by a process of its own: importing services patches
+    the standard library of theirs."""
+    return run([sys.executable, "-m", "deploy.broker.public_methods"], cwd=checkout).split()
 
 
 def _mark(instance: Instance) -> str:
     return f"# instance {instance.name}"
 
 
-def _is_taken(path: Path) -> bool:
+def _is_accepted(path: Path) -> bool:
     """Whether the broker knows this login."""
     if not path.exists():
         return False

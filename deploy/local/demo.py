@@ -14,7 +14,7 @@ from deploy.local import accounts
 from deploy.local.instance import Instance
 
 WALT = Path(sys.executable).with_name("walt")
-ASKED_MS = 20.0  # 10 ms on each end
+REQUESTED_MS = 20.0  # 10 ms on each end
 NETWORKS = "networks=walt-net,home-net[lat=10ms]"
 ADDRESSES = {"vnode1": "192.168.55.2", "vnode2": "192.168.55.3"}
 NODES = ",".join(ADDRESSES)
@@ -29,7 +29,7 @@ What to type next (walt is .venv/bin/walt):
 
 
 def main(instance: Instance) -> None:
-    if not accounts.is_installed(instance):  # `walt` speaks to another instance that is up
+    if not accounts.is_installed(instance):  # `walt` is configured for another instance that is up
         os.environ["WALT_CONFIG"] = str(instance.clients / f"{accounts.person(os.environ)}.toml")
     for node in sorted(ADDRESSES.keys() - existing_nodes()):
         walt("node", "create", node)
@@ -47,8 +47,8 @@ def main(instance: Instance) -> None:
 
 def existing_nodes() -> set[str]:
     """The experiment's nodes that an earlier run has left; they are configured and rebooted all the same."""
-    words = ["node", "show", "-o", "json", "all-nodes"]
-    done = subprocess.run([WALT, *words], capture_output=True, text=True, check=False)
+    arguments = ["node", "show", "-o", "json", "all-nodes"]
+    done = subprocess.run([WALT, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(done.stderr.strip())
     names = {node["name"] for node in json.loads(done.stdout)}
@@ -58,14 +58,16 @@ def existing_nodes() -> set[str]:
     return found
 
 
-def walt(*words: str) -> str:
+def walt(*arguments: str) -> str:
     """Print the command as a person would type it, run it, show its output as it comes, and return it."""
-    print(f"$ walt {' '.join(map(typed, words))}", flush=True)
+    print(f"$ walt {' '.join(map(typed, arguments))}", flush=True)
     lines = []
     # On a terminal `walt` shows progress on stderr; elsewhere its messages are to come in their order.
     messages = None if sys.stderr.isatty() else subprocess.STDOUT
     pipe = subprocess.PIPE
-    with subprocess.Popen([WALT, *words], stdin=subprocess.DEVNULL, stdout=pipe, stderr=messages, text=True) as process:
+    with subprocess.Popen(
+        [WALT, *arguments], stdin=subprocess.DEVNULL, stdout=pipe, stderr=messages, text=True
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
@@ -75,19 +77,19 @@ def walt(*words: str) -> str:
     return "".join(lines)
 
 
-def typed(word: str) -> str:
-    """Quoted only where an ordinary shell would not take the word as it is."""
-    return word if re.fullmatch(r"[\w@%+=:,./\[\]-]+", word, re.ASCII) else shlex.quote(word)
+def typed(argument: str) -> str:
+    """Quoted only where an ordinary shell would not take the argument as it is."""
+    return argument if re.fullmatch(r"[\w@%+=:,./\[\]-]+", argument, re.ASCII) else shlex.quote(argument)
 
 
 def verdict(printed: str) -> str:
-    """The closing line: the mean round trip that ping printed, against what was asked."""
+    """The closing line: the mean round trip that ping printed, against what was requested."""
     match = ROUND_TRIP.search(printed)
     if match is None:
         sys.exit("demo: ping printed no round-trip times")
     measured_ms = float(match[1])
-    error = 100 * (measured_ms - ASKED_MS) / ASKED_MS
-    return f"round trip: asked {ASKED_MS:.1f} ms, measured {measured_ms:.2f} ms (error {error:+.1f} %)"
+    error = 100 * (measured_ms - REQUESTED_MS) / REQUESTED_MS
+    return f"round trip: asked {REQUESTED_MS:.1f} ms, measured {measured_ms:.2f} ms (error {error:+.1f} %)"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""One instance of the platform on this host: where it lives and what its things are called. Pure.
+"""One instance of the platform on this host: where it lives and what its things are called. Pure, but for
+WALT_CACHE_DIR.
 
 state    /var/lib/walt/NAME    registry, disks, lines, accounts, logs; survives `down`
 runtime  /run/walt/NAME        sockets, pid files, generated configuration; gone after `down`
-cache    /var/cache/walt       images, shared by all instances; in a folder of its own those that its users saved
+cache    /var/cache/walt       images, shared by all instances; in a folder of its own those that its users saved.
+                               WALT_CACHE_DIR is another one, on ext4 or xfs: the same for all commands of an instance
 network  namespace walt-NAME, joined to the host by one veth pair with a /30
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,12 +25,15 @@ _NAME = re.compile(r"[a-z][a-z0-9]{0,9}", re.ASCII)  # "walt-" and 10 characters
 
 STATE_ROOT = Path("/var/lib/walt")
 RUN_ROOT = Path("/run/walt")
-CACHE_ROOT = Path("/var/cache/walt")
+CACHE_ROOT = Path(os.environ.get("WALT_CACHE_DIR") or "/var/cache/walt")
 IMAGES = CACHE_ROOT / "images"
 NETNS_ROOT = Path("/run/netns")
 
 UPLINK_POOL = IPv4Network("198.18.0.0/15")  # RFC 2544: for tests of networks, routed nowhere
 UPLINK_PREFIX = 30
+
+VM_UIDS_FIRST = 0x70000000  # up to 0x77FFFFFF: numbers that Debian and systemd give to nobody, nor does compose
+VM_UIDS_EACH = 4096
 
 _HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
@@ -54,7 +60,7 @@ class Instance:
 
     @property
     def private(self) -> tuple[Path, ...]:
-        """Folders that are of no concern to other people of this host: registry, disks, logs."""
+        """Folders that other users of this host may not read: registry, disks, logs."""
         return (self.state / "nodes", self.state / "vmrunner", self.logs)
 
     @property
@@ -99,7 +105,7 @@ class Instance:
 
     @property
     def enter(self) -> tuple[str, ...]:
-        """The words before a command that is to run in the instance's network."""
+        """argv prefix of a command that is to run in the network of the instance."""
         return ("nsenter", f"--net={self.namespace_file}", "--")
 
 
@@ -119,6 +125,13 @@ class Uplink:
     @property
     def inside(self) -> IPv4Address:
         return self.network[2]
+
+    @property
+    def vm_uids(self) -> str:
+        """'FIRST-LAST': users for the VMs of this instance, and of no other that is up on this host."""
+        number = (int(self.network.network_address) - int(UPLINK_POOL.network_address)) // self.network.num_addresses
+        first = VM_UIDS_FIRST + number * VM_UIDS_EACH
+        return f"{first}-{first + VM_UIDS_EACH - 1}"
 
 
 def choose_uplink(name: str, taken: Iterable[IPv4Network]) -> Uplink:

@@ -15,21 +15,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from deploy.local import accounts, internet, network, programs, readiness, supervisor
+from deploy.broker.accounts import ACCOUNTS_ACCOUNT, SERVICES_ACCOUNT
+from deploy.local import accounts, host_nat, network, programs, readiness, supervisor
 from deploy.local.instance import IMAGES, Instance, Uplink, host_label
-from deploy.local.programs import Say
-from services.contracts.bootserver import DEFAULT_IMAGE
-from services.contracts.errors import Conflict, Failed
-from services.contracts.names import check_user_name
+from deploy.local.programs import Progress
 from services.kit.files import write_atomically
+from walt.contracts.bootserver import DEFAULT_IMAGE
+from walt.contracts.errors import Conflict, Failed
+from walt.contracts.names import check_user_name
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEFAULT_RECIPES = {DEFAULT_IMAGE: "debian"}
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What an `up` chose, for all later ones: the host's label is in the registry's rows."""
+class InstanceOptions:
+    """Options of `up`, stored for later ones. host: in the rows of the registry, so it must not change."""
 
     host: str
     recipes: Mapping[str, str]
@@ -37,40 +38,40 @@ class Choice:
     watch_consoles: str = "owner"
 
 
-def up(instance: Instance, chosen: Mapping[str, Any], user: str, say: Say) -> None:
-    """The platform of this instance answers when this returns. chosen: of a `Choice`; the rest is as the last time."""
+def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Progress) -> None:
+    """The platform of this instance answers when this returns. options: fields of InstanceOptions that change."""
     with _alone(instance):
         _check_checkout(instance)
-        choice = _choice(instance, chosen)
-        if choice.internet:
-            internet.check()
-        images = {name: _image(recipe, say) for name, recipe in choice.recipes.items()}
-        write_atomically(_choice_file(instance), json.dumps(asdict(choice), indent=1))
+        merged = _merged_options(instance, options)
+        if merged.internet:
+            host_nat.check()
+        images = {name: _image(recipe, progress) for name, recipe in merged.recipes.items()}
+        write_atomically(_options_file(instance), json.dumps(asdict(merged), indent=1))
         passwords = accounts.ensure(instance)
         public = accounts.public_methods(CHECKOUT)
         with contextlib.ExitStack() as undo:
-            uplink, is_new = _network(instance, say)
+            uplink, is_new = _network(instance, progress)
             if is_new:
                 undo.callback(_take_down, instance)
-            _internet(instance, uplink, choice.internet, say)
+            _internet(instance, uplink, merged.internet, progress)
             setup = programs.Setup(
                 instance=instance,
                 uplink=uplink,
-                host=choice.host,
+                host=merged.host,
                 checkout=CHECKOUT,
                 python=Path(sys.executable),
-                services_password=passwords[programs.SERVICES_ACCOUNT],
-                accounts_password=passwords[programs.ACCOUNTS_ACCOUNT],
+                services_password=passwords[SERVICES_ACCOUNT],
+                accounts_password=passwords[ACCOUNTS_ACCOUNT],
                 images=images,
-                watch_consoles=choice.watch_consoles,
-                resolvers=internet.resolvers() if choice.internet else (),
+                watch_consoles=merged.watch_consoles,
+                resolvers=host_nat.resolvers() if merged.internet else (),
                 docker_host=os.environ.get("DOCKER_HOST", ""),
             )
             write_atomically(instance.public_methods, "\n".join([*public, ""]))
             accounts.write_broker(instance, uplink, passwords)
             accounts.readdress(instance, uplink)
-            _run_programs(setup, is_new, say)
-            readiness.wait(setup, say)
+            _run_programs(setup, is_new, progress)
+            readiness.wait(setup, progress)
             undo.pop_all()
         if not is_new:
             accounts.import_definitions(instance, uplink)
@@ -79,23 +80,23 @@ def up(instance: Instance, chosen: Mapping[str, Any], user: str, say: Say) -> No
             accounts.install_client(instance, user)
 
 
-def down(instance: Instance, say: Say) -> None:
+def down(instance: Instance, progress: Progress) -> None:
     """No process, namespace, interface, mount or socket of the instance is left; its state is."""
     with _alone(instance):
-        _end(instance, say)
+        _end(instance, progress)
 
 
-def clean(instance: Instance, say: Say) -> None:
+def clean(instance: Instance, progress: Progress) -> None:
     """`down`, and its registry, disks, accounts, logs and users' images are forgotten. The platform's images stay."""
     with _alone(instance):
-        _end(instance, say)
+        _end(instance, progress)
         is_installed = accounts.is_installed(instance)
         network.unmount_below(instance.state)
         if instance.user_images.exists():
             shutil.rmtree(instance.user_images)
         if instance.state.exists():
             shutil.rmtree(instance.state)
-            say(f"forgot the state in {instance.state}")
+            progress(f"forgot the state in {instance.state}")
         if is_installed:
             accounts.installed_client().unlink()
         _lock_file(instance).unlink()
@@ -108,33 +109,33 @@ def add_user(instance: Instance, user: str, administrator: bool) -> Path:
         uplink = network.find(instance)
         if uplink is None:
             raise Conflict(f"instance {instance.name} is down; allowed: 'user' after 'up'")
-        return accounts.provide(instance, uplink, user, administrator, anew=administrator)
+        return accounts.provide(instance, uplink, user, administrator, new_password=administrator)
 
 
 def is_up(instance: Instance) -> bool:
     return network.exists(instance) and supervisor.is_alive(instance)
 
 
-def _network(instance: Instance, say: Say) -> tuple[Uplink, bool]:
+def _network(instance: Instance, progress: Progress) -> tuple[Uplink, bool]:
     """The addresses, and whether they are new: what a crash left of an instance is cleared away first."""
     uplink = network.find(instance)
     if uplink is not None and supervisor.is_alive(instance):
         return uplink, False
     _take_down(instance)
     uplink = network.make(instance)
-    say(f"network namespace {instance.namespace} made, joined to the host by {uplink.host} - {uplink.inside}")
+    progress(f"network namespace {instance.namespace} made, joined to the host by {uplink.host} - {uplink.inside}")
     return uplink, True
 
 
-def _internet(instance: Instance, uplink: Uplink, wanted: bool, say: Say) -> None:
+def _internet(instance: Instance, uplink: Uplink, wanted: bool, progress: Progress) -> None:
     if not wanted:
-        internet.withdraw(instance)
+        host_nat.withdraw(instance)
         return
-    internet.allow(instance, uplink)
-    say("nodes with netsetup=NAT reach what this host reaches")
+    host_nat.allow(instance, uplink)
+    progress("nodes with netsetup=NAT reach what this host reaches")
 
 
-def _run_programs(setup: programs.Setup, is_new: bool, say: Say) -> None:
+def _run_programs(setup: programs.Setup, is_new: bool, progress: Progress) -> None:
     instance = setup.instance
     for folder in instance.private:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,17 +145,17 @@ def _run_programs(setup: programs.Setup, is_new: bool, say: Say) -> None:
     write_atomically(instance.supervisor_config, programs.supervisor_config(setup), 0o600)
     if is_new:
         supervisor.start(instance)
-        say("supervisor started: RabbitMQ, NFS and DNS servers, five services")
+        progress("supervisor started: RabbitMQ, NFS and DNS servers, five services")
         return
     changed = supervisor.update(instance)
-    say(f"instance {instance.name} is up already" + (f"; restarted: {', '.join(changed)}" if changed else ""))
+    progress(f"instance {instance.name} is up already" + (f"; restarted: {', '.join(changed)}" if changed else ""))
 
 
-def _end(instance: Instance, say: Say) -> None:
+def _end(instance: Instance, progress: Progress) -> None:
     if not instance.runtime.exists() and not network.exists(instance):
-        say(f"instance {instance.name} is down")
+        progress(f"instance {instance.name} is down")
     else:
-        say(f"taking down instance {instance.name}")
+        progress(f"taking down instance {instance.name}")
     _take_down(instance)
 
 
@@ -162,27 +163,27 @@ def _take_down(instance: Instance) -> None:
     supervisor.end(instance)
     network.end_processes(instance)
     network.unmount_below(instance.runtime)
-    internet.withdraw(instance)
+    host_nat.withdraw(instance)
     network.remove(instance)
     shutil.rmtree(instance.runtime, ignore_errors=True)
     with contextlib.suppress(OSError):
         instance.runtime.parent.rmdir()  # kept while another instance is in it
 
 
-def _choice(instance: Instance, chosen: Mapping[str, Any]) -> Choice:
-    path = _choice_file(instance)
-    default = Choice(host_label(socket.gethostname()), DEFAULT_RECIPES)
-    known = Choice(**json.loads(path.read_text())) if path.exists() else default
-    return replace(known, **chosen)
+def _merged_options(instance: Instance, options: Mapping[str, Any]) -> InstanceOptions:
+    path = _options_file(instance)
+    default = InstanceOptions(host_label(socket.gethostname()), DEFAULT_RECIPES)
+    known = InstanceOptions(**json.loads(path.read_text())) if path.exists() else default
+    return replace(known, **options)
 
 
-def _choice_file(instance: Instance) -> Path:
+def _options_file(instance: Instance) -> Path:
     return instance.state / "instance.json"
 
 
-def _image(recipe: str, say: Say) -> str:
+def _image(recipe: str, progress: Progress) -> str:
     """The folder of a built image, by its name in the cache."""
-    say(f"image '{recipe}'")
+    progress(f"image '{recipe}'")
     done = subprocess.run(
         [sys.executable, "-m", "deploy.images", recipe],
         cwd=CHECKOUT,
@@ -215,13 +216,14 @@ def _owner_file(instance: Instance) -> Path:
 
 
 def _may_install(instance: Instance) -> bool:
-    """Whether `walt` of this checkout may be pointed at this instance: not away from another one that is up."""
+    """Whether `walt` of this checkout may be configured for this instance: not while it is for another one that is
+    up."""
     path = accounts.installed_client()
     if not path.exists():
         return True
-    words = path.read_text().split("\n", 1)[0].split()
+    first_line = path.read_text().split("\n", 1)[0].split()
     try:
-        other = Instance(words[-1])
+        other = Instance(first_line[-1])
     except (IndexError, ValueError):
         raise Conflict(f"{path} was not written by the launcher; move it away, or use WALT_CONFIG") from None
     return other == instance or not is_up(other)
@@ -229,9 +231,9 @@ def _may_install(instance: Instance) -> bool:
 
 @contextlib.contextmanager
 def _alone(instance: Instance) -> Iterator[None]:
-    """One launcher at a time works on an instance."""
+    """Only one launcher at a time works on an instance."""
     if os.geteuid() != 0:
-        raise Failed("local mode makes network namespaces and starts machines: run it as root")
+        raise Failed("local mode makes network namespaces and starts VMs: run it as root")
     path = _lock_file(instance)
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:

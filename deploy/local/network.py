@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from deploy.local.instance import INNER_LINK, NETNS_ROOT, STATE_ROOT, Instance, Uplink, choose_uplink, networks_of
-from services.contracts.errors import Failed
-from services.kit.commands import run
+from services.kit.subprocesses import run
+from walt.contracts.errors import Failed
 
 
 def make(instance: Instance) -> Uplink:
@@ -41,9 +41,9 @@ def find(instance: Instance) -> Uplink | None:
     """The addresses of an instance whose namespace exists."""
     if not exists(instance):
         return None
-    words = ["ip", "-json", "-4", "addr", "show", "dev", instance.host_link]
+    argv = ["ip", "-json", "-4", "addr", "show", "dev", instance.host_link]
     with contextlib.suppress(Failed):
-        for link in json.loads(run(words)):
+        for link in json.loads(run(argv)):
             networks = networks_of(f"{one['local']}/{one['prefixlen']}" for one in link.get("addr_info", ()))
             if networks:
                 return Uplink(networks[0])

@@ -7,25 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local import broker
+from deploy.broker import rabbitmq
+from deploy.broker.accounts import ACCOUNTS_ACCOUNT, SERVICES_ACCOUNT
 from deploy.local.instance import IMAGES, UPLINK_POOL, Instance, Uplink
-from services.contracts import bootserver, console, netemu, nodes, vmrunner
+from deploy.services import BROKER, BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS, SERVICES
+from walt.contracts import bootserver, netemu, nodes, vmrunner
 
-BROKER_PORT = 5672
-MANAGEMENT_PORT = 15672
-SERVICES_ACCOUNT = "walt-services"
-ACCOUNTS_ACCOUNT = "walt-accounts"  # nodes makes the users' accounts with it; it may do nothing else
-
-SERVICES = (nodes.SERVICE, bootserver.SERVICE, vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
-HOST_AGENTS = (vmrunner.SERVICE, netemu.SERVICE, console.SERVICE)
-WALT_NET_SERVERS = ("nfs", "dns")  # bootserver's, each a process of its own
-METRICS_PORTS = {service: 9101 + number for number, service in enumerate(SERVICES)} | {"rabbitmq": 15692}
+# bootserver's, each a process of its own
+WALT_NET_SERVERS = {"nfs": "nfs.ganesha", "dns": "dns.dnsmasq", "resolver": "dns.resolver"}
 
 AS_RABBITMQ = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "--")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NEVER_REACHED = {"WALT_NAT_EXCEPT": str(UPLINK_POOL)}  # this host's end, and the other instances
 
-
-Say = Callable[[str], None]  # one line of progress
+Progress = Callable[[str], None]  # takes one line
 
 
 @dataclass(frozen=True)
@@ -65,34 +60,22 @@ def amqp_uri(user: str, password: str, uplink: Uplink) -> str:
     return f"amqp://{user}:{password}@{uplink.inside}:{BROKER_PORT}//"
 
 
-def broker_place(instance: Instance, uplink: Uplink) -> broker.BrokerPlace:
-    addresses = ("127.0.0.1", str(uplink.inside))
-    return broker.BrokerPlace(
-        instance.broker,
-        addresses,
-        BROKER_PORT,
-        management_port=MANAGEMENT_PORT,
-        metrics_port=METRICS_PORTS["rabbitmq"],
-    )
-
-
-def service_name(service: str, host: str) -> str:
-    """Its name on the bus."""
-    return f"{service}@{host}" if service in HOST_AGENTS else service
+def broker_settings(instance: Instance, uplink: Uplink) -> rabbitmq.BrokerSettings:
+    return rabbitmq.BrokerSettings(instance.broker, ("127.0.0.1", str(uplink.inside)))
 
 
 def programs(setup: Setup) -> list[Program]:
-    place = broker_place(setup.instance, setup.uplink)
-    erlang = broker.environment(place)
-    epmd = [*AS_RABBITMQ, "epmd", "-address", "127.0.0.1", "-port", str(place.epmd_port)]
+    broker = broker_settings(setup.instance, setup.uplink)
+    erlang = rabbitmq.environment(broker)
+    epmd = [*AS_RABBITMQ, "epmd", "-address", "127.0.0.1", "-port", str(broker.epmd_port)]
     return [
         Program("epmd", epmd, erlang, order=1),
-        Program("rabbitmq", [*AS_RABBITMQ, broker.SERVER], erlang, order=2, stop_wait_s=20),
+        Program(BROKER, [*AS_RABBITMQ, rabbitmq.SERVER], erlang, order=2, stop_wait_s=20),
         *(
             Program(
-                name, _python(setup, f"services.bootserver.{name}"), service_environment(setup, bootserver.SERVICE), 3
+                name, _python(setup, f"services.bootserver.{module}"), service_environment(setup, bootserver.SERVICE), 3
             )
-            for name in WALT_NET_SERVERS
+            for name, module in WALT_NET_SERVERS.items()
         ),
         *(
             Program(service, _python(setup, f"services.{service}"), service_environment(setup, service), 4)
@@ -133,15 +116,18 @@ def _own_variables(setup: Setup, service: str) -> dict[str, str]:
             "WALT_USER_IMAGES": setup.instance.user_images.name,
             "WALT_PLATFORM_IMAGES": ",".join(f"{name}={folder}" for name, folder in sorted(setup.images.items())),
             "WALT_DNS_UPSTREAM": ",".join(setup.resolvers),
+            **NEVER_REACHED,
             **({"DOCKER_HOST": setup.docker_host} if setup.docker_host else {}),
         }
     if service == netemu.SERVICE:
-        return {"WALT_NAT_EXCEPT": str(UPLINK_POOL)}  # this host's end, and the other instances
+        return NEVER_REACHED
+    if service == vmrunner.SERVICE:
+        return {"WALT_VM_UIDS": setup.uplink.vm_uids}
     return {}
 
 
 def supervisor_config(setup: Setup) -> str:
-    """supervisord.conf. Signals go to the program alone: machines and links of an agent outlive it."""
+    """supervisord.conf. Signals go to the program alone: VMs and links of an agent outlive it."""
     instance = setup.instance
     head: dict[str, Mapping[str, object]] = {
         "unix_http_server": {"file": instance.supervisor_socket, "chmod": "0700"},
@@ -165,7 +151,7 @@ def supervisor_config(setup: Setup) -> str:
 
 def _section(setup: Setup, program: Program) -> dict[str, object]:
     return {
-        "command": " ".join(_quoted(word) for word in program.argv),
+        "command": " ".join(_quoted(argument) for argument in program.argv),
         "directory": setup.checkout,
         "environment": ",".join(f"{name}={_quoted(value)}" for name, value in program.environment.items()),
         "priority": program.order,
@@ -187,11 +173,11 @@ def _render(name: str, values: Mapping[str, object]) -> str:
     return "\n".join([f"[{name}]", *(f"{key} = {value}" for key, value in values.items()), ""])
 
 
-def _quoted(word: str) -> str:
-    """A word of a command or a value of a variable: supervisor takes quotes, and doubles '%'."""
-    if re.search(r"[\"'\n\\]", word):
-        raise ValueError(f"{word!r} holds a quote, a backslash or a line end; allowed: neither")
-    return '"' + word.replace("%", "%%") + '"'
+def _quoted(text: str) -> str:
+    """An argument or the value of a variable: supervisor takes quotes, and doubles '%'."""
+    if re.search(r"[\"'\n\\]", text):
+        raise ValueError(f"{text!r} has a quote, a backslash or a line end; allowed: neither")
+    return '"' + text.replace("%", "%%") + '"'
 
 
 def _python(setup: Setup, module: str) -> list[str]:

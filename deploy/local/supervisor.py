@@ -14,10 +14,10 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from deploy.local.instance import Instance
 from deploy.local.network import wait_until
-from services.contracts.errors import Failed
+from walt.contracts.errors import Failed
 
-START_LIMIT_S = 10
-END_LIMIT_S = 40
+START_TIMEOUT_S = 10
+END_TIMEOUT_S = 40
 
 BROKER_PROGRAMS = {"rabbitmq", "epmd"}
 STOPPED_STATES = ("STOPPED", "EXITED", "FATAL")
@@ -33,12 +33,12 @@ class ProgramState:
 
 def start(instance: Instance) -> None:
     """In the instance's network, a daemon of its own that outlives the launcher."""
-    words = [*instance.enter, sys.executable, "-m", "supervisor.supervisord", "-c", str(instance.supervisor_config)]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    argv = [*instance.enter, sys.executable, "-m", "supervisor.supervisord", "-c", str(instance.supervisor_config)]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Failed(f"the supervisor did not start: {done.stderr.strip() or done.stdout.strip()}")
-    if not wait_until(lambda: is_alive(instance), START_LIMIT_S):
-        raise Failed(f"the supervisor does not answer on {instance.supervisor_socket} after {START_LIMIT_S} s")
+    if not wait_until(lambda: is_alive(instance), START_TIMEOUT_S):
+        raise Failed(f"the supervisor does not answer on {instance.supervisor_socket} after {START_TIMEOUT_S} s")
 
 
 def is_alive(instance: Instance) -> bool:
@@ -92,9 +92,9 @@ def end(instance: Instance) -> None:
         for program in set(_running(remote)) - BROKER_PROGRAMS:
             with contextlib.suppress(Fault):  # it has just ended by itself
                 remote.stopProcess(program, False)
-        wait_until(lambda: set(_running(remote)) <= BROKER_PROGRAMS, END_LIMIT_S)
+        wait_until(lambda: set(_running(remote)) <= BROKER_PROGRAMS, END_TIMEOUT_S)
         remote.shutdown()
-    wait_until(lambda: not is_alive(instance), END_LIMIT_S)
+    wait_until(lambda: not is_alive(instance), END_TIMEOUT_S)
 
 
 def _running(remote: Any) -> list[str]:

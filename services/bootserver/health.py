@@ -1,24 +1,52 @@
-"""bootserver's lines of `walt doctor`. Pure."""
+"""What `walt doctor` shows of bootserver: its NFS and DNS servers, its images, and the space for more of them."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from services.contracts.health import FAIL, OK, WARN, Check
+from services.bootserver.boot.boots import Probes
+from services.bootserver.images.store import ImageStore
+from services.bootserver.site import Site
+from services.kit import registry_guard
+from walt.contracts.checks import FAIL, OK, WARN, Check
+from walt.contracts.errors import Failed
 
 LITTLE_SPACE_BYTES = 2 * 2**30
 
 
+def diagnose(
+    site: Site, images: ImageStore, exported_paths: Sequence[str], probes: Probes, registry_fault: str
+) -> list[Check]:
+    consequence = "names and machines of walt-net stay as they are, and nothing of a node is removed"
+    return [
+        registry_guard.diagnosis(registry_fault, "names, machines and /persist", consequence),
+        nfs(probes.nfs_fault(exported_paths), site.server),
+        dns(probes.dns_fault(), site.server),
+        *(image(name, _image_fault(images, name)) for name in images.names()),
+        space(images.folder, shutil.disk_usage(images.folder).free),
+    ]
+
+
+def _image_fault(images: ImageStore, name: str) -> str:
+    try:
+        images.find(name)
+    except Failed as error:
+        return str(error)
+    return ""
+
+
 def nfs(fault: str, server: str) -> Check:
     if not fault:
-        return Check("NFS server", OK, f"answers at {server}, and exports what nodes boot")
+        return Check("NFS server", OK, f"answers at {server}, and exports the images of the nodes")
     return Check(
         "NFS server",
         FAIL,
         f"does not serve at {server}: {fault}",
-        "nodes cannot boot, and the running ones wait when they read what they had not read before",
-        "look at the log of the nfs process; packages nfs-ganesha and nfs-ganesha-vfs must be installed, and the images be "
-        "on ext4 or xfs",
+        "nodes cannot boot, and running ones wait when they read a file that they have not cached",
+        "look at the log of the nfs process; packages nfs-ganesha and nfs-ganesha-vfs must be installed, the images on "
+        "ext4 or xfs",
     )
 
 
@@ -37,8 +65,8 @@ def dns(fault: str, server: str) -> Check:
 def image(name: str, fault: str) -> Check:
     if not fault:
         return Check(f"image {name}", OK, "present")
-    mend = f"its user removes it: walt image remove {name}" if "/" in name else "build it: deploy/images/build NAME"
-    return Check(f"image {name}", FAIL, fault, "its nodes cannot boot", mend)
+    fix = f"its user removes it: walt image remove {name}" if "/" in name else "build it: deploy/images/build NAME"
+    return Check(f"image {name}", FAIL, fault, "its nodes cannot boot", fix)
 
 
 def space(folder: Path, free_bytes: int) -> Check:

@@ -1,4 +1,4 @@
-"""What Prometheus learns of bootserver."""
+"""Metrics of bootserver."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BOOT_SECONDS = Histogram(
 
 
 class BootCollector(Collector):
-    """All is asked at each scrape. names: of the nodes there are; last_boots: seconds; both by node id, so that a node
-    that is renamed keeps its figure, and one that is removed leaves none. The faults: '' when there is none."""
+    """Everything is measured at each scrape. names: of the present nodes; last_boots: seconds; both by node id, so
+    that a renamed node keeps its value and a removed one leaves none. nfs_fault, dns_fault: '' when there is none."""
 
     def __init__(
         self,
@@ -48,4 +48,4 @@ class BootCollector(Collector):
         yield last
 
     def describe(self) -> Iterable[Metric]:
-        return []  # so that registering asks nobody
+        return []  # else registering would collect

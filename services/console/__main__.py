@@ -1,16 +1,10 @@
 """`python -m services.console`"""
 
-import services.kit.green  # noqa: F401  # first
-from services.contracts import console
-from services.kit.environment import Environment
-from services.kit.process import serve
+import services.kit.monkey_patch  # noqa: F401  # first
 
-
-def load(env: Environment) -> type:
-    from services.console.service import ConsoleService
-
-    return type("ConsoleService", (ConsoleService,), {"name": console.service_on(env.host)})
-
+# isort: split
+from services.console.service import ConsoleService
+from services.kit.bus.process import serve
 
 if __name__ == "__main__":
-    serve(load)
+    serve(ConsoleService, per_host=True)

@@ -1,105 +1,80 @@
-"""console@HOST: the serial lines of one host, and sessions on its nodes (shell, ping, connection), for many users at once.
+"""console@HOST: the serial lines of one host, and sessions on its nodes (shell, command, ping, forwarded port).
 
-Owns:      the line of each node (socket, scrollback) and the sessions of users.
+Owns:      the line of each node (socket, FIFO, recording) and the sessions of users.
 Serves:    open_line, open_shell, open_ping, open_forward, keep_session, close_session to users;
            prepare_line, run_command, diagnose to services.
-Announces: nothing; bytes go as raw messages (contracts/console.py).
-Hears:     nodes NODE_WANTED (its owner: sessions end with it), NODE_REMOVED; asks nodes at start and now and then, for what was lost.
+Announces: nothing; bytes travel as messages of their own (walt/contracts/console.py).
+Hears:     nodes NODE_WANTED (a new owner ends sessions), NODE_REMOVED; asks nodes for all specs at start and now and
+           then, in case an event was missed.
 
 Environment, beside the common: WALT_SSH (the ssh client; default ssh).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from nameko.events import event_handler
-
-from services.console import rules
-from services.console.desk import Desk
-from services.contracts import bootserver, console, nodes, wire
-from services.contracts.bootserver import NodeAccess
-from services.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted
-from services.kit import peers
-from services.kit.entrypoints import Caller, internal, public
-from services.kit.environment import environment
-from services.kit.metrics import Metrics
+from services.console.app import ConsoleApp
+from services.console.requests import Command, PingCount, Port, Seconds, SessionRequest
+from services.console.session.terminal import TerminalRequest
+from services.kit.bus.app import AppProvider
+from services.kit.bus.call_metrics import Metrics
+from services.kit.bus.entrypoints import Caller, internal, on_event, public
+from walt.contracts import console, nodes
+from walt.contracts.checks import Check
+from walt.contracts.console import CommandResult, LinePaths, OpenedSession
+from walt.contracts.nodes import NodeRemoved, NodeWanted, Owner
 
 
 class ConsoleService:
-    name = console.SERVICE  # `load` in __main__.py adds the host
+    name = console.SERVICE
     caller = Caller()
-    desk = Desk()
+    app: ConsoleApp = AppProvider(ConsoleApp)
     metrics = Metrics()
 
     @public
     def open_line(
         self, node: str, queue: str, read_only: bool = False, offset: int | None = None, follow: bool = True
-    ) -> dict[str, Any]:
-        rules.check_queue(self.caller, queue)
-        action = nodes.WATCH_CONSOLE if read_only else nodes.USE_CONSOLE
-        target = rules.check_line(_authorized(self.caller, node, action))
-        begin = rules.parse_offset(offset)
-        return wire.dump(
-            self.desk.watch(self.caller, queue, target, begin, read_only=bool(read_only), follow=bool(follow))
-        )
+    ) -> OpenedSession:
+        request = SessionRequest(self.caller, node, queue)
+        return self.app.open_line(request, offset, read_only=read_only, follow=follow)
 
     @public
     def open_shell(
-        self, node: str, queue: str, command: list[str] | None = None, terminal: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        rules.check_queue(self.caller, queue)
-        words, on = rules.parse_shell(command, terminal)
-        target = rules.check_booted(_authorized(self.caller, node, nodes.LOG_IN))
-        return wire.dump(self.desk.log_in(self.caller, queue, target, _access(target.id), words, on))
+        self, node: str, queue: str, command: Command | None = None, terminal: TerminalRequest | None = None
+    ) -> OpenedSession:
+        return self.app.open_shell(SessionRequest(self.caller, node, queue), command or (), terminal)
 
     @public
-    def open_ping(self, node: str, queue: str, count: int = 10) -> dict[str, Any]:
-        rules.check_queue(self.caller, queue)
-        times = rules.parse_count(count)
-        return wire.dump(self.desk.ping(self.caller, queue, _authorized(self.caller, node, nodes.PING), times))
+    def open_ping(self, node: str, queue: str, count: PingCount = 10) -> OpenedSession:
+        return self.app.open_ping(SessionRequest(self.caller, node, queue), count)
 
     @public
-    def open_forward(self, node: str, port: int, queue: str) -> dict[str, Any]:
-        rules.check_queue(self.caller, queue)
-        to = rules.parse_port(port)
-        return wire.dump(self.desk.connect(self.caller, queue, _authorized(self.caller, node, nodes.CONNECT), to))
+    def open_forward(self, node: str, port: Port, queue: str) -> OpenedSession:
+        return self.app.open_forward(SessionRequest(self.caller, node, queue), port)
 
     @public
     def keep_session(self, session: str) -> None:
-        self.desk.sessions.keep(self.caller, session)
+        self.app.sessions.keep(self.caller, session)
 
     @public
     def close_session(self, session: str) -> None:
-        self.desk.sessions.close(self.caller, session)
+        self.app.sessions.close(self.caller, session)
 
     @internal
-    def prepare_line(self, node_id: int, name: str, owner: str | None = None) -> dict[str, Any]:
-        return wire.dump(self.desk.prepare(node_id, name, owner))
+    def prepare_line(self, node_id: int, name: str, owner: str | None = None, owner_account: str = "") -> LinePaths:
+        return self.app.prepare_line(node_id, name, None if owner is None else Owner(owner, owner_account))
 
     @internal
-    def run_command(self, node_id: int, command: list[str], timeout_s: float) -> dict[str, Any]:
-        (words, _), limit_s = rules.parse_shell(command, None), rules.parse_limit(timeout_s)
-        return wire.dump(self.desk.run(_access(node_id), words, limit_s))
+    def run_command(self, node_id: int, command: Command, timeout_s: Seconds) -> CommandResult:
+        return self.app.run_command(node_id, command, timeout_s)
 
     @internal
-    def diagnose(self) -> list[dict[str, Any]]:
-        return wire.dump_all(self.desk.checks())
+    def diagnose(self) -> list[Check]:
+        return self.app.diagnose()
 
-    @event_handler(nodes.SERVICE, nodes.NODE_WANTED)
-    def on_node_wanted(self, event: dict[str, Any]) -> None:
-        self.desk.change_owner(wire.load(NodeWanted, event))
+    @on_event(nodes.SERVICE, nodes.NODE_WANTED)
+    def on_node_wanted(self, spec: NodeWanted) -> None:
+        self.app.specs.apply(spec)
 
-    @event_handler(nodes.SERVICE, nodes.NODE_REMOVED)
-    def on_node_removed(self, event: dict[str, Any]) -> None:
-        self.desk.forget(wire.load(NodeRemoved, event))
-
-
-def _authorized(user: str, node: str, action: str) -> NodeTarget:
-    """What `nodes` allows; and the node must live on this host."""
-    found = peers.call(nodes.SERVICE, "authorize", user=user, name=node, action=action)
-    return rules.check_host(wire.load(NodeTarget, found), environment().host)
-
-
-def _access(node_id: int) -> NodeAccess:
-    return wire.load(NodeAccess, peers.call(bootserver.SERVICE, "open_access", node_id=node_id))
+    @on_event(nodes.SERVICE, nodes.NODE_REMOVED)
+    def on_node_removed(self, removed: NodeRemoved) -> None:
+        self.app.specs.remove(removed)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+NAMEKO_KEY = "environment"  # in the configuration of nameko, which gives it to all extensions of a service
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,6 @@ class Environment:
     WALT_LINES_DIR     the console lines, shared by console and vmrunner of one host
     WALT_METRICS_PORT  where Prometheus scrapes this process
     WALT_SUBNET        walt-net; its first address is the server's
-    WALT_VM_UID        user and group of the machines (0: as the services); they open taps and lines
     """
 
     amqp_uri: str
@@ -29,12 +31,22 @@ class Environment:
     lines_dir: Path
     metrics_port: int
     subnet: str
-    vm_uid: int
+    variables: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # all of this process; secrets may be among them
+
+    def variable(self, name: str, default: str) -> str:
+        """A service's own variable, documented in its `service.py`."""
+        return _value(self.variables, name, default)
 
     @property
     def account(self) -> str:
         """Of the services, at the broker."""
-        return unquote(urlsplit(self.amqp_uri).username or "")
+        return account_of(self.amqp_uri)
+
+
+def account_of(amqp_uri: str) -> str:
+    return unquote(urlsplit(amqp_uri).username or "")
 
 
 DEFAULTS = {
@@ -45,32 +57,33 @@ DEFAULTS = {
     "WALT_LINES_DIR": "/var/lib/walt/lines",
     "WALT_METRICS_PORT": "9100",
     "WALT_SUBNET": "192.168.172.0/22",
-    "WALT_VM_UID": "64901",  # a number that Debian gives to nobody; the machines need no account
 }
 
 
-def variable(name: str, default: str | None = None) -> str:
-    """A service's own variable (documented in its `service.py`); NAME_FILE names a file that holds it, as for secrets."""
-    path = os.environ.get(f"{name}_FILE")
+def environment() -> Environment:
+    variables = dict(os.environ)
+
+    def common(name: str) -> str:
+        return _value(variables, name, DEFAULTS[name])
+
+    return Environment(
+        amqp_uri=common("WALT_AMQP_URI"),
+        host=common("WALT_HOST"),
+        state_dir=Path(common("WALT_STATE_DIR")),
+        run_dir=Path(common("WALT_RUN_DIR")),
+        lines_dir=Path(common("WALT_LINES_DIR")),
+        metrics_port=int(common("WALT_METRICS_PORT")),
+        subnet=common("WALT_SUBNET"),
+        variables=variables,
+    )
+
+
+def _value(variables: Mapping[str, str], name: str, default: str) -> str:
+    """NAME_FILE names a file that holds the value of NAME, as for secrets. SystemExit where it cannot be read."""
+    path = variables.get(f"{name}_FILE")
     if path:
         try:
             return Path(path).read_text().strip()
         except OSError as error:
             raise SystemExit(f"{name}_FILE: {path} cannot be read: {error.strerror}") from None
-    value = os.environ.get(name, default if default is not None else DEFAULTS.get(name))
-    if value is None:
-        raise SystemExit(f"{name} is not set")
-    return value
-
-
-def environment() -> Environment:
-    return Environment(
-        amqp_uri=variable("WALT_AMQP_URI"),
-        host=variable("WALT_HOST"),
-        state_dir=Path(variable("WALT_STATE_DIR")),
-        run_dir=Path(variable("WALT_RUN_DIR")),
-        lines_dir=Path(variable("WALT_LINES_DIR")),
-        metrics_port=int(variable("WALT_METRICS_PORT")),
-        subnet=variable("WALT_SUBNET"),
-        vm_uid=int(variable("WALT_VM_UID")),
-    )
+    return variables.get(name, default)

@@ -1,8 +1,10 @@
 """`python -m services.netemu`"""
 
-import services.kit.green  # noqa: F401  # first
-from services.kit.process import serve
-from services.netemu.service import load
+import services.kit.monkey_patch  # noqa: F401  # first
+
+# isort: split
+from services.kit.bus.process import serve
+from services.netemu.service import NetemuService
 
 if __name__ == "__main__":
-    serve(load)
+    serve(NetemuService, per_host=True)

@@ -1,6 +1,7 @@
-"""The adapter that carries out plans: kernel and cable together, one change at a time.
+"""The adapter that executes plans: kernel and cable together, one change at a time.
 
-What must be remembered is read from the world at every call; in memory there is only which back-end was found.
+Each call plans against one snapshot of the kernel and the cable. What is kept in memory can be lost: which back-end was
+found, which cable was last seen with all ports intact, and the compensation of each node.
 """
 
 from __future__ import annotations
@@ -8,40 +9,49 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from services.contracts.errors import Failed
-from services.contracts.netemu import CABLE, DIRECT, KERNEL
-from services.contracts.nodes import WALT_NET_ID, Interface
-from services.netemu import plan
-from services.netemu.cable.control import Cable
-from services.netemu.kernel import Kernel
-from services.netemu.plan import Action, World
-from services.netemu.ports import Port, bridge_name, helper_alias, helpers, network_alias, port_alias, unfinished_alias
-from services.netemu.traffic import Readings
+from services.kit.say_once import SayOnce
+from services.netemu.cable.control import CableClient
+from services.netemu.kernel.netlink import WALT_NET_PORT_GROUP, Netlink
+from services.netemu.ports import plan
+from services.netemu.ports.plan import Action, Snapshot
+from services.netemu.ports.port import (
+    Port,
+    bridge_name,
+    helper_alias,
+    helpers,
+    network_alias,
+    port_alias,
+    unfinished_alias,
+)
+from services.netemu.ports.traffic import Readings
+from walt.contracts.errors import Failed
+from walt.contracts.names import WALT_NET
+from walt.contracts.netemu import CABLE, DIRECT, KERNEL
+from walt.contracts.nodes import WALT_NET_ID, Interface, NodeWanted
 
 log = logging.getLogger(__name__)
 
 NEVER = -1
-CABLE_QUEUE_FRAMES = 10_000  # what fast senders hand it while it is at work elsewhere waits, and is not lost
-SERVER_MAC = "52:57:41:4c:54:00"  # a bridge without one of its own changes it with its ports
+CABLE_QUEUE_FRAMES = 10_000  # frames of fast senders wait here, and are not lost, while the cable serves other ports
+SERVER_MAC = "52:57:41:4c:54:00"  # a bridge without a MAC of its own changes it whenever its ports change
 
 
 class Emulation:
-    """The networks of this host. Every change reads the world, plans, applies; a failed change is undone."""
+    """The networks of this host. A change that fails is undone."""
 
-    def __init__(self, run_dir: Path, vm_uid: int, server_address: str, *, supervised_cable: bool = False) -> None:
-        self.kernel = Kernel()
-        self.cable = Cable(run_dir, supervised=supervised_cable)
+    def __init__(self, run_dir: Path, server_address: str, *, supervised_cable: bool = False) -> None:
+        self.netlink = Netlink()
+        self.cable = CableClient(run_dir, supervised=supervised_cable)
         self.no_netem = ""
-        self._vm_uid = vm_uid
         self._server_address = server_address
         self._lock = threading.Lock()
-        self._looked_at: int | None = NEVER  # when the cable began with which all ports were last known to be whole
-        self._fault = ""  # why some could not be mended, when last tried
-        self._shares: dict[int, int] = {}  # compensation of a node, also while it has no port
+        self._intact_with: int | None = NEVER  # start time of the cable with which all ports were last seen intact
+        self._repairs = SayOnce(log, "ports are broken: %s", "all ports are repaired")
+        self._compensation_us: dict[int, int] = {}  # by node, also while it has no port
 
     @property
     def shaper(self) -> str:
@@ -49,94 +59,138 @@ class Emulation:
 
     def prepare(self) -> None:
         """Choose the back-end by trying it, and make walt-net."""
-        self.no_netem = self.kernel.probe_netem()
+        self.no_netem = self.netlink.probe_netem()
         with self._lock:
-            self._carry_out(plan.plan_walt_net(self._world()))
+            self._execute(plan.plan_walt_net(self._snapshot()))
 
     def attach(self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface]) -> list[Action]:
-        """The node has exactly these ports."""
+        """Give the node exactly these ports."""
         with self._lock:
-            world = self._world()
-            wanted = [self._port(world, node_id, name, owner, interface) for interface in interfaces]
-            return self._carry_out(plan.plan(world, node_id, wanted))
+            snapshot = self._snapshot()
+            wanted = [self._port(snapshot, node_id, name, owner, interface) for interface in interfaces]
+            return self._execute(plan.plan(snapshot, node_id, wanted))
 
-    def relink(self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface]) -> list[Action]:
-        """Live: the ports that are there take their new link; none is made or removed."""
+    def update_links(self, node: NodeWanted) -> list[Action]:
+        """Give the ports of the node their new link, live; no port is made or removed."""
         with self._lock:
-            world = self._world()
-            asked = {(one.slot, one.network.id): one for one in interfaces}
-            wanted = []
-            for state in world.of_node(node_id):
-                interface = asked.get((state.port.slot, state.port.network.id))
-                if interface is not None:
-                    wanted.append(self._port(world, node_id, name, owner, interface))
-                else:  # it goes with the next boot
-                    wanted.append(replace(state.port, node=name, owner=owner))
-            return self._carry_out(plan.plan(world, node_id, wanted, live=True))
+            return self._update_links(self._snapshot(), node)
+
+    def update_all_links(self, nodes: Iterable[NodeWanted]) -> dict[int, str]:
+        """The same for many nodes, with a new snapshot only after a change. {node id: why its links cannot be set}"""
+        faults = {}
+        with self._lock:
+            snapshot = self._snapshot()
+            for node in nodes:
+                try:
+                    if self._update_links(snapshot, node):
+                        snapshot = self._snapshot()
+                except Failed as error:
+                    faults[node.id] = str(error)
+                    snapshot = self._snapshot()
+        return faults
 
     def compensate(self, node_id: int, share_us: int) -> list[Action]:
         with self._lock:
-            self._shares[node_id] = share_us
-            world = self._world()
-            wanted = [replace(state.port, compensation_us=share_us) for state in world.of_node(node_id)]
-            return self._carry_out(plan.plan(world, node_id, wanted, live=True))
+            self._compensation_us[node_id] = share_us
+            snapshot = self._snapshot()
+            wanted = [replace(state.port, compensation_us=share_us) for state in snapshot.of_node(node_id)]
+            return self._execute(plan.plan(snapshot, node_id, wanted, live=True))
 
     def detach(self, node_id: int) -> list[Action]:
         with self._lock:
-            return self._carry_out(plan.plan(self._world(), node_id, []))
+            return self._execute(plan.plan(self._snapshot(), node_id, []))
 
-    def sweep(self) -> None:
-        """What a kill in the middle of a change left: helpers without their port, ports half made, empty bridges."""
+    def remove_orphans(self) -> None:
+        """What a kill during a change leaves behind: helpers without a port, unfinished interfaces, empty bridges."""
         with self._lock:
-            for name in plan.orphans(self._world(), self.kernel.links()):
-                self.kernel.remove(name)
-            self._carry_out(plan.plan_sweep(self._world()))
+            interfaces = self.netlink.interfaces()
+            snapshot = self._snapshot_of(interfaces)
+            for name in plan.orphans(snapshot, interfaces):
+                self.netlink.remove(name)
+            self._execute(plan.plan_empty_bridges(snapshot))
 
-    def mend(self) -> list[Action]:
-        """Ports that pass nothing are made whole: at the start, after a change that failed, and whenever the cable is
-        another process. What cannot be mended yet is said once, and tried again each time."""
+    def group_walt_net_ports(self) -> None:
+        """Put the ports of walt-net that an older version made into the interface group of anti_spoofing.py. They
+        must be bound before."""
+        with self._lock:
+            for one in self.netlink.interfaces():
+                if one.is_ours and one.master == WALT_NET and one.group != WALT_NET_PORT_GROUP:
+                    self.netlink.set_group(one.name, WALT_NET_PORT_GROUP)
+
+    def forward_group_addresses(self) -> None:
+        """Let frames for group addresses pass the bridges and ports that an older version made."""
+        with self._lock:
+            for one in plan.kept_group_addresses(self.netlink.interfaces()):
+                self.netlink.forward_group_addresses(one.name, is_bridge=one.kind == "bridge")
+
+    def bound_forwarding_tables(self) -> None:
+        """Of the bridges that an older version made."""
+        with self._lock:
+            for one in self.netlink.interfaces():
+                if one.is_ours and one.kind == "bridge" and not one.learns_few_addresses:
+                    self.netlink.bound_forwarding_table(one.name)
+
+    def repair(self) -> list[Action]:
+        """Repair the ports that pass no frame: at the start, after a change that failed, and whenever another cable
+        process runs. What cannot be repaired yet is tried again at each call."""
         state = self.cable.show()
-        if self._looked_at == (state.started_ns if state else None):
+        if self._intact_with == (state.started_ns if state else None):
             return []
         done = list[Action]()
-        fault = ""
+        fault: Failed | None = None
         with self._lock:
-            for action in plan.plan_mend(self._world()):
+            for action in plan.plan_repair(self._snapshot()):
                 try:
-                    done += self._carry_out([action])
+                    done += self._execute([action])
                 except Failed as error:
-                    fault = str(error)
-                    if self.cable.show() is None:  # each of them would wait for it
+                    fault = error
+                    if self.cable.show() is None:  # each of the others would wait for it
                         break
             state = self.cable.show()
-        self._looked_at = NEVER if fault else state.started_ns if state else None
-        if fault and fault != self._fault:
-            log.warning("ports are broken: %s", fault)
-        self._fault = fault
+        if fault:
+            self._intact_with = NEVER
+            self._repairs.failed(fault)
+        else:
+            self._intact_with = state.started_ns if state else None
+            self._repairs.succeeded()
         return done
 
-    def world(self) -> World:
+    def snapshot(self) -> Snapshot:
         with self._lock:
-            return self._world()
+            return self._snapshot()
 
     def readings(self) -> Readings:
-        return Readings(self.world(), self.kernel.counters(), self.kernel.queues(), self.cable.show())
+        return Readings(self.snapshot(), self.netlink.counters(), self.netlink.queues(), self.cable.show())
 
-    def _world(self) -> World:
+    def _snapshot(self) -> Snapshot:
+        return self._snapshot_of(self.netlink.interfaces())
+
+    def _snapshot_of(self, interfaces: Iterable[plan.KernelInterface]) -> Snapshot:
         state = self.cable.show()
-        return plan.world_of(self.kernel.links(), state.links if state else {}, self.shaper)
+        return plan.snapshot_of(interfaces, state.links if state else {}, self.shaper)
 
-    def _port(self, world: World, node_id: int, name: str, owner: str, interface: Interface) -> Port:
-        known = [state.port.compensation_us for state in world.of_node(node_id)]
-        share_us = self._shares.get(node_id, max(known, default=0))
-        return Port(node_id, name, owner, interface.slot, interface.network, interface.link, share_us)
+    def _update_links(self, snapshot: Snapshot, node: NodeWanted) -> list[Action]:
+        requested = {(one.slot, one.network.id): one for one in node.interfaces}
+        wanted = []
+        for state in snapshot.of_node(node.id):
+            interface = requested.get((state.port.slot, state.port.network.id))
+            if interface is not None:
+                wanted.append(self._port(snapshot, node.id, node.name, node.owner, interface))
+            else:  # it is removed at the next boot
+                wanted.append(replace(state.port, node=node.name, owner=node.owner))
+        return self._execute(plan.plan(snapshot, node.id, wanted, live=True))
 
-    def _carry_out(self, actions: Sequence[Action]) -> list[Action]:
+    def _port(self, snapshot: Snapshot, node_id: int, name: str, owner: str, interface: Interface) -> Port:
+        known_us = [state.port.compensation_us for state in snapshot.of_node(node_id)]
+        compensation_us = self._compensation_us.get(node_id, max(known_us, default=0))
+        return Port(node_id, name, owner, interface.slot, interface.network, interface.link, compensation_us)
+
+    def _execute(self, actions: Sequence[Action]) -> list[Action]:
         with contextlib.ExitStack() as undo:
-            undo.callback(setattr, self, "_looked_at", NEVER)
+            undo.callback(setattr, self, "_intact_with", NEVER)
             for action in actions:
                 if isinstance(action, plan.MakeBridge):
-                    undo.callback(self.kernel.remove, bridge_name(action.network.id))
+                    undo.callback(self.netlink.remove, bridge_name(action.network.id))
                 elif isinstance(action, plan.MakePort):
                     undo.callback(self._remove_port, action.port)
                 self._apply(action)
@@ -149,68 +203,68 @@ class Emulation:
             case plan.MakeBridge(network):
                 is_server = network.id == WALT_NET_ID
                 address, mac = (self._server_address, SERVER_MAC) if is_server else ("", "")
-                self.kernel.make_bridge(bridge_name(network.id), network_alias(network), address, mac)
+                self.netlink.make_bridge(bridge_name(network.id), network_alias(network), address, mac)
             case plan.MakePort(port):
-                self.kernel.make_tap(port.tap, port_alias(port), mtu=port.mtu, owner_uid=self._vm_uid)
-            case plan.SetLink(port, backend, was):
-                self._set_link(port, backend, was)
+                self.netlink.make_tap(port.tap, port_alias(port), mtu=port.mtu)
+            case plan.SetLink(port, backend, previous):
+                self._set_link(port, backend, previous)
             case plan.LabelPort(port):
-                self.kernel.label(port.tap, port_alias(port))
+                self.netlink.set_alias(port.tap, port_alias(port))
             case plan.RemovePort(port):
                 self._remove_port(port)
             case plan.RemoveBridge(name):
-                self.kernel.remove(name)
+                self.netlink.remove(name)
 
-    def _set_link(self, port: Port, backend: str, was: str) -> None:
+    def _set_link(self, port: Port, backend: str, previous: str) -> None:
         if backend == CABLE:
-            if was != CABLE:
+            if previous != CABLE:
                 self._wire_cable(port)
             self.cable.set_port(port.tap, port.applied)
-            if was != CABLE:
-                self._enter_cable(port, was)
+            if previous != CABLE:
+                self._enter_cable(port, previous)
             return
-        if was not in (DIRECT, KERNEL):
+        if previous not in (DIRECT, KERNEL):
             self._leave_cable(port)
         if backend == KERNEL:
-            self.kernel.shape(port.tap, port.applied)
+            self.netlink.shape(port.tap, port.applied)
         else:
-            self.kernel.unshape(port.tap)
-        self.kernel.join(port.tap, port.bridge)
+            self.netlink.unshape(port.tap)
+        self.netlink.set_bridge(port.tap, port.bridge)
 
     def _wire_cable(self, port: Port) -> None:
         self.cable.start()
-        self.cable.drop_port(port.tap)  # it may hold taps of a port that was half made
+        self.cable.drop_port(port.tap)  # it may hold taps of a port that was not finished
         ends = helpers(port.tap)
         for name in (ends["node_end"], ends["bridge_end"]):
-            self.kernel.make_tap(name, unfinished_alias(port.tap), mtu=port.mtu, queue_frames=CABLE_QUEUE_FRAMES)
+            self.netlink.make_tap(name, unfinished_alias(port.tap), mtu=port.mtu, queue_frames=CABLE_QUEUE_FRAMES)
 
-    def _enter_cable(self, port: Port, was: str) -> None:
-        """The bridge end is in before the tap is out, so that a talking node loses no frame.
+    def _enter_cable(self, port: Port, previous: str) -> None:
+        """The bridge end joins the bridge before the tap leaves it, so that a running node loses no frame.
 
-        Meanwhile both are isolated: they would hand the node its own frames.
+        While both are in the bridge they are isolated: otherwise they would send the node its own frames back.
         """
         node_end, bridge_end = helpers(port.tap)["node_end"], helpers(port.tap)["bridge_end"]
-        if was == DIRECT:
-            self.kernel.isolate(port.tap, True)
+        if previous == DIRECT:
+            self.netlink.set_isolated(port.tap, True)
         else:
-            self.kernel.join(port.tap, "")  # never on its bridge without its shaping
-            self.kernel.unshape(port.tap)
-        self.kernel.redirect(node_end, port.tap)
-        self.kernel.join(bridge_end, port.bridge)
-        self.kernel.isolate(bridge_end, True)
-        self.kernel.redirect(port.tap, node_end)
-        self.kernel.join(port.tap, "")
-        self.kernel.isolate(bridge_end, False)
+            self.netlink.set_bridge(port.tap, "")  # never in its bridge without its shaping
+            self.netlink.unshape(port.tap)
+        self.netlink.redirect(node_end, port.tap)
+        self.netlink.set_bridge(bridge_end, port.bridge)
+        self.netlink.set_isolated(bridge_end, True)
+        self.netlink.redirect(port.tap, node_end)
+        self.netlink.set_bridge(port.tap, "")
+        self.netlink.set_isolated(bridge_end, False)
         for name in (node_end, bridge_end):
-            self.kernel.label(name, helper_alias(port.tap))
+            self.netlink.set_alias(name, helper_alias(port.tap))
 
     def _leave_cable(self, port: Port) -> None:
         self.cable.drop_port(port.tap)
-        self.kernel.accept(port.tap)
+        self.netlink.stop_redirect(port.tap)
         for name in helpers(port.tap).values():
-            self.kernel.remove(name)
+            self.netlink.remove(name)
 
     def _remove_port(self, port: Port) -> None:
         self.cable.drop_port(port.tap)
         for name in (port.tap, *helpers(port.tap).values()):
-            self.kernel.remove(name)
+            self.netlink.remove(name)

@@ -1,48 +1,57 @@
-"""What `walt doctor` is told about links on this host."""
+"""All that `netemu.diagnose` returns: the state of links, addresses and interfaces on this host."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from services.contracts.health import FAIL, OK, WARN, Check
-from services.contracts.names import WALT_NET
-from services.contracts.netemu import KERNEL
-from services.kit import registry
-from services.netemu.binding import Bindings
+from services.kit import registry_guard
 from services.netemu.emulation import Emulation
-from services.netemu.physical import Physical
-from services.netemu.plan import BROKEN, World
-from services.netemu.traffic import CableState
+from services.netemu.filters.anti_spoofing import Bindings
+from services.netemu.ports.plan import BROKEN, Snapshot
+from services.netemu.ports.traffic import CableState
+from services.netemu.uplink import PhysicalUplink
+from walt.contracts.checks import FAIL, OK, WARN, Check
+from walt.contracts.errors import Failed
+from walt.contracts.names import WALT_NET
+from walt.contracts.netemu import KERNEL
 
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
-def checks(emulation: Emulation, bindings: Bindings, physical: Physical, registry_fault: str) -> list[Check]:
-    world, cable = emulation.world(), emulation.cable.show()
+def diagnose(emulation: Emulation, bindings: Bindings, uplink: PhysicalUplink, registry_fault: str) -> list[Check]:
     return [
-        _walt_net(world),
+        *_ports(emulation),
         _backend(emulation),
-        *_cable(emulation, cable),
-        _platform(world),
-        _bindings(bindings),
-        *_physical(physical),
+        _addresses(bindings),
+        *_uplink(uplink),
         _registry(registry_fault),
         *_bridge_filter(),
         _vhost(),
     ]
 
 
-def _walt_net(world: World) -> Check:
+def _ports(emulation: Emulation) -> list[Check]:
+    try:
+        snapshot, cable = emulation.snapshot(), emulation.cable.show()
+    except Failed as error:
+        consequence = "no link changes; frames may be late or stand still"
+        return [Check("cable", FAIL, str(error), consequence, "end that process: netemu starts another one")]
+    return [_walt_net(snapshot), *_cable(emulation, cable), _platform_latency(snapshot)]
+
+
+def _walt_net(snapshot: Snapshot) -> Check:
     broken = [
-        f"{state.port.node} on {state.port.network.name}" for state in world.ports.values() if state.backend == BROKEN
+        f"{state.port.node} on {state.port.network.name}"
+        for state in snapshot.ports.values()
+        if state.backend == BROKEN
     ]
-    if WALT_NET not in world.bridges:
+    if WALT_NET not in snapshot.bridges:
         found = f"the bridge {WALT_NET} is not ours or not there"
         return Check("walt-net", FAIL, found, "no node can boot", f"remove the interface named {WALT_NET}")
     if broken:
         return Check("ports", FAIL, f"broken: {', '.join(broken)}", "they pass no frame", "see the log of netemu")
-    return Check("ports", OK, f"{len(world.ports)} ports, {len(world.bridges)} bridges")
+    return Check("ports", OK, f"{len(snapshot.ports)} ports, {len(snapshot.bridges)} bridges")
 
 
 def _backend(emulation: Emulation) -> Check:
@@ -50,7 +59,7 @@ def _backend(emulation: Emulation) -> Check:
         found = (
             "back-end kernel: netem; links with a seed, or with reorder and bw, go through the cable (in user space)"
         )
-        consequence = "loss, dup and limit take what segmentation offload left whole for one frame"
+        consequence = "loss, dup and limit count a large frame of segmentation offload as one frame"
         return Check("links", OK, found, consequence, "in the node: ethtool -K ens3 tso off gso off")
     found = f"back-end cable (in user space), seeds included: {emulation.no_netem}"
     consequence = "links are exact, but cost CPU time; about 1 Gbit/s in all"
@@ -74,9 +83,9 @@ def _cable(emulation: Emulation, cable: CableState | None) -> list[Check]:
     ]
 
 
-def _platform(world: World) -> Check:
-    """What each node's own share of a round trip was measured to be; every port of a node has the same."""
-    shares_us = {state.port.node_id: state.port.compensation_us for state in world.ports.values()}
+def _platform_latency(snapshot: Snapshot) -> Check:
+    """Each node's own share of a round trip, as measured; it is the same for all ports of a node."""
+    shares_us = {state.port.node_id: state.port.compensation_us for state in snapshot.ports.values()}
     measured_us = sorted(share_us for share_us in shares_us.values() if share_us)
     if not measured_us:
         return Check("platform latency", OK, "no node measured yet")
@@ -86,26 +95,30 @@ def _platform(world: World) -> Check:
     return Check("platform latency", OK, f"{figure} per node, measured on {nodes}; taken off what they send")
 
 
-def _bindings(bindings: Bindings) -> Check:
+def _addresses(bindings: Bindings) -> Check:
     if not bindings.fault:
         return Check("addresses", OK, "nodes send from their own addresses on walt-net only")
+    fix = "a kernel with nftables for bridges (NF_TABLES_BRIDGE)"
+    if bindings.is_required:
+        consequence = "no node gets a port on walt-net: it could take another's address"
+        fix += ", or WALT_BINDING=optional where all users trust each other"
+        return Check("addresses", FAIL, f"not bound: {bindings.fault}", consequence, fix)
     consequence = "a node can take another's address, and read what is meant for that one"
-    mend = "a kernel with nftables for bridges (NF_TABLES_BRIDGE)"
-    return Check("addresses", WARN, f"not bound: {bindings.fault}", consequence, mend)
+    return Check("addresses", WARN, f"not bound: {bindings.fault}", consequence, fix)
 
 
-def _physical(physical: Physical) -> list[Check]:
-    if not physical.wanted:
+def _uplink(uplink: PhysicalUplink) -> list[Check]:
+    if not uplink.name_or_mac:
         return []
-    if not physical.fault:
-        return [Check("interface", OK, f"{physical.wanted} is in {WALT_NET}")]
+    if not uplink.fault:
+        return [Check("interface", OK, f"{uplink.name_or_mac} is in {WALT_NET}")]
     consequence = "no physical machine boots from here"
-    return [Check("interface", WARN, physical.fault, consequence, "bring the interface, or correct WALT_INTERFACE")]
+    return [Check("interface", WARN, uplink.fault, consequence, "connect the interface, or correct WALT_INTERFACE")]
 
 
 def _registry(fault: str) -> Check:
-    consequence = "no link of this host takes other values and no port is removed; machines keep theirs"
-    return registry.diagnosis(fault, "ports", consequence)
+    consequence = "no link of this host changes and no port is removed; running VMs keep theirs"
+    return registry_guard.diagnosis(fault, "ports", consequence)
 
 
 def _bridge_filter() -> list[Check]:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from services.contracts.links import SIDES
-from services.contracts.netemu import CABLE, DIRECT, KERNEL
-from services.netemu import traffic
 from services.netemu.emulation import Emulation
-from services.netemu.plan import BROKEN, PortState
-from services.netemu.traffic import Readings
+from services.netemu.ports import traffic
+from services.netemu.ports.plan import BROKEN, PortState
+from services.netemu.ports.traffic import Readings
+from walt.contracts.errors import Failed
+from walt.contracts.links import SIDES
+from walt.contracts.netemu import CABLE, DIRECT, KERNEL
 
 PORT = ["node", "network", "slot"]
 BY_WAY = [*PORT, "direction"]
@@ -24,7 +25,15 @@ class PortCollector(Collector):
         self._emulation = emulation
 
     def collect(self) -> Iterable[Metric]:
-        readings = self._emulation.readings()
+        answers = GaugeMetricFamily("walt_cable_answers", "0 while the cable runs and does not answer")
+        try:
+            readings = self._emulation.readings()
+        except Failed:  # what is told beside the ports, is
+            answers.add_metric([], 0)
+            yield answers
+            return
+        answers.add_metric([], 1)
+        yield answers
         yield from _backends(readings, self._emulation.shaper)
         yield from _delays(readings)
         yield from _rates(readings)
@@ -39,7 +48,7 @@ def _labels(state: PortState) -> list[str]:
 
 
 def _backends(readings: Readings, shaper: str) -> Iterator[Metric]:
-    count = Counter(state.backend for state in readings.world.ports.values())
+    count = Counter(state.backend for state in readings.snapshot.ports.values())
     ports = GaugeMetricFamily("walt_ports", "Ports, by the back-end that carries them", labels=["backend"])
     for backend in (DIRECT, KERNEL, CABLE, BROKEN):
         ports.add_metric([backend], count[backend])
@@ -58,32 +67,34 @@ def _backends(readings: Readings, shaper: str) -> Iterator[Metric]:
 
 
 def _delays(readings: Readings) -> Iterator[Metric]:
-    asked = GaugeMetricFamily("walt_port_asked_latency_seconds", "Outgoing delay asked", labels=PORT)
+    requested = GaugeMetricFamily("walt_port_asked_latency_seconds", "Requested outgoing delay", labels=PORT)
     applied = GaugeMetricFamily("walt_port_applied_latency_seconds", "Outgoing delay applied", labels=PORT)
     share = GaugeMetricFamily(
         "walt_port_compensation_seconds", "Delay that the platform itself adds, measured", labels=PORT
     )
-    jitter = GaugeMetricFamily("walt_port_asked_jitter_seconds", "How far the delay asked may vary", labels=PORT)
+    jitter = GaugeMetricFamily("walt_port_asked_jitter_seconds", "How far the requested delay may vary", labels=PORT)
     measured = GaugeMetricFamily(
         "walt_port_measured_latency_seconds",
         "Mean outgoing delay that the last frames had from when the cable took them, waiting for the rate and what the "
         "platform adds included",
         labels=PORT,
     )
-    for state in readings.world.ports.values():
-        asked.add_metric(_labels(state), state.port.link.up.latency_us / 1e6)
+    for state in readings.snapshot.ports.values():
+        requested.add_metric(_labels(state), state.port.link.up.latency_us / 1e6)
         applied.add_metric(_labels(state), state.applied.up.latency_us / 1e6)
         share.add_metric(_labels(state), state.port.compensation_us / 1e6)
         jitter.add_metric(_labels(state), state.port.link.up.jitter_us / 1e6)
         measured_us = traffic.measured_latency_us(readings, state)
         if measured_us is not None:
             measured.add_metric(_labels(state), measured_us / 1e6)
-    yield from (asked, applied, share, jitter, measured)
+    yield from (requested, applied, share, jitter, measured)
 
 
 def _rates(readings: Readings) -> Iterator[Metric]:
-    rates = GaugeMetricFamily("walt_port_asked_rate_bytes_per_second", "Rate asked, where one is asked", labels=BY_WAY)
-    for state in readings.world.ports.values():
+    rates = GaugeMetricFamily(
+        "walt_port_asked_rate_bytes_per_second", "Requested rate, where there is one", labels=BY_WAY
+    )
+    for state in readings.snapshot.ports.values():
         for direction in SIDES:
             rate_bps = getattr(state.port.link, direction).rate_bps
             if rate_bps:
@@ -94,13 +105,13 @@ def _rates(readings: Readings) -> Iterator[Metric]:
 def _traffic(readings: Readings) -> Iterator[Metric]:
     size = CounterMetricFamily("walt_port_bytes", "Bytes of the node: up it sent, down it received", labels=BY_WAY)
     frames = CounterMetricFamily("walt_port_frames", "Frames of the node: up it sent, down it received", labels=BY_WAY)
-    drops = CounterMetricFamily("walt_port_drops", "Frames dropped on the port, loss as asked included", labels=BY_WAY)
+    drops = CounterMetricFamily("walt_port_drops", "Frames dropped on the port, requested loss included", labels=BY_WAY)
     late = CounterMetricFamily(
         "walt_port_late_frames",
         "Frames that the cable sent more than 1 ms after they were due, as counted from when it took them",
         labels=BY_WAY,
     )
-    for state in readings.world.ports.values():
+    for state in readings.snapshot.ports.values():
         for direction, one in zip(SIDES, traffic.of_port(readings, state), strict=True):
             values = (one.bytes, one.frames, one.dropped, one.late)
             for family, value in zip((size, frames, drops, late), values, strict=True):

@@ -1,15 +1,10 @@
-"""`python -m services.nodes`."""
+"""`python -m services.nodes`"""
 
-import services.kit.green  # noqa: F401  # first
-from services.kit.environment import Environment
-from services.kit.process import serve
+import services.kit.monkey_patch  # noqa: F401  # first
 
-
-def load(env: Environment) -> type:
-    from services.nodes.service import service_for
-
-    return service_for(env.host)
-
+# isort: split
+from services.kit.bus.process import serve
+from services.nodes.service import NodesService
 
 if __name__ == "__main__":
-    serve(load)
+    serve(NodesService)

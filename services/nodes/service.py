@@ -1,22 +1,22 @@
 """nodes: the registry of nodes, central.
 
 Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; the
-            log of what happened to nodes (each command that changed them, each transition of their machines).
+            log of what happened to nodes (each command that changed them, each transition of their states).
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, get_ports, get_events, get_notices, add_user,
-            remove_user, get_users, change_password, diagnose (users); wanted_on_host, wanted_everywhere, registry_id, authorize,
-            ensure_user, register_machine (services).
-Asks:       vmrunner list_data, capacity; bootserver check_image, persist_bytes, list_machines; netemu list_ports; the broker's
-            management API for the accounts of users, which are the broker's own.
+            remove_user, get_users, change_password, accept_registry, diagnose (users); get_specs, authorize,
+            get_account, get_accounts, check_administrator, ensure_user, register_machine, check_history (services).
+Asks:       vmrunner list_data, capacity; bootserver check_image, persist_bytes, list_machines; netemu list_ports; the
+            management API of the broker, which stores the accounts of users; all services for diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED.
-Hears:      vmrunner VM_CHANGED, VM_REMOVED of every host; bootserver MACHINE_CHANGED,
-            MACHINE_REMOVED; asks all of them now and then, for what was lost.
+Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED; asks both at intervals for
+            what was lost.
 
 Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
              WALT_EVENTS_KEPT    how many events the log keeps, the newest (default: 100000)
-             WALT_BROKER_API     http://USER:PASSWORD@HOST:15672, an account with the tag "administrator" (default: none,
-                                 and users cannot be looked after)
-             WALT_PUBLIC_METHODS file of what users may call, as `python -m deploy.public` prints it
+             WALT_BROKER_API     http://USER:PASSWORD@HOST:15672, an account with the tag "administrator" (default:
+                                 none, and users cannot be managed)
+             WALT_PUBLIC_METHODS file of what users may call, as `python -m deploy.broker.public_methods` prints it
              WALT_WATCH_CONSOLES who may watch a node's console: owner or all (default: owner)
              WALT_HOST           the host that runs new nodes
              WALT_SUBNET         addresses of the nodes; the first is the server's, the upper quarter for physical nodes
@@ -24,237 +24,188 @@ Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nod
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-from nameko.events import event_handler
-from nameko.timer import timer
-
-from services.contracts import bootserver, nodes, vmrunner, wire
-from services.contracts.bootserver import DEFAULT_IMAGE
-from services.contracts.names import MY_NODES, check_node_name
-from services.contracts.nodes import Changed
-from services.contracts.vmrunner import VmRemoved, VmReport
-from services.kit.entrypoints import Caller, internal, public
-from services.kit.environment import environment
-from services.kit.metrics import Metrics
-from services.kit.peers import Announcer
-from services.nodes import (
-    arguments,
-    catchup,
-    commands,
-    creation,
-    execution,
-    hosts,
-    journal,
-    model,
-    portviews,
-    registration,
-    request,
-    users,
+from services.kit.bus.app import AppProvider
+from services.kit.bus.arguments import Secret
+from services.kit.bus.call_metrics import Metrics
+from services.kit.bus.entrypoints import Caller, at_start, every, internal, on_event, public
+from services.nodes.app import NodesApp
+from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, Text, Texts
+from services.nodes.commands import node_commands
+from services.nodes.domain import links, settings_request
+from services.nodes.domain.event_texts import EventQuery
+from walt.contracts import bootserver, nodes, vmrunner
+from walt.contracts.bootserver import DEFAULT_IMAGE
+from walt.contracts.checks import Check
+from walt.contracts.names import check_node_name
+from walt.contracts.nodes import (
+    Changed,
+    Event,
+    NewPassword,
+    NodeTarget,
+    NodeView,
+    NodeWanted,
+    Owner,
+    PortView,
+    Revision,
+    Specs,
+    UserView,
 )
-from services.nodes.accounts import Accounts
-from services.nodes.extensions import StoreProvider, WatchersProvider, at_start
-from services.nodes.model import Asked, Node
+from walt.contracts.vmrunner import VmRemoved, VmReport
 
-CATCH_UP_S = 20
+RECONCILE_S = 20
 PRUNE_S = 60
 
 
 class NodesService:
     name = nodes.SERVICE
 
-    caller = Caller()
+    caller: str = Caller()
     metrics = Metrics()
-    store = StoreProvider()
-    announce = Announcer()
-    accounts = Accounts()
-    watchers = WatchersProvider()
+    app: NodesApp = AppProvider(NodesApp)
 
     @public
-    def create_nodes(self, names: Any, settings: Any = (), image: Any = None) -> dict[str, Any]:
-        env = environment()
-        words, limits = arguments.texts("settings", settings), hosts.capacities([env.host])
-        found = hosts.find_image(DEFAULT_IMAGE if image is None else arguments.text("image", image), self.caller)
-        wish = creation.parse(arguments.texts("names", names), words, env.host, limits, *found)
-        return self._carry_out(commands.create, wish, creation.Place(env.host, env.subnet), limits)
+    def create_nodes(self, names: Texts, settings: Texts = (), image: Text | None = None) -> Changed:
+        return self.app.create(self.caller, names, settings, image or DEFAULT_IMAGE)
 
     @public
-    def get_nodes(self, selection: Any) -> list[dict[str, Any]]:
-        with self.store.transaction() as registry:
-            return wire.dump_all(commands.views(registry, self.caller, arguments.node_set(selection)))
+    def get_nodes(self, selection: NodeSet) -> list[NodeView]:
+        return self.app.views(self.caller, selection)
 
     @public
-    def configure_nodes(self, selection: Any, settings: Any, force: Any = False) -> dict[str, Any]:
-        requested = request.parse(arguments.texts("settings", settings))
-        limits = hosts.capacities([environment().host]) if requested.concerns_host else {}
-        return self._carry_out(commands.configure, arguments.node_set(selection), requested, limits, force=force)
+    def configure_nodes(self, selection: NodeSet, settings: Texts, force: bool = False) -> Changed:
+        return self.app.configure(self.caller, selection, settings_request.parse(settings), force)
 
     @public
-    def link_nodes(self, selection: Any, network: Any, options: Any, replace: Any = False) -> dict[str, Any]:
-        words = arguments.texts("options", options)
-        where = arguments.node_set(selection), arguments.text("network", network)
-        return self._carry_out(commands.link, *where, words, arguments.flag("replace", replace))
+    def link_nodes(self, selection: NodeSet, network: Text, options: Texts, replace: bool = False) -> Changed:
+        request = links.parse(network, options, from_plain=replace)
+        return self.app.run(self.caller, node_commands.link, selection, request)
 
     @public
-    def reboot_nodes(self, selection: Any, hard: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.reboot, arguments.node_set(selection), arguments.flag("hard", hard))
+    def reboot_nodes(self, selection: NodeSet, hard: bool = False) -> Changed:
+        return self.app.run(self.caller, node_commands.reboot, selection, hard)
 
     @public
-    def stop_nodes(self, selection: Any, hard: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.stop, arguments.node_set(selection), arguments.flag("hard", hard))
+    def stop_nodes(self, selection: NodeSet, hard: bool = False) -> Changed:
+        return self.app.run(self.caller, node_commands.stop, selection, hard)
 
     @public
-    def start_nodes(self, selection: Any) -> dict[str, Any]:
-        return self._carry_out(commands.start, arguments.node_set(selection))
+    def start_nodes(self, selection: NodeSet) -> Changed:
+        return self.app.run(self.caller, node_commands.start, selection)
 
     @public
-    def rename_node(self, name: Any, new_name: Any) -> dict[str, Any]:
-        new = check_node_name(arguments.text("new_name", new_name))
-        return self._carry_out(commands.rename, arguments.text("name", name), new)
+    def rename_node(self, name: Text, new_name: Text) -> Changed:
+        return self.app.run(self.caller, node_commands.rename, name, check_node_name(new_name))
 
     @public
-    def boot_nodes(self, selection: Any, image: Any) -> dict[str, Any]:
-        found = hosts.find_image(arguments.text("image", image), self.caller)
-        return self._carry_out(commands.boot, arguments.node_set(selection), *found)
+    def boot_nodes(self, selection: NodeSet, image: Text) -> Changed:
+        return self.app.boot(self.caller, selection, image)
 
     @public
-    def remove_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.remove, arguments.node_set(selection), force=force)
+    def remove_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
+        return self.app.run(self.caller, node_commands.remove, selection, force=force)
 
     @public
-    def acquire_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.acquire, arguments.node_set(selection), force=force)
+    def acquire_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
+        return self.app.run(self.caller, node_commands.acquire, selection, force=force)
 
     @public
-    def release_nodes(self, selection: Any, force: Any = False) -> dict[str, Any]:
-        return self._carry_out(commands.release, arguments.node_set(selection), force=force)
+    def release_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
+        return self.app.run(self.caller, node_commands.release, selection, force=force)
 
     @public
-    def get_ports(self, selection: Any) -> list[dict[str, Any]]:
-        with self.store.transaction() as registry:
-            chosen = commands.chosen(registry, self.caller, arguments.node_set(selection))
-        return wire.dump_all(portviews.views(chosen, hosts.list_ports(node.host for node in chosen)))
+    def get_ports(self, selection: NodeSet) -> list[PortView]:
+        return self.app.ports(self.caller, selection)
 
     @public
-    def get_events(self, selection: Any = None, since: Any = 0.0, after: Any = 0, limit: Any = 1000) -> list[Any]:
-        query = arguments.event_query(since, after, limit)
-        names = None if selection is None else arguments.node_set(selection)
-        with self.store.transaction() as registry:
-            return wire.dump_all(commands.events(registry, self.caller, names, query))
+    def get_events(
+        self, selection: NodeSet | None = None, since: Seconds = 0.0, after: EventId = 0, limit: EventCount = 1000
+    ) -> list[Event]:
+        return self.app.events(self.caller, selection, EventQuery(since, after, limit))
 
     @public
-    def get_notices(self) -> list[dict[str, Any]]:
-        with self.store.transaction() as registry:
-            return wire.dump_all(registry.events.by_others(self.caller, time.time() - journal.NOTICE_AGE_S))
+    def get_notices(self) -> list[Event]:
+        return self.app.notices(self.caller)
 
     @public
-    def add_user(self, name: Any, administrator: Any = False) -> dict[str, Any]:
-        new = users.new_account(arguments.text("name", name), arguments.flag("administrator", administrator))
-        return wire.dump(self.accounts.add(self.caller, new, self._nodes_of(new.name)))
+    def add_user(self, name: Text, administrator: bool = False) -> NewPassword:
+        return self.app.user_commands.add(self.caller, name, administrator)
 
     @public
-    def remove_user(self, name: Any, force: Any = False) -> dict[str, Any]:
-        leaving, forced = arguments.text("name", name), arguments.flag("force", force)
-        self.accounts.remove(self.caller, leaving, self._nodes_of(leaving), forced)
-        return self._carry_out(commands.release_all, leaving, force=forced)
+    def remove_user(self, name: Text, force: bool = False) -> Changed:
+        return self.app.remove_user(self.caller, name, force)
 
     @public
-    def get_users(self) -> list[dict[str, Any]]:
-        with self.store.transaction() as registry:
-            known = registry.nodes()
-        return wire.dump_all(self.accounts.views(self.caller, known))
+    def accept_registry(self) -> list[str]:
+        return self.app.accept_registry(self.caller)
 
     @public
-    def change_password(self, name: Any = None, password: Any = None) -> dict[str, Any]:
-        whose = self.caller if name is None else arguments.text("name", name)
-        chosen = None if password is None else arguments.secret("password", password)
-        return wire.dump(self.accounts.change_password(self.caller, whose, chosen))
+    def get_users(self) -> list[UserView]:
+        return self.app.users(self.caller)
 
     @public
-    def diagnose(self) -> list[dict[str, Any]]:
-        return wire.dump_all([self.store.diagnose(), *hosts.diagnose([environment().host])])
+    def change_password(self, name: Text | None = None, password: Secret | None = None) -> NewPassword:
+        return self.app.user_commands.change_password(self.caller, name or self.caller, password)
+
+    @public
+    def diagnose(self) -> list[Check]:
+        return self.app.diagnose()
 
     @internal
-    def wanted_on_host(self, host: str) -> list[dict[str, Any]]:
-        return [one for one in self.wanted_everywhere() if one["host"] == host]
+    def get_specs(self, host: str = "") -> Specs:
+        return self.app.specs(host)
 
     @internal
-    def wanted_everywhere(self) -> list[dict[str, Any]]:
-        with self.store.transaction() as registry:
-            return wire.dump_all(model.wanted(node) for node in registry.nodes())
+    def authorize(self, user: str, name: str, action: str) -> NodeTarget:
+        return self.app.authorize(user, name, action)
 
     @internal
-    def registry_id(self) -> str:
-        with self.store.transaction() as registry:
-            return str(registry.identity())
+    def check_history(self, agent: str, registry: str, epoch: str, sequence: int) -> Revision | None:
+        return self.app.check_history(agent, registry, Revision(epoch, sequence))
 
     @internal
-    def authorize(self, user: str, name: str, action: str) -> dict[str, Any]:
-        with self.store.transaction() as registry:
-            return wire.dump(commands.authorize(registry, user, name, action, self.watchers))
+    def get_account(self, user: Text) -> Owner:
+        return self.app.account(user)
 
     @internal
-    def ensure_user(self, name: Any, administrator: Any) -> dict[str, Any]:
-        return wire.dump(self.accounts.ensure(users.new_account(name, administrator)))
+    def get_accounts(self, names: tuple[str, ...]) -> list[Owner]:
+        return self.app.present_accounts(names)
 
     @internal
-    def register_machine(self, mac: str, ip: str) -> dict[str, Any]:
-        env = environment()
-        place = creation.Place(env.host, env.subnet)
-        (node,) = self._change(commands.register, registration.parse_mac(mac), ip, place).named
-        return wire.dump(model.wanted(node))
+    def check_administrator(self, user: str) -> None:
+        self.app.accounts.check_administrator(user)
 
-    @event_handler(bootserver.SERVICE, bootserver.MACHINE_CHANGED)
-    def on_machine_changed(self, payload: dict[str, Any]) -> None:
-        self.on_vm_changed(payload)
+    @internal
+    def ensure_user(self, name: str, administrator: bool) -> NewPassword:
+        return self.app.user_commands.ensure(name, administrator)
 
-    @event_handler(bootserver.SERVICE, bootserver.MACHINE_REMOVED)
-    def on_machine_removed(self, payload: dict[str, Any]) -> None:
-        self.on_vm_removed(payload)
+    @internal
+    def register_machine(self, mac: str, ip: str) -> NodeWanted:
+        return self.app.register_machine(mac, ip)
 
-    def on_vm_changed(self, payload: dict[str, Any]) -> None:
-        with self.store.transaction() as registry:
-            commands.take_report(registry, wire.load(VmReport, payload), time.time())
+    @on_event(vmrunner.SERVICE, vmrunner.VM_CHANGED)
+    def on_vm_changed(self, report: VmReport) -> None:
+        self.app.apply_report(report)
 
-    def on_vm_removed(self, payload: dict[str, Any]) -> None:
-        catchup.forget(self.store, self.announce, wire.load(VmRemoved, payload).node_id)
+    @on_event(vmrunner.SERVICE, vmrunner.VM_REMOVED)
+    def on_vm_removed(self, removed: VmRemoved) -> None:
+        self.app.forget(removed)
+
+    @on_event(bootserver.SERVICE, bootserver.MACHINE_CHANGED)
+    def on_machine_changed(self, report: VmReport) -> None:
+        self.app.apply_report(report)
+
+    @on_event(bootserver.SERVICE, bootserver.MACHINE_REMOVED)
+    def on_machine_removed(self, removed: VmRemoved) -> None:
+        self.app.forget(removed)
 
     @at_start
-    def announce_wishes(self) -> None:
-        """A crash may have come between a wish and its event: all are announced again."""
-        for wish in self.wanted_everywhere():
-            self.announce(nodes.NODE_WANTED, wish)
+    def announce_specs(self) -> None:
+        self.app.announce_specs()
 
-    @timer(interval=CATCH_UP_S, eager=True)
-    def catch_up(self) -> None:
-        catchup.catch_up(self.store, self.announce, environment().host)
+    @every(RECONCILE_S, at_once=True)
+    def reconcile(self) -> None:
+        self.app.reconcile()
 
-    @timer(interval=PRUNE_S)
+    @every(PRUNE_S)
     def prune_events(self) -> None:
-        self.store.prune_events()
-
-    def _nodes_of(self, user: str) -> list[Node]:
-        with self.store.transaction() as registry:
-            return commands.chosen(registry, user, MY_NODES)
-
-    def _carry_out(self, command: commands.Command, *details: Any, force: Any = False) -> dict[str, Any]:
-        outcome = self._change(command, *details, force=force)
-        return wire.dump(Changed(tuple(map(model.view, outcome.named)), tuple(outcome.notes)))
-
-    def _change(self, command: commands.Command, *details: Any, force: Any = False) -> commands.Outcome:
-        asked = Asked(self.caller, time.time(), arguments.flag("force", force))
-        outcome = execution.carry_out(self.store, command, asked, *details)
-        for node in outcome.changed:
-            self.announce(nodes.NODE_WANTED, model.wanted(node))
-        return outcome
-
-
-def service_for(host: str) -> type[NodesService]:
-    """The service, hearing the vmrunner of this host."""
-
-    class Hearing(NodesService):
-        on_vm_changed = event_handler(vmrunner.service_on(host), vmrunner.VM_CHANGED)(NodesService.on_vm_changed)
-        on_vm_removed = event_handler(vmrunner.service_on(host), vmrunner.VM_REMOVED)(NodesService.on_vm_removed)
-
-    return Hearing
+        self.app.store.prune_events()

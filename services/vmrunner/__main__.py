@@ -1,15 +1,10 @@
-"""`python -m services.vmrunner`."""
+"""`python -m services.vmrunner`"""
 
-import services.kit.green  # noqa: F401  # first
-from services.kit.environment import Environment
-from services.kit.process import serve
+import services.kit.monkey_patch  # noqa: F401  # first
 
-
-def load(env: Environment) -> type:
-    from services.vmrunner.service import service_for
-
-    return service_for(env.host)
-
+# isort: split
+from services.kit.bus.process import serve
+from services.vmrunner.service import VmrunnerService
 
 if __name__ == "__main__":
-    serve(load)
+    serve(VmrunnerService, per_host=True)

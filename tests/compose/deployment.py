@@ -1,4 +1,7 @@
-"""One deployment of a copy of this checkout, as the README says it, beside any other on this engine."""
+"""One deployment of a copy of this checkout, as the README says it, beside any other on this engine.
+
+It builds its OS image itself, as at a first start: a cache filled by other tests would hide what its container lacks.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,20 @@ import re
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.wait import wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = Path("/var/cache/walt/images")  # of the OS images that other tests have built
 SUBNET = "198.18.253.0/24"
 READY_S = 120
 
 
 class Deployment:
-    def __init__(self, folder: Path, engine: dict[str, str], images: Path = CACHE) -> None:
+    def __init__(self, folder: Path, engine: dict[str, str]) -> None:
         self.name = f"walt-test{os.getpid() % 1_000_000}"
         self.checkout, self.home = folder / "checkout", folder / "home"
-        self._images = images
         self.home.mkdir(parents=True)
         _copy_checkout(self.checkout)
         docker_host = engine.get("DOCKER_HOST") or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
@@ -39,7 +40,6 @@ class Deployment:
             "WALT_CONTROL_SUBNET": SUBNET,
             "WALT_VERSION": "test",
             "WALT_PLATFORM_RECIPES": "default=small",
-            **({"WALT_IMAGES": str(images)} if images.exists() else {}),
         }
         self.environment.pop("WALT_CONFIG", None)
 
@@ -62,9 +62,9 @@ class Deployment:
             assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done.stdout
 
-    def walt(self, *words: str, check: bool = True) -> str:
+    def walt(self, *arguments: str, check: bool = True) -> str:
         done = subprocess.run(
-            [self.home / "walt/bin/walt", *words],
+            [self.home / "walt/bin/walt", *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -73,12 +73,12 @@ class Deployment:
             check=False,
         )
         if check:
-            assert done.returncode == 0, f"walt {' '.join(words)}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+            assert done.returncode == 0, f"walt {' '.join(arguments)}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         return done.stdout
 
-    def docker(self, *words: str) -> str:
-        done = subprocess.run(["docker", *words], env=self.environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr[-2000:]}"
+    def docker(self, *arguments: str) -> str:
+        done = subprocess.run(["docker", *arguments], env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr[-2000:]}"
         return done.stdout
 
     def containers(self) -> dict[str, dict[str, Any]]:
@@ -123,7 +123,6 @@ class Deployment:
             if name.startswith("/"):
                 self.docker("rm", "-f", name[1:])
         self.run(f"docker image rm {self.name}-cable {self.name}-vm", check=False)
-        shutil.rmtree(self._images / f"users-{self.name}", ignore_errors=True)
 
 
 def block(title: str) -> str:
@@ -132,13 +131,6 @@ def block(title: str) -> str:
     found = re.search(rf"^\*\*{re.escape(title)}\*\*.*?^```console\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     assert found, f"the README's section on deployment has no commands under {title}"
     return found[1]
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float, complaint: Callable[[], str]) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, complaint()
-        time.sleep(0.5)
 
 
 def _copy_checkout(target: Path) -> None:

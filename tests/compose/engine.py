@@ -33,8 +33,8 @@ def answers(environment: dict[str, str]) -> bool:
     if shutil.which("docker") is None:
         return False
     return all(
-        subprocess.run(words, env={**os.environ, **environment}, capture_output=True, check=False).returncode == 0
-        for words in (["docker", "info"], ["docker", "compose", "version"])
+        subprocess.run(argv, env={**os.environ, **environment}, capture_output=True, check=False).returncode == 0
+        for argv in (["docker", "info"], ["docker", "compose", "version"])
     )
 
 
@@ -49,9 +49,9 @@ def provide_images(compose_file: str, environment: dict[str, str]) -> list[str]:
     return standins
 
 
-def _run(*words: str, env: dict[str, str]) -> bool:
+def _run(*arguments: str, env: dict[str, str]) -> bool:
     try:
-        done = subprocess.run(["docker", *words], env=env, capture_output=True, timeout=PULL_LIMIT_S, check=False)
+        done = subprocess.run(["docker", *arguments], env=env, capture_output=True, timeout=PULL_LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0

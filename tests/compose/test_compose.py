@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from deploy.local.programs import METRICS_PORTS
+from deploy.services import METRICS_PORTS
 from tests.compose import engine
-from tests.compose.deployment import Deployment, wait_until
+from tests.compose.deployment import Deployment
 from tests.conftest import require
+from tests.support.wait import wait_until
 
 SERVICES = (
     *("nodes", "bootserver", "vmrunner", "netemu", "console", "rabbitmq"),
-    *("nfs", "dns", "prometheus", "grafana"),
+    *("nfs", "dns", "resolver", "prometheus", "grafana"),
 )
 RENEWED = SERVICES[:5]  # by a new version: built here
 LASTING = ("world", "cable")
@@ -45,9 +46,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def viewer(deployment: Deployment) -> Iterator[Path]:
     """A user who looks at the console of vnode1 all the time; the file of what has come."""
     path = deployment.home / "viewer"
-    words = [deployment.home / "walt/bin/walt", "node", "console", "vnode1", "--read-only"]
+    argv = [deployment.home / "walt/bin/walt", "node", "console", "vnode1", "--read-only"]
     with path.open("wb") as file, path.with_suffix(".log").open("wb") as log:
-        process = subprocess.Popen(words, env=deployment.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=log)
+        process = subprocess.Popen(argv, env=deployment.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=log)
         yield path
         process.send_signal(signal.SIGINT)
         process.wait(10)
@@ -86,7 +87,7 @@ def test_the_experiment(deployment: Deployment) -> None:
     assert " 0% packet loss" in printed
     found = re.search(r"(?:rtt|round-trip) min/avg/max\S* = ([\d.]+)/", printed)
     assert found, printed
-    assert 18 <= float(found[1]) <= 30  # asked: 20 ms; the mean depends on what else this host does
+    assert 18 <= float(found[1]) <= 30  # requested: 20 ms; the mean depends on what else this host does
 
 
 def test_prometheus_reaches_every_service(deployment: Deployment) -> None:
@@ -130,9 +131,9 @@ def test_tls_by_one_setting(deployment: Deployment) -> None:
     assert deployment.lifetimes(*LASTING) == before
     distrusting = deployment.home / "distrusting.toml"
     distrusting.write_text(config.partition("ca =")[0])
-    for bad, said in ((distrusting, "certificate verify failed"), (former, "closed")):
+    for bad, message in ((distrusting, "certificate verify failed"), (former, "closed")):
         done = deployment.run(f"WALT_CONFIG={bad} walt node show 2>&1 || true")
-        assert said in done
+        assert message in done
 
 
 def test_nodes_come_back_with_their_disks(deployment: Deployment) -> None:
@@ -174,9 +175,9 @@ def _start_talking(deployment: Deployment) -> None:
 
 def _loss(deployment: Deployment) -> str:
     deployment.walt("node", "run", "vnode2", "--", "kill -INT $(pidof ping); sleep 1")
-    said = deployment.walt("node", "run", "vnode2", "--", "tail", "-n", "3", "/tmp/ping")
-    found = re.search(r"(\d+) packets transmitted, .* (\S+) packet loss", said)
-    assert found, said
+    output = deployment.walt("node", "run", "vnode2", "--", "tail", "-n", "3", "/tmp/ping")
+    found = re.search(r"(\d+) packets transmitted, .* (\S+) packet loss", output)
+    assert found, output
     assert int(found[1]) > 100
     return found[2]
 

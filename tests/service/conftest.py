@@ -5,7 +5,7 @@ The real world must be patched before anything imports socket or threading, as a
 
 from __future__ import annotations
 
-import services.kit.green  # noqa: F401  # first
+import services.kit.monkey_patch  # noqa: F401  # first
 
 # isort: split
 
@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from nameko.messaging import QueueConsumer
 
-from deploy.local.broker import ADMINISTRATOR, Account
-from deploy.public import SERVICES, routing_keys
-from services.contracts.rights import NO_RIGHTS, SERVICE_RIGHTS, user_rights
-from tests.broker import VHOSTS, PrivateBroker, private_broker
+from deploy.broker.public_methods import SERVICES, routing_keys
+from deploy.broker.rabbitmq import ADMINISTRATOR, RabbitmqUser
+from tests.support.broker import VHOSTS, PrivateBroker, private_broker
+from walt.contracts.broker_permissions import NO_RIGHTS, SERVICE_RIGHTS, user_rights
 
 # How often a container looks whether it is to stop; with its second, most of the time of these tests would be that.
 QueueConsumer.consume = functools.partialmethod(QueueConsumer.consume, safety_interval=0.05)
@@ -33,10 +33,10 @@ TEST_PUBLIC = ("toy.greet", *PUBLIC)
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
     accounts = [
-        Account("walt-services", PASSWORD, SERVICE_RIGHTS),
-        Account("walt-accounts", PASSWORD, NO_RIGHTS, ADMINISTRATOR),
+        RabbitmqUser("walt-services", PASSWORD, SERVICE_RIGHTS),
+        RabbitmqUser("walt-accounts", PASSWORD, NO_RIGHTS, ADMINISTRATOR),
     ]
-    accounts += [Account(user, PASSWORD, user_rights(user, TEST_PUBLIC)) for user in ("alice", "bob")]
+    accounts += [RabbitmqUser(user, PASSWORD, user_rights(user, TEST_PUBLIC)) for user in ("alice", "bob")]
     with private_broker(Path(tmp_path_factory.mktemp("broker")), accounts) as broker:
         yield broker
 
@@ -49,7 +49,7 @@ def broker_port(broker: PrivateBroker) -> int:
 @pytest.fixture(scope="module")
 def broker_api(broker: PrivateBroker) -> str:
     """WALT_BROKER_API of nodes."""
-    return f"http://walt-accounts:{PASSWORD}@127.0.0.1:{broker.place.management_port}"
+    return f"http://walt-accounts:{PASSWORD}@127.0.0.1:{broker.settings.management_port}"
 
 
 _vhosts = itertools.cycle(VHOSTS)

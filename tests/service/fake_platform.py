@@ -22,11 +22,14 @@ from pathlib import Path  # noqa: E402
 from kombu import Connection, Consumer, Exchange, Producer, Queue  # noqa: E402
 from nameko.containers import ServiceContainer  # noqa: E402
 
-from services.contracts import console as contract  # noqa: E402
-from services.contracts.errors import Conflict, InvalidRequest, NotFound, NotOwner  # noqa: E402
-from services.contracts.nodes import PING  # noqa: E402
-from services.kit.entrypoints import Caller, internal, public  # noqa: E402
-from services.kit.environment import variable  # noqa: E402
+from services.kit.bus.entrypoints import Caller, internal, public  # noqa: E402
+from services.kit.environment import environment  # noqa: E402
+from walt.contracts import console as contract  # noqa: E402
+from walt.contracts import units  # noqa: E402
+from walt.contracts.errors import Conflict, InvalidRequest, NeedsForce, NotFound, NotOwner, OwnerNeedsForce  # noqa: E402
+from walt.contracts.names import FREE_NODES, MY_NODES, NODE_SETS, check_node_name, split_selection  # noqa: E402
+from walt.contracts.nodes import PING  # noqa: E402
+from walt.contracts.settings import NodeConfig, apply_settings, parse_settings, show_settings  # noqa: E402
 
 FOLDER = Path(sys.argv[2])
 REGISTRY = FOLDER / "nodes.json"
@@ -54,18 +57,25 @@ def view(node):
 
 
 class Nodes:
+    """Its refusals are those of the real one: test_fake_platform.py."""
+
     name = "nodes"
     caller = Caller()
 
     @public
     def create_nodes(self, names, settings=(), image=None):
         nodes = stored()
+        config = apply_settings(NodeConfig(), parse_settings(settings))
+        if "crash" in names:
+            raise RuntimeError("a defect")
+        doubled = [f"'{name}' is given twice; allowed: each name once" for name in units.doubled(names)]
+        if doubled:
+            raise InvalidRequest(*doubled)
+        taken = [f"the name '{name}' is taken {by(nodes[name]['owner'])}" for name in names if name in nodes]
+        if taken:
+            raise Conflict(*taken)
         for name in names:
-            if name == "crash":
-                raise RuntimeError("a defect")
-            if name in nodes:
-                raise Conflict(f"'{name}' is taken")
-            nodes[name] = {
+            nodes[check_node_name(name)] = {
                 "name": name,
                 "owner": self.caller,
                 "since": time.time(),
@@ -74,21 +84,24 @@ class Nodes:
                 "mac": "52:54:00:00:00:02",
                 "image": image or "default",
                 "host": "local",
-                "config": {"ram": "512M", "cpu.cores": "4", "networks": "walt-net,home-net[lat=10ms]"},
+                "config": show_settings(config),
             }
-            nodes[name]["config"].update(setting.split("=", 1) for setting in settings)
         store(nodes)
         return self.changed(names)
 
     @public
     def get_nodes(self, selection):
-        nodes = stored()
-        if selection in ("my-nodes", "all-nodes"):
-            return [view(n) for n in nodes.values() if selection == "all-nodes" or n["owner"] == self.caller]
-        missing = [name for name in selection.split(",") if name not in nodes]
+        nodes, chosen = stored(), []
+        for item in split_selection(selection):
+            owner = {MY_NODES: self.caller, FREE_NODES: ""}.get(item)
+            if item in NODE_SETS:
+                chosen += [name for name, node in nodes.items() if owner is None or node["owner"] == owner]
+            else:
+                chosen.append(item)
+        missing = [name for name in chosen if name not in nodes]
         if missing:
-            raise NotFound(*(f"there is no node '{name}'" for name in missing))
-        return [view(nodes[name]) for name in selection.split(",")]
+            raise NotFound(*(f"no node '{name}'" for name in missing))
+        return [view(nodes[name]) for name in dict.fromkeys(chosen)]
 
     @public
     def get_notices(self):
@@ -96,12 +109,10 @@ class Nodes:
 
     @public
     def configure_nodes(self, selection, settings, force=False):
-        for setting in settings:
-            key, _, value = setting.partition("=")
-            if key not in ("ram", "cpu.cores"):
-                raise InvalidRequest(f"'{key}' is not a setting; allowed: cpu.cores, ram")
-            self.change(selection, lambda node: node["config"].update({key: value}))  # noqa: B023
-        return self.changed(selection.split(","), "takes effect at the next boot")
+        shown = show_settings(apply_settings(NodeConfig(), parse_settings(settings)))
+        given = {key: shown[key] for key in (setting.partition("=")[0] for setting in settings)}
+        self.change(selection, lambda node: node["config"].update(given))
+        return self.changed(self.owned(selection), "takes effect at the next boot")
 
     @public
     def reboot_nodes(self, selection, hard=False):
@@ -121,6 +132,7 @@ class Nodes:
 
     @public
     def rename_node(self, name, new_name):
+        self.owned(name)
         nodes = {new_name if key == name else key: node for key, node in stored().items()}
         nodes[new_name]["name"] = new_name
         store(nodes)
@@ -128,15 +140,18 @@ class Nodes:
 
     @public
     def acquire_nodes(self, selection, force=False):
-        nodes = stored()
-        for name in selection.split(","):
-            former = nodes[name]["owner"]
-            if former and not force:
-                raise NotOwner(f"node '{name}' belongs to {former}; take it over with --force")
-            tell(former, self.caller, name)
-            nodes[name]["owner"] = self.caller
+        found, nodes = self.get_nodes(selection), stored()
+        own = [f"node '{node['name']}' is already yours" for node in found if node["owner"] == self.caller]
+        if own:
+            raise Conflict(*own)
+        others = [node for node in found if node["owner"]]
+        if others and not force:
+            raise OwnerNeedsForce(*(f"{not_yours(node)}; take it over with --force" for node in others))
+        for node in found:
+            tell(node["owner"], self.caller, node["name"])
+            nodes[node["name"]]["owner"] = self.caller
         store(nodes)
-        return self.changed(selection.split(","))
+        return self.changed([node["name"] for node in found])
 
     @public
     def release_nodes(self, selection, force=False):
@@ -146,45 +161,42 @@ class Nodes:
     @public
     def remove_nodes(self, selection, force=False):
         self.check_data(selection, force)
-        nodes = stored()
-        store({name: node for name, node in nodes.items() if name not in selection.split(",")})
-        return {"nodes": [view(nodes[name]) for name in selection.split(",")], "notes": []}
+        names, nodes = self.owned(selection), stored()
+        store({name: node for name, node in nodes.items() if name not in names})
+        return {"nodes": [view(nodes[name]) for name in names], "notes": []}
 
     @public
     def diagnose(self):
         return [
-            {"subject": "broker", "status": "ok", "found": "answers", "consequence": "", "mend": ""},
-            {"subject": "accelerator", "status": "warn", "found": "tcg", "consequence": "slow", "mend": "use KVM"},
+            {"subject": "broker", "status": "ok", "found": "answers", "consequence": "", "fix": ""},
+            {"subject": "accelerator", "status": "warn", "found": "tcg", "consequence": "slow", "fix": "use KVM"},
         ]
 
     @internal
     def authorize(self, user, name, action):
         node = stored().get(name)
         if node is None:
-            raise NotFound(f"there is no node '{name}'")
+            raise NotFound(f"no node '{name}'")
         if node["owner"] != user and action != PING:
-            raise NotOwner(f"{name} belongs to {node['owner']}; {user} may not {action}")
+            raise NotOwner(not_yours(node))
         target = {key: view(node)[key] for key in ("name", "owner", "host", "state")}
         return {"id": 1 + list(stored()).index(name), "ip": "127.0.0.1", **target}
 
     @internal
-    def registry_id(self):
-        return "r1"
-
-    @internal
-    def wanted_on_host(self, host):
-        return []
+    def get_specs(self, host=""):
+        return {"registry": "r1", "nodes": []}
 
     def check_data(self, selection, force):
         holding = [name for name in self.owned(selection) if name.startswith("data")]
         if holding and not force:
-            raise Conflict(*(f"node '{name}': disk vda holds data (1 MB); --force destroys it" for name in holding))
+            raise NeedsForce(*(f"node '{name}': disk vda holds data (1 MB); --force destroys it" for name in holding))
 
     def owned(self, selection):
-        for node in self.get_nodes(selection):
-            if node["owner"] != self.caller:
-                raise NotOwner(f"{node['name']} belongs to {node['owner']}")
-        return selection.split(",")
+        found = self.get_nodes(selection)
+        refused = [not_yours(node) for node in found if node["owner"] != self.caller]
+        if refused:
+            raise NotOwner(*refused)
+        return [node["name"] for node in found]
 
     def change(self, selection, change):
         names, nodes = self.owned(selection), stored()
@@ -194,7 +206,17 @@ class Nodes:
         return self.changed(names)
 
     def changed(self, names, *notes):
-        return {"nodes": self.get_nodes(",".join(names)), "notes": list(notes)}
+        return {"nodes": self.get_nodes(",".join(names)) if names else [], "notes": list(notes)}
+
+
+def by(owner):
+    return f"by a node of {owner}" if owner else "by a free node"
+
+
+def not_yours(node):
+    if not node["owner"]:
+        return f"node '{node['name']}' is free; acquire it first (walt node acquire {node['name']})"
+    return f"node '{node['name']}' belongs to {node['owner']}"
 
 
 def notices():
@@ -223,14 +245,14 @@ class Bootserver:
     def save_image(self, node, name, force=False):
         full = f"{self.caller}/{name}"
         if full in self.saved and not force:
-            raise Conflict(f"you have an image {full} already; --force replaces it")
+            raise NeedsForce(f"image '{full}' is there already; allowed: another name, or --force to replace it")
         self.saved.append(full)
         return full
 
     @public
     def follow_job(self, job, seen=0):
         view = next(one for one in self.get_images() if one["name"] == job)
-        return {"done": True, "said": [], "changed": {"image": view, "notes": [], "used_by": []}}
+        return {"done": True, "output": [], "changed": {"image": view, "notes": [], "used_by": []}}
 
     @internal
     def open_access(self, node_id):
@@ -249,7 +271,7 @@ class Session:
         (FOLDER / f"opened-{self.id}").touch()
 
     def send(self, kind, body=b"", **headers):
-        with Connection(variable("WALT_AMQP_URI")) as connection:
+        with Connection(environment().amqp_uri) as connection:
             Producer(connection.channel()).publish(
                 body,
                 routing_key=self.queue,
@@ -278,11 +300,14 @@ class Line(Session):
             eventlet.sleep(0.05)
 
     def type(self):
+        taken = 0
         while True:
             kind, body = self.input.get()
             if kind == contract.DATA:
                 with self.file.open("ab") as file:
                     file.write(b"<" + body + b">")
+                taken += len(body)
+                self.send(contract.TAKEN, str(taken).encode())
 
 
 class Shell(Session):
@@ -345,8 +370,8 @@ class Console:
 
 
 def take_input():
-    with Connection(variable("WALT_AMQP_URI")) as connection:
-        exchange = Exchange(contract.INPUT_EXCHANGE, "topic", durable=True)
+    exchange = Exchange(contract.INPUT_EXCHANGE, "topic", durable=True)
+    with Connection(environment().amqp_uri) as connection:
         queue = Queue("fake-console-input", exchange, contract.input_key("local"), auto_delete=True)
 
         def take(message):
@@ -355,8 +380,7 @@ def take_input():
                 body = message.body.encode() if isinstance(message.body, str) else bytes(message.body)  # "" when empty
                 session.input.put((message.headers["kind"], body))
 
-        consumer = Consumer(connection.channel(), [queue], no_ack=True, on_message=take)
-        consumer.consume()
+        Consumer(connection.channel(), [queue], no_ack=True, on_message=take).consume()
         while True:
             connection.drain_events()
 
@@ -365,7 +389,7 @@ def main():
     service = {"nodes": Nodes, "bootserver": Bootserver, "console": Console}[sys.argv[1]]
     if service is Console:
         eventlet.spawn(take_input)
-    container = ServiceContainer(service, {"AMQP_URI": variable("WALT_AMQP_URI"), "max_workers": 20})
+    container = ServiceContainer(service, {"AMQP_URI": environment().amqp_uri, "max_workers": 20})
     container.start()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     (FOLDER / f"{sys.argv[1]}.ready").touch()

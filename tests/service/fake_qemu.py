@@ -20,7 +20,7 @@ if "--version" in argv:
 pid_file = pathlib.Path(argv[argv.index("-pidfile") + 1])
 if "refuse" in argv[argv.index("-name") + 1]:
     raise SystemExit("qemu: this machine is refused")
-listener = socket.socket(fileno=int(re.search(r"id=qmp,fd=(\d+)", " ".join(argv))[1]))
+listener = socket.socket(fileno=int(re.findall(r"id=qmp,fd=(\d+)", " ".join(argv))[0]))
 listener.setblocking(True)  # eventlet's sockets are not
 pid_file.write_text(str(os.getpid()))
 pid_file.with_name("argv.json").write_text(json.dumps(argv))

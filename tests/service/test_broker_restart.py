@@ -1,4 +1,5 @@
-"""A service that starts before the broker waits for it, and serves again after the broker's restart; it can be ended meanwhile."""
+"""A service that starts before the broker waits for it, and serves again after the broker's restart; it can be ended
+meanwhile."""
 
 import contextlib
 import os
@@ -10,11 +11,11 @@ import urllib.request
 
 import pytest
 
-from deploy.local.broker import Account
-from services.contracts.errors import Failed
-from services.contracts.rights import SERVICE_RIGHTS
-from services.kit import peers
-from tests.broker import PrivateBroker
+from deploy.broker.rabbitmq import RabbitmqUser
+from services.kit.bus.bus import BrokerBus
+from tests.support.broker import PrivateBroker
+from walt.contracts.broker_permissions import SERVICE_RIGHTS
+from walt.contracts.errors import Failed
 
 
 def free_port():
@@ -23,11 +24,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def until_it_answers(limit_s):
+def until_it_answers(bus, limit_s):
     end = time.monotonic() + limit_s
     while True:
         try:
-            return peers.call("toy", "greet", timeout_s=2, what="hello")
+            return bus.call("toy", "greet", timeout_s=2, what="hello")
         except Failed:
             if time.monotonic() > end:
                 raise
@@ -36,25 +37,28 @@ def until_it_answers(limit_s):
 
 @pytest.fixture
 def broker(tmp_path_factory):
-    one = PrivateBroker(tmp_path_factory.mktemp("broker"), [Account("walt-services", "secret", SERVICE_RIGHTS)])
+    one = PrivateBroker(tmp_path_factory.mktemp("broker"), [RabbitmqUser("walt-services", "secret", SERVICE_RIGHTS)])
     yield one
     one.kill()
 
 
 def test_late_and_restarted_broker(broker, monkeypatch):
-    monkeypatch.setenv("WALT_AMQP_URI", f"amqp://walt-services:secret@127.0.0.1:{broker.port}/test0")
+    uri = f"amqp://walt-services:secret@127.0.0.1:{broker.port}/test0"
+    bus = BrokerBus(uri, "test")
+    monkeypatch.setenv("WALT_AMQP_URI", uri)
     monkeypatch.setenv("WALT_METRICS_PORT", str(metrics := free_port()))
     toy = subprocess.Popen([sys.executable, "-m", "tests.service.toy_process"], env=os.environ)
     try:
         broker.start()  # takes longer than the start of the toy, which tries in vain meanwhile
         assert toy.poll() is None
-        assert until_it_answers(20) == "hello you"
+        assert until_it_answers(bus, 20) == "hello you"
         broker.stop()
         broker.start()
-        assert until_it_answers(30) == "hello you"
+        assert until_it_answers(bus, 30) == "hello you"
         with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics") as page:
             assert 'walt_entrypoint_calls_total{entrypoint="greet"}' in page.read().decode()
     finally:
+        bus.close()
         toy.terminate()
         assert toy.wait(15) == 0
 

@@ -14,14 +14,15 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from deploy.local import internet
+from deploy.local import host_nat
 from deploy.local.instance import UPLINK_POOL, Instance, Uplink
-from services.contracts import nodes, wire
-from services.contracts.errors import InvalidRequest
-from services.contracts.nodes import NodeWanted
-from services.contracts.settings import LAN, NAT
-from services.netemu import nat
-from services.netemu.kernel import SEGMENT_GROUP
+from services.netemu.filters import nat
+from services.netemu.kernel.netlink import SEGMENT_GROUP
+from walt.contracts import nodes, serialization
+from walt.contracts.errors import InvalidRequest
+from walt.contracts.nodes import NodeWanted
+from walt.contracts.settings import LAN, NAT
+from walt.contracts.walt_net_addresses import RESOLVER_PORT
 
 pytestmark = pytest.mark.usefixtures("as_root")  # network namespaces
 
@@ -48,6 +49,31 @@ for port in map(int, sys.argv[1:]):
     threading.Thread(target=serve, args=(socket.create_server(("0.0.0.0", port)),), daemon=True).start()
 print("ready", flush=True)
 sys.stdin.read()
+"""
+# The name server of walt-net, and the one that knows the outside, over UDP: each answers with the port that was asked.
+NAME_SERVERS = """
+import socket, sys, threading
+def serve(port):
+    with socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind(("0.0.0.0", port))
+        while True:
+            listener.sendto(str(port).encode(), listener.recvfrom(100)[1])
+for port in (53, 54):
+    threading.Thread(target=serve, args=(port,), daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+LOOK_UP = """
+import socket, sys
+with socket.socket(type=socket.SOCK_DGRAM) as asking:
+    asking.settimeout(0.7)
+    asking.bind(("0.0.0.0", int(sys.argv[3])))
+    asking.connect((sys.argv[1], int(sys.argv[2])))
+    try:
+        asking.send(b"who?")
+        print(asking.recv(100).decode())
+    except OSError:
+        print("unreachable")
 """
 ASK = """
 import socket, sys
@@ -89,9 +115,17 @@ class Space:
         """Under which address the other one saw us, or 'unreachable'."""
         return self.run(sys.executable, "-S", "-c", ASK, address, str(port), "1").strip()
 
+    def look_up(self, port: int, own_port: int = 0) -> str:
+        """Which of the platform's name servers answers at this port."""
+        return self.run(sys.executable, "-S", "-c", LOOK_UP, SERVER, str(port), str(own_port)).strip()
+
     def talk(self, address: str, port: int) -> subprocess.Popen[str]:
         """A connection that asks once more for each line it is given."""
         return self._keep([*self.inside, sys.executable, "-S", "-c", ASK, address, str(port), "9"])
+
+    def serve_names(self) -> None:
+        process = self._keep([*self.inside, sys.executable, "-c", NAME_SERVERS])
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
 
     def close(self) -> None:
         for process in reversed(self._processes):
@@ -104,7 +138,7 @@ class Space:
         return process
 
 
-class World:
+class NatLab:
     def __init__(self) -> None:
         self.lan, self.nat, self.platform, self.host, self.internet = self.spaces = [Space() for _ in range(5)]
         self.platform.ip("link add walt-net type bridge", f"addr add {SERVER}/22 dev walt-net", "link set walt-net up")
@@ -125,28 +159,31 @@ class World:
         self.host.ip(f"addr add {HOST_OUTSIDE}/24 dev outside")
         self.internet.ip(f"addr add {INTERNET}/24 dev eth0", "link set eth0 up")
         self.host.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-        self.platform.listen(*OPEN, BROKER, *METRICS)
+        self.platform.listen(*OPEN, RESOLVER_PORT, BROKER, *METRICS)
+        self.platform.serve_names()
         self.host.listen(22)
         self.internet.listen(80)
-        self.platform.run(sys.executable, "-c", "from services.netemu import firewall; firewall.guard()")
-        self.netemu("guard()")
+        self.platform.run(
+            sys.executable, "-c", "from services.netemu.filters import input_filter; input_filter.install()"
+        )
+        self.netemu("install()")
 
     def netemu(self, call: str) -> None:
         """What netemu does, where it does it."""
         code = (
-            "from services.contracts import wire; from services.contracts.nodes import NodeWanted\n"
-            "from services.netemu.nat import Nat\n"
-            f"node = lambda text: wire.load(NodeWanted, text)\nNat(['{UPLINK_POOL}']).{call}"
+            "from walt.contracts import serialization; from walt.contracts.nodes import NodeWanted\n"
+            "from services.netemu.filters.nat import Nat\n"
+            f"node = lambda text: serialization.load(NodeWanted, text)\nNat(['{UPLINK_POOL}']).{call}"
         )
         self.platform.run(sys.executable, "-c", code)
 
     def want(self, *wanted: NodeWanted) -> None:
         for node in wanted:
-            self.netemu(f"put(node({wire.dump(node)}))")
+            self.netemu(f"update(node({serialization.dump(node)}))")
 
     def open_internet(self) -> None:
         """`up --internet`."""
-        self.host.run("nft", "-f", "-", stdin=internet.ruleset(INSTANCE, UPLINK))
+        self.host.run("nft", "-f", "-", stdin=host_nat.ruleset(INSTANCE, UPLINK))
         self.platform.ip(f"route replace default via {UPLINK.host}")
 
     def close_internet(self) -> None:
@@ -156,83 +193,93 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    for space in world.spaces:
+def lab() -> Iterator[NatLab]:
+    lab = NatLab()
+    yield lab
+    for space in lab.spaces:
         space.close()
 
 
 def test_networks_never_reached_are_checked():
     assert nat.parse_networks("198.18.0.0/15,10.0.0.0/8") == ["198.18.0.0/15", "10.0.0.0/8"]
     assert nat.parse_networks("") == []
-    with pytest.raises(InvalidRequest, match="WALT_NAT_EXCEPT: 'host' is no network"):
+    with pytest.raises(InvalidRequest, match="WALT_NAT_EXCEPT: 'host' is not a network"):
         nat.parse_networks("host")
 
 
 def test_only_those_who_are_there_and_may():
     others = [replace(NODE, netsetup=LAN), replace(WITH_NAT, power=nodes.ABSENT)]
-    assert nat.allowed([*others, WITH_NAT]) == [NAT_NODE]
+    assert [node for node in [*others, WITH_NAT] if nat.has_nat(node)] == [WITH_NAT]
 
 
-def test_without_the_operators_word_a_node_reaches_walt_net_only(world):
-    world.close_internet()
-    world.want(WITH_NAT)
-    assert world.nat.ask(INTERNET, 80) == "unreachable"
-    assert world.nat.ask(str(UPLINK.host), 22) == "unreachable"
-    assert [world.nat.ask(SERVER, port) for port in OPEN] == [NAT_NODE] * len(OPEN)
+def test_without_the_operators_word_a_node_reaches_walt_net_only(lab):
+    lab.close_internet()
+    lab.want(WITH_NAT)
+    assert lab.nat.ask(INTERNET, 80) == "unreachable"
+    assert lab.nat.ask(str(UPLINK.host), 22) == "unreachable"
+    assert [lab.nat.ask(SERVER, port) for port in OPEN] == [NAT_NODE] * len(OPEN)
 
 
-def test_nodes_reach_each_other_whatever_may(world):
+def test_nodes_reach_each_other_whatever_may(lab):
     """Also where the host's packet filter sees frames on bridges (bridge-nf-call-iptables)."""
-    world.lan.listen(9000)
+    lab.lan.listen(9000)
     for wanted in (NODE, WITH_NAT):
-        world.want(wanted)
-        assert world.nat.ask(LAN_NODE, 9000) == NAT_NODE
-        assert world.nat.ask("198.18.200.1", 9000) == "198.18.200.2"
+        lab.want(wanted)
+        assert lab.nat.ask(LAN_NODE, 9000) == NAT_NODE
+        assert lab.nat.ask("198.18.200.1", 9000) == "198.18.200.2"
 
 
-def test_nat_node_gets_out_and_back_and_others_do_not(world):
-    world.open_internet()
-    world.want(WITH_NAT, replace(NODE, id=8, ip=LAN_NODE))
-    assert world.nat.ask(INTERNET, 80) == HOST_OUTSIDE
-    assert world.lan.ask(INTERNET, 80) == "unreachable"
-    assert [world.lan.ask(SERVER, port) for port in OPEN] == [LAN_NODE] * len(OPEN)
+def test_nat_node_gets_out_and_back_and_others_do_not(lab):
+    lab.open_internet()
+    lab.want(WITH_NAT, replace(NODE, id=8, ip=LAN_NODE))
+    assert lab.nat.ask(INTERNET, 80) == HOST_OUTSIDE
+    assert lab.lan.ask(INTERNET, 80) == "unreachable"
+    assert [lab.lan.ask(SERVER, port) for port in OPEN] == [LAN_NODE] * len(OPEN)
 
 
-def test_what_stays_out_of_reach(world):
+def test_what_stays_out_of_reach(lab):
     """The broker, the host, and other instances, which the host could route to."""
-    world.open_internet()
-    world.want(WITH_NAT)
+    lab.open_internet()
+    lab.want(WITH_NAT)
     for address in (SERVER, str(UPLINK.inside)):
-        assert world.nat.ask(address, BROKER) == "unreachable"
-    assert [world.nat.ask(SERVER, port) for port in METRICS] == ["unreachable"] * len(METRICS)
+        assert lab.nat.ask(address, BROKER) == "unreachable"
+    assert [lab.nat.ask(SERVER, port) for port in METRICS] == ["unreachable"] * len(METRICS)
     for address in (str(UPLINK.host), HOST_OUTSIDE):
-        assert world.nat.ask(address, 22) == "unreachable"
-    world.host.ip("link add other type bridge", "link set other up", "addr add 198.18.9.1/30 dev other")
-    assert world.nat.ask("198.18.9.1", 22) == "unreachable"
-    assert world.host.ask(str(UPLINK.inside), BROKER) == str(UPLINK.host)
-    world.internet.ip(f"route add 192.168.172.0/22 via {HOST_OUTSIDE}")
-    world.host.ip(f"route add 192.168.172.0/22 via {UPLINK.inside}")
-    world.nat.listen(8080)
-    assert world.internet.ask(NAT_NODE, 8080) == "unreachable"
+        assert lab.nat.ask(address, 22) == "unreachable"
+    lab.host.ip("link add other type bridge", "link set other up", "addr add 198.18.9.1/30 dev other")
+    assert lab.nat.ask("198.18.9.1", 22) == "unreachable"
+    assert lab.host.ask(str(UPLINK.inside), BROKER) == str(UPLINK.host)
+    lab.internet.ip(f"route add 192.168.172.0/22 via {HOST_OUTSIDE}")
+    lab.host.ip(f"route add 192.168.172.0/22 via {UPLINK.inside}")
+    lab.nat.listen(8080)
+    assert lab.internet.ask(NAT_NODE, 8080) == "unreachable"
 
 
-def test_switching_is_live_and_survives_netemu(world):
-    world.open_internet()
-    world.want(WITH_NAT)
-    talk = world.nat.talk(INTERNET, 80)
+def test_fault_s30_who_may_not_reach_the_outside_cannot_ask_it_for_names(lab):
+    """Through no port, and not by a flow from before the change."""
+    lab.want(WITH_NAT, replace(NODE, id=8, ip=LAN_NODE))
+    assert (lab.nat.look_up(53, 4000), lab.nat.ask(SERVER, RESOLVER_PORT)) == ("54", NAT_NODE)
+    assert (lab.lan.look_up(53), lab.lan.look_up(RESOLVER_PORT)) == ("53", "unreachable")
+    assert lab.lan.ask(SERVER, RESOLVER_PORT) == "unreachable"
+    lab.want(NODE)
+    assert (lab.nat.look_up(53), lab.nat.look_up(53, 4000)) == ("53", "unreachable")
+
+
+def test_switching_is_live_and_survives_netemu(lab):
+    lab.open_internet()
+    lab.want(WITH_NAT)
+    talk = lab.nat.talk(INTERNET, 80)
     assert talk.stdout.readline().strip() == HOST_OUTSIDE
-    world.netemu("guard()")  # netemu starts anew
+    lab.netemu("install()")  # netemu starts anew
     again(talk)
     assert talk.stdout.readline().strip() == HOST_OUTSIDE
-    world.want(NODE)
+    lab.want(NODE)
     again(talk)
     assert talk.stdout.readline().strip() == "unreachable"
-    world.netemu(f"replace([node({wire.dump(WITH_NAT)})])")
-    assert world.nat.ask(INTERNET, 80) == HOST_OUTSIDE
-    world.netemu("replace([])")
-    assert world.nat.ask(INTERNET, 80) == "unreachable"
+    lab.netemu(f"replace([node({serialization.dump(WITH_NAT)})])")
+    assert lab.nat.ask(INTERNET, 80) == HOST_OUTSIDE
+    lab.netemu("replace([])")
+    assert lab.nat.ask(INTERNET, 80) == "unreachable"
 
 
 def again(talk):

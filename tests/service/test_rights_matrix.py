@@ -15,22 +15,25 @@ from unittest.mock import MagicMock
 import pytest
 from amqp.exceptions import AccessRefused
 from kombu import Connection
-from nameko.containers import ServiceContainer
 
-from deploy.public import SERVICES, routing_keys, service_class
-from services.bootserver.library import Record
-from services.bootserver.names import ImageName
-from services.bootserver.provider import Here
-from services.contracts import console
-from services.contracts.bootserver import FILES
-from services.contracts.errors import NotFound
-from services.contracts.vmrunner import Capacity
-from services.kit import peers
-from services.kit.entrypoints import Caller, InternalRpc
+from deploy.broker.public_methods import SERVICES, routing_keys, service_class
+from services.bootserver.app import BootserverApp
+from services.bootserver.images.image_names import ImageName
+from services.bootserver.images.image_records import ImageRecord
+from services.console.app import ConsoleApp
+from services.kit.bus.app import container
+from services.kit.bus.bus import BrokerBus
+from services.kit.bus.entrypoints import Caller, InternalRpc
+from services.kit.environment import environment
 from services.nodes.service import NodesService
 from tests.service.conftest import PUBLIC
-from tests.service.people import FORGED, NO_RIGHT, SERVED, Person
-from tests.service.test_image_commands import make_kernel
+from tests.support.amqp_user import FORGED, NO_RIGHT, SERVED, AmqpUser
+from tests.support.image_tree import make_kernel
+from walt.contracts import console
+from walt.contracts.agent_names import AGENTS, service_name
+from walt.contracts.bootserver import FILES
+from walt.contracts.errors import NotFound
+from walt.contracts.vmrunner import Capacity
 
 HOST = "rightshost"
 NODE = "vn"
@@ -70,7 +73,7 @@ PUBLIC_TABLE = (
     Row("nodes.boot_nodes", {**THE_NODE, "image": "default"}, other=NOT_OWNER),
     Row("nodes.remove_nodes", {**THE_NODE, "force": True}, other=NOT_OWNER),
     Row("nodes.release_nodes", {**THE_NODE, "force": True}, other=NOT_OWNER),
-    Row("nodes.acquire_nodes", THE_NODE, owner=CONFLICT, other=NOT_OWNER),
+    Row("nodes.acquire_nodes", THE_NODE, owner=CONFLICT, other="OwnerNeedsForce"),
     Row("nodes.acquire_nodes", {**THE_NODE, "force": True}, owner=CONFLICT, other=SERVED),  # and is told to the owner
     Row("nodes.get_ports", THE_NODE),
     Row("nodes.get_events", THE_NODE),
@@ -79,7 +82,8 @@ PUBLIC_TABLE = (
     Row("nodes.get_users", owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.add_user", {"name": "nina"}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.remove_user", {"name": "nina"}, owner=DENIED, other=DENIED, administrator=SERVED),
-    Row("nodes.remove_user", {"name": OWNER}, owner=DENIED, other=DENIED, administrator=CONFLICT),  # nodes are hers
+    Row("nodes.remove_user", {"name": OWNER}, owner=DENIED, other=DENIED, administrator="NeedsForce"),  # nodes are hers
+    Row("nodes.accept_registry", owner=DENIED, other=DENIED, administrator=CONFLICT),  # there is nothing to decide
     Row("nodes.change_password"),
     Row("nodes.change_password", {"name": VICTIM}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("bootserver.get_images"),
@@ -111,14 +115,24 @@ PUBLIC_TABLE = (
     Row("console@*.close_session", {"session": "of olga"}, other=NOT_FOUND),
 )
 
+INTERNAL_OF_NODES = (
+    "get_specs",
+    "authorize",
+    "get_account",
+    "get_accounts",
+    "check_administrator",
+    "ensure_user",
+    "register_machine",
+    "check_history",
+)
+
 # For services alone: everybody is refused by the broker.
 INTERNAL_TABLE = (
-    *(f"nodes.{method}" for method in ("ensure_user", "register_machine", "registry_id")),
-    *(f"nodes.{method}" for method in ("wanted_on_host", "wanted_everywhere", "authorize")),
-    *(f"bootserver.{method}" for method in ("publish_boot", "open_access", "list_images")),
+    *(f"nodes.{method}" for method in INTERNAL_OF_NODES),
+    *(f"bootserver.{method}" for method in ("publish_boot", "open_access")),
     *(f"bootserver.{method}" for method in ("check_image", "persist_bytes", "list_machines", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "capacity", "diagnose")),
-    *(f"netemu@*.{method}" for method in ("attach_ports", "detach_ports", "list_ports", "diagnose")),
+    *(f"netemu@*.{method}" for method in ("attach_ports", "list_ports", "diagnose")),
     *(f"console@*.{method}" for method in ("prepare_line", "run_command", "diagnose")),
 )
 
@@ -134,7 +148,7 @@ def entry_points(cls):
 
 def all_keys():
     return {
-        f"{service}{'@*' if '@' in service_class(service).name else ''}.{method}"
+        f"{service}{'@*' if service in AGENTS else ''}.{method}"
         for service in SERVICES
         for method in entry_points(service_class(service))
     }
@@ -147,6 +161,9 @@ def real(key):
 class FakeSessions:
     """One session, of the owner."""
 
+    def check_limit(self, user):
+        pass
+
     def keep(self, user, session):
         if user != OWNER:
             raise NotFound(f"session '{session}' is not open")
@@ -154,34 +171,36 @@ class FakeSessions:
     close = keep
 
 
-OPENED = console.Opened("1", 0)
-IMAGES = Here()  # the real one, not started: no machine is watched
-DEPENDENCIES = {
-    "console": {
-        "desk": SimpleNamespace(
-            sessions=FakeSessions(),
-            watch=lambda *_, **__: OPENED,
-            log_in=lambda *_: OPENED,
-            ping=lambda *_: OPENED,
-            connect=lambda *_: OPENED,
-        )
-    },
-    "bootserver": {"here": property(lambda _: IMAGES)},
+class IdleConsole(ConsoleApp):
+    """Asks the real `nodes`, and opens no session."""
+
+    def __init__(self, env, bus):
+        super().__init__(env, bus)
+        self.sessions = FakeSessions()
+
+    def _open(self, *_):
+        return console.OpenedSession("1", 0)
+
+
+APPS: dict[str, Any] = {}  # real, but not started: no machine is watched, no line is open
+DEPENDENCIES: dict[str, dict[str, Any]] = {
+    "console": {"app": property(lambda _: APPS["console"])},
+    "bootserver": {"app": property(lambda _: APPS["bootserver"])},
     "vmrunner": {
-        "machines": SimpleNamespace(
+        "app": SimpleNamespace(
             memory=SimpleNamespace(capacity=lambda: Capacity(8, 2**34, 1.5)),
             disks=SimpleNamespace(data=lambda _: []),
             fleet=SimpleNamespace(reports=lambda: []),
             diagnose=lambda: [],
         )
     },
-    "netemu": {"here": MagicMock()},
+    "netemu": {"app": MagicMock()},
 }
 
 
 def stand_in(service):
     """The entry points of the real class, over dependencies that do nothing."""
-    name = f"{service}@{HOST}" if "@" in service_class(service).name else service
+    name = service_name(service, HOST)
     body = {**entry_points(service_class(service)), **DEPENDENCIES[service], "name": name, "caller": Caller()}
     return type(service, (), body)
 
@@ -197,25 +216,30 @@ def platform(amqp_uri, broker_api, tmp_path_factory):
         patch.setenv("WALT_PLATFORM_IMAGES", "default=tiny")
         make_kernel(folder / "images/tiny", "6.1-test")
         make_kernel(folder / "images/users/mine-1", "6.1-test")
-        IMAGES.setup()
+        patch.setenv("WALT_LINES_DIR", str(folder / "lines"))
+        patch.setattr("services.console.app.ChildProcess", MagicMock())
+        APPS["bootserver"] = BootserverApp(environment(), BrokerBus(amqp_uri, "bootserver"))
+        APPS["console"] = IdleConsole(environment(), BrokerBus(amqp_uri, "console"))
         patch.setenv("WALT_BROKER_API", broker_api)
         patch.setenv("WALT_PUBLIC_METHODS", str(folder / "public"))
         classes = [*map(stand_in, DEPENDENCIES), NodesService]
-        containers = [ServiceContainer(cls, {"AMQP_URI": amqp_uri}) for cls in classes]
-        for container in containers:
-            container.start()
+        containers = [container(cls, environment()) for cls in classes]
+        for one in containers:
+            one.start()
         yield containers[-1]
-        for container in containers:
-            container.stop()
+        for one in containers:
+            one.stop()
 
 
 @pytest.fixture(scope="module")
-def people(platform, broker_port, vhost):
+def people(platform, amqp_uri, broker_port, vhost):
     """Everybody, with a connection; their accounts are made by nodes."""
     everybody = {}
+    bus = BrokerBus(amqp_uri, "setup")
     for name in (OWNER, OTHER, ADMINISTRATOR, VICTIM):
-        password = peers.call("nodes", "ensure_user", name=name, administrator=name == ADMINISTRATOR)["password"]
-        everybody[name] = Person(f"amqp://{name}:{password}@127.0.0.1:{broker_port}/{vhost}", name)
+        password = bus.call("nodes", "ensure_user", name=name, administrator=name == ADMINISTRATOR)["password"]
+        everybody[name] = AmqpUser(f"amqp://{name}:{password}@127.0.0.1:{broker_port}/{vhost}")
+    bus.close()
     yield everybody
     for person in everybody.values():
         person.close()
@@ -224,17 +248,18 @@ def people(platform, broker_port, vhost):
 @pytest.fixture
 def things(platform, people):
     """One node, one image, one transfer and one piece of work of the owner's, as new for every try."""
-    library, transfers = IMAGES.images.library, IMAGES.transfers
-    for record in library.all():
-        library.remove(ImageName(record.owner, record.name))
-    library.put(Record(OWNER, "mine", "users/mine-1", 0.0))
+    app = APPS["bootserver"]
+    records, transfers = app.images.records, app.transfers
+    for record in records.all():
+        records.remove(ImageName(record.owner, record.name))
+    records.put(ImageRecord(OWNER, "mine", "users/mine-1", 0.0))
     transfer = transfers.open(OWNER, FILES, "mine", "/etc", "x")
-    store = next(one for one in platform.dependencies if one.attr_name == "store").get_dependency(None)
-    with store.transaction() as registry:
+    nodes = next(one for one in platform.dependencies if one.attr_name == "app").app
+    with nodes.transaction() as registry:
         for one in registry.nodes():
             registry.delete(one.id)
     assert people[OWNER].outcome("nodes.create_nodes", {"names": [NODE]}, OWNER) == SERVED
-    yield {TRANSFER: transfer.id, JOB: IMAGES.jobs.start(OWNER, lambda say: None)}
+    yield {TRANSFER: transfer.id, JOB: app.jobs.start(OWNER, lambda say: None)}
     transfers.close(OWNER, transfer.id)
 
 

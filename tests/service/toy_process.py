@@ -1,26 +1,22 @@
 """A service process as small as can be, for the test of a broker that is late or restarted."""
 
-import eventlet
+import services.kit.monkey_patch  # noqa: F401  # first
 
-eventlet.monkey_patch()
+# isort: split
 
-from services.kit.process import serve  # noqa: E402
+from services.kit.bus.call_metrics import Metrics
+from services.kit.bus.entrypoints import internal
+from services.kit.bus.process import serve
 
 
-def load(env):
-    from services.kit.entrypoints import internal
-    from services.kit.metrics import Metrics
+class Toy:
+    name = "toy"
+    metrics = Metrics()
 
-    class Toy:
-        name = "toy"
-        metrics = Metrics()
-
-        @internal
-        def greet(self, what):
-            return f"{what} you"
-
-    return Toy
+    @internal
+    def greet(self, what: str) -> str:
+        return f"{what} you"
 
 
 if __name__ == "__main__":
-    serve(load)
+    serve(Toy)

@@ -11,7 +11,7 @@ import pytest
 from deploy.local.instance import Instance
 from tests.conftest import require
 from tests.system.platform import WALT, Platform
-from tests.system.terminal import Terminal
+from tests.system.terminal import ProgramOnTerminal
 
 PROGRAMS = {
     "broker": "/usr/lib/rabbitmq/bin/rabbitmq-server",
@@ -48,12 +48,12 @@ def walt(platform: Platform) -> object:
 
 
 @pytest.fixture
-def terminal(platform: Platform) -> Iterator[Callable[..., Terminal]]:
-    """terminal("node", "shell", "vnode1", user="bob") -> Terminal with that `walt` command in it."""
-    opened: list[Terminal] = []
+def terminal(platform: Platform) -> Iterator[Callable[..., ProgramOnTerminal]]:
+    """terminal("node", "shell", "vnode1", user="bob") -> ProgramOnTerminal with that `walt` command in it."""
+    opened: list[ProgramOnTerminal] = []
 
-    def open_terminal(*words: str, user: str = "alice") -> Terminal:
-        opened.append(Terminal([WALT, *words], platform.environment(user)))
+    def open_terminal(*words: str, user: str = "alice") -> ProgramOnTerminal:
+        opened.append(ProgramOnTerminal([WALT, *words], platform.environment(user)))
         return opened[-1]
 
     yield open_terminal

@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local import network, supervisor
 from deploy.local.instance import Instance
+from tests.support.wait import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WALT = Path(sys.executable).with_name("walt")
@@ -79,7 +79,7 @@ class Platform:
         """SIGKILL one supervised program; returns its new pid once the supervisor runs it again."""
         old = self.pid(program)
         os.kill(old, signal.SIGKILL)
-        wait_for(lambda: self._runs_anew(program, old), limit_s, f"{program} runs again")
+        wait_until(lambda: self._runs_anew(program, old), limit_s, f"{program} runs again")
         return self.pid(program)
 
     def stop(self, program: str) -> None:
@@ -126,13 +126,6 @@ class Platform:
     def _runs_anew(self, program: str, old: int) -> bool:
         one = next(one for one in supervisor.states(self.instance) if one.name == program)
         return one.state == "RUNNING" and one.pid not in (0, old)
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float, what: str, pause_s: float = 0.2) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, f"not after {limit_s:g} s: {what}"
-        time.sleep(pause_s)
 
 
 def _run(argv: Sequence[str], timeout: float, environment: dict[str, str], stdin: str | None) -> Done:

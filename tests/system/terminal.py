@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, as a person sits before it."""
+"""A program on a pseudo-terminal, as a person uses it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 
 
-class Terminal:
+class ProgramOnTerminal:
     """`seen` is all that the program has shown so far."""
 
-    def __init__(self, words: Sequence[str | os.PathLike[str]], environment: Mapping[str, str]) -> None:
+    def __init__(self, argv: Sequence[str | os.PathLike[str]], environment: Mapping[str, str]) -> None:
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            words, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+            argv, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
         )
         os.close(slave)
         self.seen = b""

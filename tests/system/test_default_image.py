@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.platform import CHECKOUT, WALT, wait_for
+from tests.support.wait import wait_until
+from tests.system.platform import CHECKOUT, WALT
 
 # In an emulated machine each check takes seconds; the others are the same code, run on the host's back-end.
 KERNEL_CHECKS = (
@@ -48,11 +49,11 @@ def test_tools_of_the_experiment(debian, walt):
 
 
 def test_root_is_logged_in_on_the_serial_console(debian, walt):
-    wait_for(lambda: "root@debian" in walt("node", "console", "debian", "--log").stdout, 60, "root's prompt", 2)
+    wait_until(lambda: "root@debian" in walt("node", "console", "debian", "--log").stdout, 60, "root's prompt", 2)
 
 
 def test_no_unit_failed(debian, walt):
-    wait_for(lambda: run(walt, "systemctl", "is-system-running", check=False).strip() != "starting", 60, "started", 2)
+    wait_until(lambda: run(walt, "systemctl", "is-system-running", check=False).strip() != "starting", 60, "started", 2)
     assert run(walt, "systemctl", "--failed", "--no-legend") == ""
 
 
@@ -73,7 +74,7 @@ def test_links_by_the_guests_kernel(debian, walt, platform, require):
         "run",
         "debian",
         "--",
-        f"cd /suite && python3 -m tests.links_suite kernel {KERNEL_CHECKS}",
+        f"cd /suite && python3 -m tests.links.suite kernel {KERNEL_CHECKS}",
         check=False,
         timeout=300,
     )
@@ -85,7 +86,7 @@ def _suite() -> bytes:
     """A tar with what the suite imports: the sources, and pyroute2 from this environment."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for folder in ("services", "tests"):
+        for folder in ("services", "tests", "walt"):
             tar.add(CHECKOUT / folder, folder, filter=_sources_only)
         tar.add(Path(sysconfig.get_path("purelib")) / "pyroute2", "pyroute2", filter=_sources_only)
     return buffer.getvalue()

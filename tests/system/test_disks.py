@@ -1,4 +1,5 @@
-"""Disks and /persist of a node: what is written is found again, or is gone, as it should be; nothing is lost silently."""
+"""Disks and /persist of a node: what is written is found again, or is gone, as it should be; nothing is lost
+silently."""
 
 import json
 import subprocess
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.platform import wait_for
+from tests.support.wait import wait_until
 
 HYBRID = "300M[template=hybrid-boot-p]"
 DISKS = f"disks={HYBRID},64M[template=ext4],32M"
@@ -121,5 +122,5 @@ def test_fault_11_the_next_owner_reads_nothing_of_the_former_one(rebooted, walt)
 def test_removed_with_force_nothing_is_left(walt, platform):
     walt("node", "remove", "keeper", "--force", user="bob")
     left = platform.instance.state
-    wait_for(lambda: not list(left.glob("vmrunner/*/disks/*")), 30, "its disks are gone")
-    wait_for(lambda: not list(left.rglob("of-bob")), 30, "what its owners kept is gone")
+    wait_until(lambda: not list(left.glob("vmrunner/*/disks/*")), 30, "its disks are gone")
+    wait_until(lambda: not list(left.rglob("of-bob")), 30, "what its owners kept is gone")

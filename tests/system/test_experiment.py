@@ -9,7 +9,7 @@ import pytest
 
 from tests.system import blog
 from tests.system.platform import WALT
-from tests.system.terminal import Terminal
+from tests.system.terminal import ProgramOnTerminal
 
 SPARE = "spare"  # stands for the node that the post does not name
 ANSWERS_IN_BLOG = 3  # of the post's ping, before its ^C
@@ -28,13 +28,20 @@ def experiment(walt, platform):
             walt(*words)
             continue
         walt("node", "wait", "vnode1,vnode2", timeout=240)
-        with contextlib.closing(Terminal([WALT, *words], platform.environment("alice"))) as shell:
-            type_in(shell, f"root@{words[-1]}:~#".encode(), typed.in_node)
+        noise_ms = noise(walt)
+        with contextlib.closing(ProgramOnTerminal([WALT, *words], platform.environment("alice"))) as shell:
+            type_in(shell, f"root@{words[-1]}:~#".encode(), typed.in_node, noise_ms)
     yield
     walt("node", "remove", f"{SPARE},vnode1,vnode2", "--force")
 
 
-def type_in(shell, prompt, lines):
+def noise(walt):
+    """How many milliseconds more than on a calm machine, where it is 1 to 2, a round trip without a link takes now."""
+    printed = walt("node", "run", "vnode2", "--", "ping", "-c", "10", "-i", "0.3", "vnode1").stdout
+    return max(0.0, float(ROUND_TRIP.findall(printed)[0]) - 2.0)
+
+
+def type_in(shell, prompt, lines, noise_ms):
     """Each line once the prompt is there; ^C once ping has shown as many answers as in the post."""
     prompts = 1
     for line in lines:
@@ -52,7 +59,8 @@ def type_in(shell, prompt, lines):
         shell.wait_for(prompt, times=prompts)
         assert b" 0% packet loss" in shell.seen
         # The first one also asks for the MAC address. Unshaped it would be 1 to 2 ms.
-        assert all(19.0 < float(ms) < 40.0 for ms in ROUND_TRIP_MS.findall(shell.seen)[1:])
+        times_ms = [float(ms) for ms in ROUND_TRIP_MS.findall(shell.seen)[1:]]
+        assert all(19.0 < ms < 40.0 + 3 * noise_ms for ms in times_ms), (times_ms, noise_ms)
 
 
 def test_round_trip_is_what_was_asked(experiment, walt):
@@ -60,9 +68,9 @@ def test_round_trip_is_what_was_asked(experiment, walt):
     walt("node", "run", "vnode2", "--", "ping", "-c", "5", "192.168.55.2")
     printed = walt("node", "run", "vnode2", "--", "ping", "-c", "20", "-i", "0.3", "192.168.55.2").stdout
     assert " 0% packet loss" in printed
-    mean_ms = float(ROUND_TRIP.search(printed)[1])
+    mean_ms = float(ROUND_TRIP.findall(printed)[0])
     # The benchmark prints the figure; a busy test machine gets more room here. Unshaped it is 1 to 2 ms.
-    assert 19.0 < mean_ms < 23.0, printed
+    assert 19.0 < mean_ms < 23.0 + noise(walt), printed
 
 
 def test_config_prints_sorted_lines(experiment, walt):
@@ -109,8 +117,8 @@ def test_link_change_is_live(experiment, walt):
     walt("node", "config", "vnode1", "networks=walt-net,home-net[lat=40ms]")
     try:
         printed = walt("node", "run", "vnode2", "--", "ping", "-c", "5", "192.168.55.2").stdout
-        mean_ms = float(ROUND_TRIP.search(printed)[1])
-        assert 48.0 < mean_ms < 56.0, printed
+        mean_ms = float(ROUND_TRIP.findall(printed)[0])
+        assert 48.0 < mean_ms < 56.0 + noise(walt), printed
     finally:
         walt("node", "config", "vnode1", "networks=walt-net,home-net[lat=10ms]")
 

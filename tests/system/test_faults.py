@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.system.platform import wait_for
+from tests.support.wait import wait_until
 
 SERVICES = ("nodes", "vmrunner", "netemu", "bootserver", "console")
 NETWORKS = "walt-net,wire[lat=5ms]"
@@ -53,7 +53,7 @@ def test_fault_04_killing_a_service_interrupts_nothing(pair, walt, platform, ser
     machines = set(platform.machines())
     on(walt, "right", "ping -i 0.1 10.9.0.1 > /tmp/ping 2>&1 &")  # no session of console need last as long
     platform.kill(service)
-    wait_for(lambda: is_well(walt, service), 30, f"{service} answers")
+    wait_until(lambda: is_well(walt, service), 30, f"{service} answers")
     on(walt, "right", "killall -INT ping")
     answered = [int(seq) for seq in re.findall(r"seq=(\d+)", on(walt, "right", "cat /tmp/ping").stdout)]
     assert len(answered) > 5
@@ -71,8 +71,8 @@ def test_after_all_were_killed_a_node_boots_and_its_link_is_as_before(pair, walt
 def test_broker_restart(pair, walt, platform):
     machines = set(platform.machines())
     platform.kill("rabbitmq")
-    wait_for(lambda: walt("node", "show", check=False).status == 0, 60, "nodes answers again")
-    wait_for(lambda: on(walt, "left", "true", check=False).status == 0, 60, "console answers again")
+    wait_until(lambda: walt("node", "show", check=False).status == 0, 60, "nodes answers again")
+    wait_until(lambda: on(walt, "left", "true", check=False).status == 0, 60, "console answers again")
     assert set(platform.machines()) == machines
 
 
@@ -85,14 +85,14 @@ def test_broker_down_is_said_in_one_line(walt, platform):
         assert len(done.stderr.splitlines()) == 1
     finally:
         platform.resume("rabbitmq")
-        wait_for(lambda: walt("node", "show", check=False).status == 0, 60, "nodes answers again")
+        wait_until(lambda: walt("node", "show", check=False).status == 0, 60, "nodes answers again")
 
 
 def test_nfs_server_dead(pair, walt, platform):
     platform.stop("nfs")
     try:
         walt("node", "reboot", "left")
-        wait_for(lambda: state_of(walt, "left")[0] == "failed", 60, "failed")
+        wait_until(lambda: state_of(walt, "left")[0] == "failed", 60, "failed")
         assert "NFS" in state_of(walt, "left")[1]
     finally:
         platform.resume("nfs")
@@ -102,21 +102,21 @@ def test_nfs_server_dead(pair, walt, platform):
 def test_qemu_missing(pair, walt, platform):
     with platform.changed("vmrunner", WALT_QEMU="/nonexistent/qemu"):
         walt("node", "reboot", "left")
-        wait_for(lambda: state_of(walt, "left")[0] == "failed", 60, "failed")
+        wait_until(lambda: state_of(walt, "left")[0] == "failed", 60, "failed")
         assert "/nonexistent/qemu" in state_of(walt, "left")[1]
     walt("node", "wait", "left", timeout=240)  # by itself
 
 
 def test_bridge_name_taken(pair, walt, platform):
     """An interface that is not ours has the name of the next bridge: it stays as it is, and the node says so."""
-    known = platform.bridges()
-    taken = [f"net{number}" for number in range(1, 200) if f"net{number}" not in known]
+    last = max(int(name.removeprefix("net")) for name in platform.bridges() if name.startswith("net"))
+    taken = [f"net{number}" for number in range(last + 1, last + 100)]
     batch = "".join(f"link add {name} type bridge\n" for name in taken)
     platform.inside("sh", "-c", f"echo '{batch}' | ip -batch -")
     try:
         walt("node", "config", "left", f"networks={NETWORKS},clash")
         walt("node", "reboot", "left")
-        wait_for(lambda: state_of(walt, "left")[0] == "failed", 60, "failed")
+        wait_until(lambda: state_of(walt, "left")[0] == "failed", 60, "failed")
         assert any(name in state_of(walt, "left")[1] for name in taken)
     finally:
         platform.inside("sh", "-c", f"echo '{batch.replace('add', 'del')}' | ip -batch -")
@@ -128,7 +128,7 @@ def test_doctor_tells_what_there_is(walt):
     for subject in ("accelerator", "link", "KSM", "broker", "space"):
         assert subject.lower() in done.stdout.lower(), done.stdout
     checks = json.loads(walt("doctor", "-o", "json", check=False).stdout)
-    assert all({"subject", "status", "found", "consequence", "mend"} <= set(check) for check in checks)
+    assert all({"subject", "status", "found", "consequence", "fix"} <= set(check) for check in checks)
 
 
 def test_concurrent_commands(walt):

@@ -11,8 +11,9 @@ def tiny(walt, tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     (root / "bin").mkdir()
     shutil.copy("/bin/busybox", root / "bin/tool")
-    said = walt("image", "import", str(root), "tiny").stderr
-    assert "brings no kernel: it boots with the platform's" in said and "the platform's minimal init" in said
+    import_output = walt("image", "import", str(root), "tiny").stderr
+    assert "brings no kernel: it boots with the platform's" in import_output
+    assert "the platform's minimal init" in import_output
     yield "tiny"
     walt("image", "remove", "tiny", "--force")
 
@@ -24,15 +25,15 @@ def node(walt, tiny):
     walt("node", "remove", "bare", "--force")
 
 
-def test_image_without_a_kernel_boots_and_is_said_to(walt, node, tmp_path):
+def test_image_without_a_kernel_boots_and_shows_it(walt, node, tmp_path):
     log = walt("node", "console", node, "--log").stdout
     assert "The image brings no kernel: this one is the platform's" in log
     assert "this image has no init: the platform's minimal one is used" in log
     assert walt("node", "run", node, "--", "hostname && ip -o addr show ens2").stdout.startswith("bare\n")
     (tmp_path / "hello").write_text("hello\n")
     walt("node", "cp", str(tmp_path / "hello"), f"{node}:/etc/hello")
-    said = walt("image", "cp", str(tmp_path / "hello"), "tiny:/etc/").stderr
-    assert "bare use it as it was until: walt node reboot bare" in said
+    output = walt("image", "cp", str(tmp_path / "hello"), "tiny:/etc/").stderr
+    assert "bare use the former image until: walt node reboot bare" in output
     refused = walt("image", "remove", "tiny", "--force", check=False)
     assert refused.status == 4 and "is used by bare" in refused.stderr
 

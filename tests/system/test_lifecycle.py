@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.system.platform import wait_for
+from tests.support.wait import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,8 @@ def machine(platform, name):
 
 def seen_states(walt, name, until, limit_s):
     """The states that the node goes through, as `node show` tells them, until `until` comes after another one."""
-    states, end = [], time.monotonic() + limit_s
+    states: list[str] = []
+    end = time.monotonic() + limit_s
     while time.monotonic() < end:
         state = view(walt, name)["state"]
         if not states or states[-1] != state:
@@ -49,14 +50,14 @@ def test_reboot_from_inside_leads_to_a_fresh_boot(node, walt):
     """A power-off from inside does not: test_use.py."""
     before = boot_id(walt, node)
     walt("node", "run", node, "--", "(reboot) >/dev/null 2>&1 &", check=False)
-    wait_for(lambda: view(walt, node)["state"] != "booted", 60, "the reboot is noticed")
+    wait_until(lambda: view(walt, node)["state"] != "booted", 60, "the reboot is noticed")
     walt("node", "wait", node, timeout=240)
     assert boot_id(walt, node) != before
 
 
 def test_crash_of_qemu_leads_to_a_fresh_boot(node, walt, platform):
     os.kill(machine(platform, node), signal.SIGKILL)
-    wait_for(lambda: view(walt, node)["state"] != "booted", 30, "the crash is noticed", 0.05)
+    wait_until(lambda: view(walt, node)["state"] != "booted", 30, "the crash is noticed", 0.05)
     walt("node", "wait", node, timeout=240)
     assert view(walt, node)["state"] == "booted"
 
@@ -86,9 +87,11 @@ def test_fault_03_states_on_the_way(node, walt):
 
 def test_removed_node_leaves_nothing(walt, platform):
     walt("node", "create", "shortlived")
-    wait_for(lambda: any("shortlived" in line for line in platform.machines().values()), 60, "its machine runs")
+    wait_until(lambda: any("shortlived" in line for line in platform.machines().values()), 60, "its machine runs")
     walt("node", "remove", "shortlived")
-    wait_for(lambda: not any("shortlived" in line for line in platform.machines().values()), 30, "its machine is gone")
-    wait_for(lambda: "shortlived" not in platform.inside("ip", "-d", "link").stdout, 30, "its ports are gone")
+    wait_until(
+        lambda: not any("shortlived" in line for line in platform.machines().values()), 30, "its machine is gone"
+    )
+    wait_until(lambda: "shortlived" not in platform.inside("ip", "-d", "link").stdout, 30, "its ports are gone")
     walt("node", "create", "shortlived")  # the name is free at once
     walt("node", "remove", "shortlived")

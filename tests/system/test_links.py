@@ -4,19 +4,26 @@ Each check runs in a process of its own, which enters a namespace of its own. Th
 netem inside a guest.
 """
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.links_suite import CHECKS
+from tests.links.suite import CHECKS
 
 pytestmark = pytest.mark.usefixtures("as_root")  # network namespaces
 
 
+# A copy: pytest changes os.environ (PYTEST_CURRENT_TEST) while threads start programs. A child of vfork that reads the
+# environment at that moment fails with "Bad address".
+ENVIRONMENT = dict(os.environ)
+
+
 def in_namespace(*argv):
-    return subprocess.run([sys.executable, *argv], capture_output=True, text=True, timeout=120)
+    command = [sys.executable, *argv]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +31,7 @@ def running(request):
     """The chosen checks, two at a time, since they mostly wait."""
     chosen = [item.callspec.params["check"] for item in request.session.items if item.originalname == "test_cable"]
     with ThreadPoolExecutor(2) as pool:
-        yield {one: pool.submit(in_namespace, "-m", "tests.links_suite", "cable", one) for one in chosen}
+        yield {one: pool.submit(in_namespace, "-m", "tests.links.suite", "cable", one) for one in chosen}
         pool.shutdown(cancel_futures=True)
 
 
@@ -37,13 +44,14 @@ def test_cable(running, check):
 WRONG = """
 import sys
 from dataclasses import replace
-from tests import links_rig, links_suite
+from tests.links import rig, suite
 check, field, value = sys.argv[1:]
-attach = links_rig.World.attach
-def attach_wrongly(world, node_id, link, *network):
-    attach(world, node_id, replace(link, up=replace(link.up, **{field: int(value)})) if link.shapes else link, *network)
-links_rig.World.attach = attach_wrongly
-print(links_suite.run_check("cable", check))
+attach = rig.Testbed.attach
+def attach_wrongly(testbed, node_id, link, *network):
+    wrong = replace(link, up=replace(link.up, **{field: int(value)}))
+    attach(testbed, node_id, wrong if link.shapes else link, *network)
+rig.Testbed.attach = attach_wrongly
+print(suite.run_check("cable", check))
 """
 
 
@@ -63,23 +71,23 @@ def test_fault_33_a_wrong_link_fails_the_suite(check, field, value, said):
 
 
 def test_a_backend_that_is_not_there_fails_the_suite():
-    done = in_namespace("-m", "tests.links_suite", "no-such-backend", "delay")
+    done = in_namespace("-m", "tests.links.suite", "no-such-backend", "delay")
     assert done.returncode == 1
     assert done.stdout.startswith("FAIL no-such-backend delay")
 
 
-FIREWALL = """
+INPUT_FILTER = """
 import ctypes, socket, subprocess, sys
 from pathlib import Path
 ctypes.CDLL(None).unshare(0x40000000)
 ip = lambda line: subprocess.run(["ip", *line.split()], check=True)
 ip("link set lo up")
 from services.netemu.emulation import Emulation
-from services.netemu import firewall
-emulation = Emulation(Path(sys.argv[1]), 64901, "192.168.172.1/22")
+from services.netemu.filters import input_filter
+emulation = Emulation(Path(sys.argv[1]), "192.168.172.1/22")
 emulation.prepare()
-firewall.guard()
-firewall.guard()
+input_filter.install()
+input_filter.install()
 tables = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
 assert tables.count("walt_netemu") == 2, tables
 node = subprocess.Popen(["unshare", "-n", "sleep", "60"])
@@ -103,7 +111,7 @@ try:
     ssh.stdout.readline()
     socket.create_connection(("192.168.172.2", 22), timeout=2).close()
     socket.create_connection(("127.0.0.1", 5672), timeout=1).close()
-    from services.netemu.ping import ping
+    from services.netemu.latency.ping import ping
     answered = ping(["192.168.172.2", "192.168.172.3"], 3, 0.2)
     assert len(answered["192.168.172.2"]) == 6 and answered["192.168.172.3"] == [], answered
     assert all(5 < us < 1_000_000 for us in answered["192.168.172.2"]), answered
@@ -114,5 +122,5 @@ finally:
 
 
 def test_nodes_reach_the_bootserver_and_nothing_else_of_the_server(tmp_path):
-    done = in_namespace("-c", FIREWALL, str(tmp_path))
+    done = in_namespace("-c", INPUT_FILTER, str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr

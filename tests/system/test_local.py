@@ -14,8 +14,9 @@ import pytest
 
 from deploy.local import network
 from deploy.local.instance import Instance
-from deploy.local.programs import BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS, SERVICES
-from tests.system.platform import CHECKOUT, Platform, wait_for
+from deploy.services import BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS, SERVICES
+from tests.support.wait import wait_until
+from tests.system.platform import CHECKOUT, Platform
 
 IMAGES = ("default=small",)
 EXIT_DOWN = 3
@@ -167,7 +168,7 @@ def test_a_crash_of_the_supervisor_half_way_is_cleared_by_down(platforms: tuple[
     platform, _ = platforms
     pid = int((platform.instance.runtime / "supervisord.pid").read_text())
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: platform.local("status").status == EXIT_DOWN, 10, "status says down")
+    wait_until(lambda: platform.local("status").status == EXIT_DOWN, 10, "status says down")
     assert platform.local("down").status == 0
     assert traces(platform.instance) == []
     assert platform.local("down").status == 0, "a second down has nothing to do"

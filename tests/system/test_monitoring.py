@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from deploy import monitoring
 from deploy.local import network
-from tests import queries
+from deploy.prometheus import scrape_config
 from tests.conftest import require
-from tests.queries import Query
-from tests.system.platform import CHECKOUT, Platform, wait_for
+from tests.support import queries
+from tests.support.queries import Query
+from tests.support.wait import wait_until
+from tests.system.platform import CHECKOUT, Platform
 
 NODE = "watched"
 SETTINGS = ("boot.delay=0", "disks=16M", "networks=walt-net,slow[lat=5ms],narrow[bw=10Mbps]")
@@ -69,14 +70,14 @@ def prometheus(platform: Platform) -> Iterator[Prometheus]:
     assert uplink is not None
     with tempfile.TemporaryDirectory(prefix="walt-prometheus-") as folder:
         config = Path(folder, "prometheus.yml")
-        config.write_text(monitoring.local_configuration(platform.instance, interval_s=1))
+        config.write_text(scrape_config.local_configuration(platform.instance, interval_s=1))
         address = f"--web.listen-address={uplink.inside}:{PORT}"
         words = [program, f"--config.file={config}", f"--storage.tsdb.path={folder}/data", address]
         with Path(folder, "log").open("wb") as log:
             running = subprocess.Popen([*platform.instance.enter, *map(str, words)], stdout=log, stderr=log)
         try:
             found = Prometheus(str(uplink.inside))
-            wait_for(found.answers, 30, f"Prometheus answers: {Path(folder, 'log').read_text()[-2000:]}")
+            wait_until(found.answers, 30, f"Prometheus answers: {Path(folder, 'log').read_text()[-2000:]}")
             yield found
         finally:
             running.terminate()
@@ -91,7 +92,7 @@ def node(prometheus: Prometheus, walt: Callable[..., Any]) -> Iterator[str]:
     walt("node", "run", NODE, "--", "sh", "-c", TALK, check=False)
     yield NODE
     walt("node", "remove", NODE, "--force")
-    wait_for(lambda: not prometheus.of_node(NODE), 20, "the series of a removed node are gone")
+    wait_until(lambda: not prometheus.of_node(NODE), 20, "the series of a removed node are gone")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def without_data(prometheus: Prometheus, exprs: dict[Query, str]) -> list[str]:
     while left and time.monotonic() < end:
         left = {query: expr for query, expr in left.items() if not prometheus.ask(expr)}
         time.sleep(0.5 if left else 0)
-    return [f"{query.place}: {expr}" for query, expr in left.items()]
+    return [f"{query.source}: {expr}" for query, expr in left.items()]
 
 
 def test_every_query_of_every_dashboard_has_data(prometheus: Prometheus, node: str, absent: set[str]) -> None:
@@ -119,7 +120,7 @@ def test_every_query_of_every_dashboard_has_data(prometheus: Prometheus, node: s
 def test_every_rule_compares_what_there_is(prometheus: Prometheus, node: str, absent: set[str]) -> None:
     asked = [query for query in queries.of_rules() if not query.metrics & absent]
     assert not without_data(prometheus, {one: one.without_comparisons for one in asked})
-    assert not without_data(prometheus, {Query(one.place, name): name for one in asked for name in one.metrics})
+    assert not without_data(prometheus, {Query(one.source, name): name for one in asked for name in one.metrics})
     groups = prometheus.get("rules")["groups"]
     health = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
     assert health == dict.fromkeys((alert["alert"] for alert in queries.alerts()), "ok")
@@ -129,7 +130,7 @@ def test_the_series_of_a_renamed_node_move_on(prometheus: Prometheus, node: str,
     had = prometheus.of_node(node)
     walt("node", "rename", node, "renamed")
     try:
-        wait_for(lambda: (prometheus.of_node("renamed"), prometheus.of_node(node)) == (had, set()), 20, "moved on")
+        wait_until(lambda: (prometheus.of_node("renamed"), prometheus.of_node(node)) == (had, set()), 20, "moved on")
     finally:
         walt("node", "rename", "renamed", node)
 
@@ -141,10 +142,10 @@ def test_a_service_that_is_down_is_noticed(prometheus: Prometheus, platform: Pla
     assert not pending()
     platform.stop("console")
     try:
-        wait_for(pending, 20, "the alert is pending")
+        wait_until(pending, 20, "the alert is pending")
     finally:
         platform.resume("console")
-    wait_for(lambda: not pending(), 30, "the alert is over")
+    wait_until(lambda: not pending(), 30, "the alert is over")
 
 
 def test_the_list_of_metrics_is_that_of_the_services(prometheus: Prometheus, node: str, absent: set[str]) -> None:

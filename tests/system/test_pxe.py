@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.system.platform import wait_for
+from tests.support.wait import wait_until
 
 MAC = "52:54:00:1a:2b:3c"
 NAME = "pc-5254001a2b3c"
@@ -21,12 +21,12 @@ BOOT_S = 150
 def machine(platform, walt):
     """Switched on; forgotten at the end."""
     network = f"tap,id=net,ifname={CABLE},script=no,downscript=no"
-    words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"]
-    words += ["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "256", "-boot", "order=n"]
-    words += ["-netdev", network, "-device", f"virtio-net-pci,netdev=net,mac={MAC}"]
+    argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-vga", "none"]
+    argv += ["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "768", "-boot", "order=n"]
+    argv += ["-netdev", network, "-device", f"virtio-net-pci,netdev=net,mac={MAC}"]
     for command in (f"tuntap add dev {CABLE} mode tap", f"link set {CABLE} master walt-net up"):
         assert platform.inside("ip", *command.split()).status == 0
-    process = subprocess.Popen([*platform.instance.enter, *words])
+    process = subprocess.Popen([*platform.instance.enter, *argv])
     try:
         yield process
     finally:
@@ -47,7 +47,7 @@ def becomes(walt, state, limit_s=BOOT_S):
         one = view(walt)
         return one is not None and one["state"] == state
 
-    wait_for(known, limit_s, f"{NAME} is {state}", pause_s=0.5)
+    wait_until(known, limit_s, f"{NAME} is {state}", pause_s=0.5)
 
 
 def test_a_machine_that_boots_is_a_node_for_whoever_acquires_it(machine, walt):
@@ -61,12 +61,12 @@ def test_a_machine_that_boots_is_a_node_for_whoever_acquires_it(machine, walt):
     walt("node", "reboot", NAME, "--wait", timeout=BOOT_S)
     assert walt("node", "run", NAME, "--", "hostname").stdout == f"{NAME}\n"
     assert "/persist" in walt("node", "run", NAME, "--", "cat", "/proc/mounts").stdout
-    for words, why in (
+    for argv, why in (
         (("console", NAME), "has no console"),
         (("reboot", NAME, "--hard"), "--hard"),
         (("start", NAME), "switch it on"),
     ):
-        refused = walt("node", *words, check=False)
+        refused = walt("node", *argv, check=False)
         assert (refused.status, why in refused.stderr, NAME in refused.stderr) == (4, True, True)
     assert walt("node", "config", NAME, "ram=1G", check=False).status == 2
     assert walt("node", "config", NAME).stdout == "netsetup=LAN\n"

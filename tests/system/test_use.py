@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.system.platform import wait_for
+from tests.support.wait import wait_until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,8 +70,8 @@ def test_expose_a_port(walt, platform):
         port = probe.getsockname()[1]
     forward = platform.start("node", "expose", "left", "8000", str(port))
     try:
-        wait_for(lambda: answer(port) == b"hello from left\n", 20, "the node answers on the exposed port", 0.5)
-        wait_for(lambda: answer(port) == b"hello from left\n", 20, "and again", 0.5)
+        wait_until(lambda: answer(port) == b"hello from left\n", 20, "the node answers on the exposed port", 0.5)
+        wait_until(lambda: answer(port) == b"hello from left\n", 20, "and again", 0.5)
     finally:
         forward.terminate()
         forward.communicate(timeout=10)
@@ -161,7 +161,7 @@ def test_save_boots_again_with_what_was_changed(walt):
 def test_fault_20_rename_reaches_everything(walt):
     walt("node", "rename", "right", "moved")
     assert walt("node", "show", "right", check=False).status == 3
-    wait_for(lambda: on(walt, "left", "ping -c 1 moved", check=False).status == 0, 10, "the new name is known")
+    wait_until(lambda: on(walt, "left", "ping -c 1 moved", check=False).status == 0, 10, "the new name is known")
     assert on(walt, "left", "ping -c 1 right", check=False).status != 0
     walt("node", "boot", "moved", "default")
     walt("node", "wait", "moved", timeout=240)
@@ -190,7 +190,7 @@ def test_a_boot_that_memory_does_not_allow_waits(walt, platform):
     total = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
     with platform.changed("vmrunner", WALT_MEMORY_FACTOR=f"{1.1 * 2**30 / total:.4f}"):
         walt("node", "create", "large", "-c", "ram=1G", "-c", "boot.delay=0")
-        wait_for(lambda: "memory" in view(walt, "large")["reason"], 30, "it waits for memory")
+        wait_until(lambda: "memory" in view(walt, "large")["reason"], 30, "it waits for memory")
         assert view(walt, "large")["state"] == "delaying"
         assert view(walt, "moved")["state"] == "booted"
         walt("node", "remove", "large")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cli.commands import walt
+from cli.tree import walt
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -25,18 +25,18 @@ def shown() -> list[str]:
 
 @pytest.mark.parametrize("line", shown())
 def test_command_exists(line: str) -> None:
-    program, *words = shlex.split(line, comments=True)
+    program, *arguments = shlex.split(line, comments=True)
     if program == "make":
-        assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     elif program == ".venv/bin/python":
-        assert words[0] == "-m"
-        assert importlib.util.find_spec(words[1]) is not None
+        assert arguments[0] == "-m"
+        assert importlib.util.find_spec(arguments[1]) is not None
     elif program not in DEPLOYMENT_PROGRAMS:
         assert program in ("walt", ".venv/bin/walt", "~/walt/bin/walt")
         command: click.Command = walt
         while isinstance(command, click.Group):
-            command = command.commands[words.pop(0)]
-        command.make_context("walt", words)
+            command = command.commands[arguments.pop(0)]
+        command.make_context("walt", arguments)
 
 
 def test_targets_of_the_table_exist() -> None:

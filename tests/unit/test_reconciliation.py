@@ -2,9 +2,8 @@
 
 import pytest
 
-from services.contracts.errors import Unreachable
-from services.kit import reconciliation
-from services.kit.reconciliation import AFTER_DEFECT_S, RETRY_S, keep_in_step
+from services.kit.reconcile_loop import AFTER_DEFECT_S, RETRY_S, keep_in_step
+from walt.contracts.errors import Unreachable
 
 
 class Over(BaseException):
@@ -14,7 +13,7 @@ class Over(BaseException):
 def test_what_follows_each_outcome(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     outcomes = [Unreachable("away"), Unreachable("away"), None, Unreachable("away"), KeyError("defect"), None, Over()]
     pauses: list[float] = []
-    monkeypatch.setattr(reconciliation.time, "sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pauses.append)
 
     def reconcile() -> None:
         outcome = outcomes.pop(0)

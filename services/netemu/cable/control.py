@@ -1,37 +1,41 @@
-"""What netemu says to the cable: one JSON line each way on a unix socket.
+"""netemu's client of the cable: one JSON line each way on a unix socket.
 
 {"do": "set", "tap": …, "node_end": …, "bridge_end": …, "up": [the fields of Direction], "down": […]}
-{"do": "drop", "tap": …}      {"do": "show"} -> CableState      {"do": "stop"}
+{"do": "drop", "tap": …}      {"do": "show", "after": tap} -> the next ports, by name, and whether there are more
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
-import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from services.contracts.errors import Failed
-from services.contracts.links import LinkModel
-from services.contracts.netemu import Traffic
-from services.netemu.cable.words import link_of, link_words, socket_path
-from services.netemu.ports import helpers
-from services.netemu.traffic import CableState
+from services.kit.subprocesses import child_environment
+from services.netemu.cable.protocol import dump_link, load_link, lock_path, socket_path
+from services.netemu.ports.port import helpers
+from services.netemu.ports.traffic import CableState
+from walt.contracts.errors import Failed
+from walt.contracts.links import LinkModel
+from walt.contracts.netemu import Traffic
 
 PROGRAM = "services.netemu.cable"
 START_S = 15.0
 ANSWER_S = 5.0
+END_S = 1.0
+POLL_S = 0.02
 
 
-class Cable:
-    """The cable of this host, as a process of its own that outlives its starter.
+class CableClient:
+    """The cable of this host: a process of its own, which outlives the process that starts it.
 
-    supervised: somebody else starts it, and again when it has ended; here it is only waited for.
+    supervised: a supervisor starts it, and restarts it; here it is only waited for.
     """
 
     def __init__(self, run_dir: Path, *, supervised: bool = False) -> None:
@@ -40,27 +44,47 @@ class Cable:
         self._path = socket_path(run_dir)
 
     def show(self) -> CableState | None:
-        """None when it does not run."""
+        """None when it is not running; Failed when it runs, and does not answer."""
         try:
-            reply = self._ask({"do": "show"})
-        except OSError:
+            page = self._request({"do": "show", "after": ""})
+            ports = page["ports"]
+            while page.get("more"):  # a cable of the version before sends all in one
+                page = self._request({"do": "show", "after": max(page["ports"])})
+                ports.update(page["ports"])
+        except (FileNotFoundError, ConnectionRefusedError):
             return None
-        ports = reply["ports"]
+        except OSError as error:
+            if self._has_ended():
+                return None
+            raise Failed(f"the cable does not answer ({error})") from None
         return CableState(
-            reply["pid"],
-            reply["realtime"],
-            reply["overhead_us"],
-            {tap: link_of(port) for tap, port in ports.items()},
+            page["pid"],
+            page["realtime"],
+            page["overhead_us"],
+            {tap: load_link(port) for tap, port in ports.items()},
             {tap: Traffic(*port["up_counters"]) for tap, port in ports.items()},
             {tap: Traffic(*port["down_counters"]) for tap, port in ports.items()},
             {tap: port["delay_us"] for tap, port in ports.items() if port["delay_us"] is not None},
-            reply["started_ns"],
+            page["started_ns"],
         )
+
+    def _has_ended(self) -> bool:
+        """Also when it is about to: it hangs up first."""
+        with contextlib.suppress(FileNotFoundError), open(lock_path(self._run_dir), "rb") as lock:
+            for _ in range(int(END_S / POLL_S)):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(POLL_S)
+                else:
+                    return True
+            return False
+        return True
 
     def set_port(self, tap: str, link: LinkModel) -> None:
         ends = {role: name for role, name in helpers(tap).items() if role != "ifb"}
         try:
-            reply = self._ask({"do": "set", "tap": tap, **ends, **link_words(link)})
+            reply = self._request({"do": "set", "tap": tap, **ends, **dump_link(link)})
         except OSError as error:
             raise Failed(f"the cable does not answer ({error})") from None
         if "error" in reply:
@@ -68,58 +92,47 @@ class Cable:
 
     def drop_port(self, tap: str) -> None:
         with contextlib.suppress(OSError):
-            self._ask({"do": "drop", "tap": tap})
-
-    def stop(self) -> None:
-        """End it, if it runs; returns once it is gone."""
-        state = self.show()
-        if state is None:
-            return
-        with contextlib.suppress(OSError):
-            self._ask({"do": "stop"})
-        _wait(lambda: not Path(f"/proc/{state.pid}").exists() or _is_zombie(state.pid), "the cable does not end")
+            self._request({"do": "drop", "tap": tap})
 
     def start(self) -> None:
-        """Start it unless it runs; returns once it answers."""
+        """Start it unless it is running; return once it answers."""
         if self.show() is not None:
             return
         if self._supervised:
-            _wait(lambda: self.show() is not None, f"no cable (`python -m {PROGRAM}`) answers on {self._path}")
+            _wait_until(lambda: self.show() is not None, f"no cable (`python -m {PROGRAM}`) answers on {self._path}")
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         argv = [sys.executable, "-m", PROGRAM, str(self._run_dir)]
         with open(self._path.with_suffix(".log"), "ab") as log:
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                close_fds=True,
+                env=child_environment(),
             )
-        _wait(lambda: self.show() is not None or process.poll() is not None, "the cable does not start")
+        _wait_until(lambda: self.show() is not None or process.poll() is not None, "the cable does not start")
         if process.poll() is not None and self.show() is None:
             raise Failed(f"the cable ended with status {process.returncode}; see {self._path.with_suffix('.log')}")
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(ANSWER_S)
             connection.connect(str(self._path))
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as answer:
                 line = answer.readline()
-        if not line.endswith(b"\n"):  # or it ended in the middle of its answer
+        if not line.endswith(b"\n"):  # it may have ended in the middle of its reply
             raise ConnectionResetError("the cable hung up")
         reply: dict[str, Any] = json.loads(line)
         return reply
 
 
-def _wait(condition: Any, complaint: str) -> None:
+def _wait_until(condition: Callable[[], bool], complaint: str) -> None:
     deadline = time.monotonic() + START_S
     while not condition():
         if time.monotonic() > deadline:
             raise Failed(f"{complaint} within {START_S:g} s")
-        time.sleep(0.02)
-
-
-def _is_zombie(pid: int) -> bool:
-    """Ended, and not yet collected by the process that started it."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return False
+        time.sleep(POLL_S)

@@ -1,13 +1,14 @@
-"""Pure: one direction of a link as a queue on virtual time. Nanoseconds and bytes in, departure out.
+"""Pure: one direction of a link as a queue in virtual time. Nanoseconds and bytes in, departure out.
 
-A frame waits until the transmitter is free, takes its bits' time at the rate, then travels for the latency.
-Order is kept whatever changes while frames are under way; only a frame that overtakes, as asked, does not travel.
+A frame waits until the transmitter is free, occupies it for its bits at the rate, then travels for the latency. The
+order is kept whatever changes while frames are in flight; only a frame that overtakes (option reorder) skips the
+latency.
 """
 
 from __future__ import annotations
 
-from services.contracts.links import MAX_DELAYED_BYTES, MAX_DELAYED_FRAMES, Direction
-from services.netemu.cable.fates import fates_of, random_part
+from services.netemu.cable.impairments import impairments_of, random_options
+from walt.contracts.links import MAX_DELAYED_BYTES, MAX_DELAYED_FRAMES, Direction
 
 S = 1_000_000_000
 LATE_NS = 1_000_000
@@ -23,23 +24,23 @@ _ECN = 0x80
 
 
 class Wire:
-    """The state of one direction; counts what it lets go."""
+    """The state and the counters of one direction."""
 
     __slots__ = (
-        "direction", "is_plain", "latency_ns", "rate_bps", "queue_bytes", "limit_frames", "fates", "free_ns", "last_ns",
-        "frames", "bytes", "dropped", "late", "flying_bytes", "flying_frames", "delay",
+        "direction", "is_plain", "latency_ns", "rate_bps", "queue_bytes", "limit_frames", "impairments", "free_ns",
+        "last_ns", "frames", "bytes", "dropped", "late", "in_flight_bytes", "in_flight_frames", "delay",
     )  # fmt: skip
 
     def __init__(self, direction: Direction) -> None:
         self.free_ns = self.last_ns = 0
-        self.frames = self.bytes = self.dropped = self.late = self.flying_bytes = self.flying_frames = 0
-        self.fates = fates_of(direction)
+        self.frames = self.bytes = self.dropped = self.late = self.in_flight_bytes = self.in_flight_frames = 0
+        self.impairments = impairments_of(direction)
         self._set_fixed(direction)
 
     def set(self, direction: Direction) -> None:
-        """Holds for the frames that arrive from now on; those under way keep their departure."""
-        if random_part(direction) != random_part(self.direction):
-            self.fates = fates_of(direction)
+        """For the frames that arrive from now on; those in flight keep their departure."""
+        if random_options(direction) != random_options(self.direction):
+            self.impairments = impairments_of(direction)
         self._set_fixed(direction)
 
     def _set_fixed(self, direction: Direction) -> None:
@@ -50,11 +51,11 @@ class Wire:
         self.limit_frames = direction.limit_frames
         waiting_ns = max(self.latency_ns, QUEUE_NS)
         self.queue_bytes = max(QUEUE_BYTES, self.rate_bps * waiting_ns // (8 * S))
-        self.delay = RunningMean(MAX_DELAY_NS)  # that frames had here lately
+        self.delay = RunningMean(MAX_DELAY_NS)  # of the last frames
 
     def admit(self, now_ns: int, size: int, jitter_ns: int = 0, *, overtakes: bool = False) -> int | None:
         """When the frame that arrives now departs; None when there is no room for it."""
-        if self.flying_frames >= (self.limit_frames or MAX_DELAYED_FRAMES):
+        if self.in_flight_frames >= (self.limit_frames or MAX_DELAYED_FRAMES):
             self.dropped += 1
             return None
         free_ns = now_ns
@@ -65,25 +66,25 @@ class Wire:
                 self.dropped += 1
                 return None
             free_ns = start_ns + size * 8 * S // self.rate_bps
-        if self.flying_bytes + size > MAX_DELAYED_BYTES:
+        if self.in_flight_bytes + size > MAX_DELAYED_BYTES:
             self.dropped += 1
             return None
         self.free_ns = free_ns
-        self.flying_bytes += size
-        self.flying_frames += 1
+        self.in_flight_bytes += size
+        self.in_flight_frames += 1
         if overtakes:
             return free_ns
         self.last_ns = max(self.last_ns, free_ns, free_ns + self.latency_ns + jitter_ns)
         return self.last_ns
 
-    def lose(self) -> None:
-        """The frame that arrives now is lost, as asked or for want of memory."""
+    def drop(self) -> None:
+        """The frame that arrives now is lost, by request or for lack of memory."""
         self.dropped += 1
 
     def depart(self, now_ns: int, due_ns: int, size: int, *, taken: bool) -> None:
-        """The frame that was due has been handed on (taken), or found nobody to take it."""
-        self.flying_bytes -= size
-        self.flying_frames -= 1
+        """The frame that was due has been written to the other tap (taken), or could not be."""
+        self.in_flight_bytes -= size
+        self.in_flight_frames -= 1
         if now_ns - due_ns > LATE_NS:
             self.late += 1
         if taken:
@@ -94,7 +95,7 @@ class Wire:
 
 
 def wire_size(frame: bytes, header: int) -> int:
-    """Bytes on the wire: a frame that segmentation offload left whole travels as several, each with its headers.
+    """Bytes on the wire. A large frame of segmentation offload stands for several, each with headers of its own.
 
     frame begins with a virtio_net_hdr of `header` bytes: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
     """
@@ -108,9 +109,9 @@ def wire_size(frame: bytes, header: int) -> int:
 
 
 def _headers_size(frame: bytes, header: int) -> int:
-    """Of a frame left whole: what comes before its payload, which begins behind the checksummed header of TCP or UDP.
+    """Of a large frame: all before its payload, which begins after the checksummed header of TCP or UDP.
 
-    hdr_len is no more than a hint: as much of the frame as its sender, or the kernel, happened to have in one piece.
+    hdr_len is only a hint: as much of the frame as its sender, or the kernel, happened to have in one piece.
     """
     if not frame[0] & _NEEDS_CSUM:
         return int.from_bytes(frame[2:4], "little") or _ETHERNET
@@ -122,7 +123,7 @@ def _headers_size(frame: bytes, header: int) -> int:
 
 
 class RunningMean:
-    """The mean of the last durations or so; exact from the first samples on. None counts for more than `most_ns`."""
+    """The mean of about the last SAMPLES durations, exact for the first ones. A longer one counts as `most_ns`."""
 
     SAMPLES = 64
 

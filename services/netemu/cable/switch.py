@@ -1,9 +1,10 @@
 """The real-time loop of the cable: frames in from taps, out to taps when they are due.
 
-Each port is two taps: the kernel redirects what the node sends to `node_end`, the bridge hands what is for it to
-`bridge_end`. Frames travel with their virtio headers, so what segmentation offload left whole stays whole. Where each
-frame has a fate of its own, or counts, the kernel cuts them and completes their checksums before we read them: else 45 of
-them would be lost together, and a checksum left to the receiver would make a corrupted one good.
+Each port has two taps: the kernel redirects what the node sends to `node_end`, the bridge sends what the node
+receives to `bridge_end`. Frames keep their virtio headers, so large frames of segmentation offload need not be
+segmented. Where frames are impaired or counted one by one, the kernel segments them and completes their checksums
+before we read them: otherwise 45 of them would be lost together, and the receiver would not notice that a frame is
+corrupt.
 """
 
 from __future__ import annotations
@@ -19,33 +20,33 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from services.contracts.links import LinkModel
-from services.netemu.cable.fates import Fates, corrupted, tells_frames_apart
+from services.kit.tun import VNET_HEADER_BYTES, open_tap, set_offload
+from services.netemu.cable.impairments import ImpairmentSequence, corrupted, is_per_frame
 from services.netemu.cable.model import RunningMean, Wire, wire_size
-from services.netemu.taps import VNET_HEADER_BYTES, open_tap, set_offload
+from walt.contracts.links import LinkModel
 
 READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
-MAX_COST_NS = 500_000  # one hiccup is no habit
-MAX_HELD_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8  # under way on all ports together
-FRAMES_PER_TURN = 16  # of one lane; then what is due has its turn
-TAP_IS_GONE = (errno.EBADFD, errno.EIO)  # somebody has removed the interface
+MAX_COST_NS = 500_000  # so that one hiccup does not spoil a mean
+MAX_QUEUED_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8  # in flight on all ports together
+FRAMES_PER_TURN = 16  # of one lane; then frames that are due are sent
+TAP_IS_GONE = (errno.EBADFD, errno.EIO)  # the interface was removed
 _libc = ctypes.CDLL(None, use_errno=True)
 _TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 0o4000, 0o2000000, 1
 
 
 class Lane:
-    """One direction of one port: a tap to read, a tap to write, frames under way between them, first to depart first.
+    """One direction of one port: a tap to read, a tap to write, and the frames in flight, by their departure.
 
-    overtaking: where the frames go that skip the delay (a lane is in order, so these have one of their own).
+    overtaking: the lane of the frames that skip the delay (each lane keeps its order, so these need one of their own).
     """
 
-    __slots__ = ("source", "target", "wire", "flying", "overtaking")
+    __slots__ = ("source", "target", "wire", "in_flight", "overtaking")
 
     def __init__(self, source: int, target: int, wire: Wire, overtaking: Lane | None = None) -> None:
         self.source = source
         self.target = target
         self.wire = wire
-        self.flying: deque[tuple[int, int, int, bytes]] = deque()  # due, arrived, size, frame
+        self.in_flight: deque[tuple[int, int, int, bytes]] = deque()  # due_ns, arrival_ns, size, frame
         self.overtaking = overtaking or self
 
 
@@ -73,8 +74,8 @@ class CablePort:
         self.down.wire.set(link.down)
 
     def _set_offload(self, link: LinkModel) -> None:
-        set_offload(self.node_end, not tells_frames_apart(link.up))
-        set_offload(self.bridge_end, not tells_frames_apart(link.down))
+        set_offload(self.node_end, not is_per_frame(link.up))
+        set_offload(self.bridge_end, not is_per_frame(link.down))
 
 
 def _lane(source: int, target: int, wire: Wire) -> Lane:
@@ -86,14 +87,14 @@ class Switch:
 
     def __init__(self) -> None:
         self.ports: dict[str, CablePort] = {}
-        self.lateness = RunningMean(MAX_COST_NS)  # from the moment asked of the timer to our waking up
-        self.passing = RunningMean(MAX_COST_NS)  # of a frame alone, from its turn to when it is handed on without delay
+        self.lateness = RunningMean(MAX_COST_NS)  # from the expiry of the timer until we run
+        self.passing = RunningMean(MAX_COST_NS)  # of a single frame without delay, from reading to writing
         self.writing = RunningMean(MAX_COST_NS)  # of one frame
-        self._alone_since_ns = 0  # when the last end that was read had its turn, if it had one frame only
-        self._held_bytes = 0
+        self._alone_since_ns = 0  # when the last tap was read, if it had a single frame; else 0
+        self._queued_bytes = 0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
-        self._heads: list[tuple[int, int, Lane]] = []  # the next frame of each lane that has one
+        self._heads: list[tuple[int, int, Lane]] = []  # (due_ns, id, lane): the next frame of each lane that has one
         self._timer = Timer()
         self._armed_ns = 0
         self.watch(self._timer.descriptor, self._timer.acknowledge)
@@ -110,29 +111,29 @@ class Switch:
         port = self.ports.pop(tap, None)
         if port is None:
             return
-        self._held_bytes -= sum(len(frame) for lane in port.lanes for *_, frame in lane.flying)
+        self._queued_bytes -= sum(len(frame) for lane in port.lanes for *_, frame in lane.in_flight)
         self._heads = [head for head in self._heads if head[2] not in port.lanes]
         heapq.heapify(self._heads)
         for descriptor in (port.node_end, port.bridge_end):
-            self.forget(descriptor)
+            self.unwatch(descriptor)
             os.close(descriptor)
 
-    def watch(self, descriptor: int, handler: Callable[[], None]) -> None:
+    def watch(self, descriptor: int, handler: Callable[[], None], *, is_writing: bool = False) -> None:
         self._handlers[descriptor] = handler
-        self._epoll.register(descriptor, select.EPOLLIN)
+        self._epoll.register(descriptor, select.EPOLLOUT if is_writing else select.EPOLLIN)
 
-    def forget(self, descriptor: int) -> None:
+    def unwatch(self, descriptor: int) -> None:
         if self._handlers.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
     @property
     def overhead_ns(self) -> int:
-        """What a delayed frame costs besides its delay: here, and in the plain lane of the port it goes to."""
+        """What a delayed frame takes besides its delay: here, and in the plain lane of the port it goes to."""
         return int(self.lateness.mean_ns + self.writing.mean_ns + self.passing.mean_ns)
 
-    def turn(self) -> None:
-        """Wait for something to do, and do it."""
-        events = self._epoll.poll()
+    def run_once(self, timeout_s: float | None = None) -> None:
+        """Wait for events, and handle them."""
+        events = self._epoll.poll(timeout_s)
         woke_ns = time.monotonic_ns()
         for descriptor, _ in events:
             handler = self._handlers.get(descriptor)
@@ -147,7 +148,7 @@ class Switch:
         wire = lane.wire
         turn_ns = time.monotonic_ns()
         self._alone_since_ns = 0
-        # Reading wakes up as late as the timer does, so the frame came that much earlier.
+        # A read wakes us as late as the timer does, so the frame arrived that much earlier.
         arrival_ns = turn_ns - int(self.lateness.mean_ns)
         if wire.latency_ns:
             arrival_ns -= self.overhead_ns
@@ -158,38 +159,38 @@ class Switch:
                 self._alone_since_ns = turn_ns if number == 1 else 0
                 return
             except OSError as error:
-                if error.errno in TAP_IS_GONE:  # epoll would tell of that for ever
-                    self.forget(lane.source)
+                if error.errno in TAP_IS_GONE:  # epoll would report it forever
+                    self.unwatch(lane.source)
                 return
-            if self._held_bytes > MAX_HELD_BYTES:
-                wire.lose()
+            if self._queued_bytes > MAX_QUEUED_BYTES:
+                wire.drop()
                 continue
-            if wire.fates is not None:
-                self._leave_to_chance(lane, wire.fates, arrival_ns, frame)
+            if wire.impairments is not None:
+                self._impair(lane, wire.impairments, arrival_ns, frame)
                 continue
             size = wire_size(frame, VNET_HEADER_BYTES)
             due_ns = wire.admit(arrival_ns, size)
             if due_ns is not None:
-                self._put_under_way(lane, due_ns, arrival_ns, size, frame)
+                self._enqueue(lane, due_ns, arrival_ns, size, frame)
 
-    def _leave_to_chance(self, lane: Lane, fates: Fates, arrival_ns: int, frame: bytes) -> None:
-        fate = fates.next()
-        if not fate.copies:
-            lane.wire.lose()
+    def _impair(self, lane: Lane, impairments: ImpairmentSequence, arrival_ns: int, frame: bytes) -> None:
+        impairment = impairments.next()
+        if not impairment.copies:
+            lane.wire.drop()
             return
-        if fate.corrupt_at is not None:
-            frame = corrupted(frame, VNET_HEADER_BYTES, fate.corrupt_at)
+        if impairment.corrupt_at is not None:
+            frame = corrupted(frame, VNET_HEADER_BYTES, impairment.corrupt_at)
         size = wire_size(frame, VNET_HEADER_BYTES)
-        for _ in range(fate.copies):
-            due_ns = lane.wire.admit(arrival_ns, size, fate.jitter_ns, overtakes=fate.overtakes)
+        for _ in range(impairment.copies):
+            due_ns = lane.wire.admit(arrival_ns, size, impairment.jitter_ns, overtakes=impairment.overtakes)
             if due_ns is not None:
-                self._put_under_way(lane.overtaking if fate.overtakes else lane, due_ns, arrival_ns, size, frame)
+                self._enqueue(lane.overtaking if impairment.overtakes else lane, due_ns, arrival_ns, size, frame)
 
-    def _put_under_way(self, lane: Lane, due_ns: int, arrival_ns: int, size: int, frame: bytes) -> None:
-        if not lane.flying:
+    def _enqueue(self, lane: Lane, due_ns: int, arrival_ns: int, size: int, frame: bytes) -> None:
+        if not lane.in_flight:
             heapq.heappush(self._heads, (due_ns, id(lane), lane))
-        lane.flying.append((due_ns, arrival_ns, size, frame))
-        self._held_bytes += len(frame)
+        lane.in_flight.append((due_ns, arrival_ns, size, frame))
+        self._queued_bytes += len(frame)
 
     def _send_due(self) -> None:
         heads = self._heads
@@ -200,24 +201,24 @@ class Switch:
             if due_ns > now_ns:
                 self._arm(due_ns, now_ns)
                 return
-            _, arrival_ns, size, frame = lane.flying.popleft()
-            self._held_bytes -= len(frame)
+            _, arrival_ns, size, frame = lane.in_flight.popleft()
+            self._queued_bytes -= len(frame)
             try:
                 os.write(lane.target, frame)
                 taken = True
-            except OSError:  # the other side is down or full
+            except OSError:  # the other tap is down or full
                 taken = False
             lane.wire.depart(now_ns, due_ns, size, taken=taken)
             lane.wire.delay.observe(now_ns - arrival_ns)
             if is_first:
-                self._observe(lane, now_ns)
+                self._observe_costs(lane, now_ns)
                 is_first = False
-            if lane.flying:
-                heapq.heapreplace(heads, (lane.flying[0][0], key, lane))
+            if lane.in_flight:
+                heapq.heapreplace(heads, (lane.in_flight[0][0], key, lane))
             else:
                 heapq.heappop(heads)
 
-    def _observe(self, lane: Lane, now_ns: int) -> None:
+    def _observe_costs(self, lane: Lane, now_ns: int) -> None:
         written_ns = time.monotonic_ns()
         self.writing.observe(written_ns - now_ns)
         if lane.wire.is_plain and self._alone_since_ns:

@@ -1,47 +1,70 @@
-"""Images of the Docker Engine: which are none for us, and why the engine is away."""
+"""Images of the Docker Engine: which of them can be a node's, and how faults of the engine are reported."""
 
 from pathlib import Path
 
 import pytest
+from docker.errors import DockerException
 
-from services.bootserver import engine
-from services.contracts.errors import InvalidRequest
+from services.bootserver.workers import docker_engine
+from services.kit.docker import engine_errors
+from walt.contracts.errors import Failed, InvalidRequest
 
 LINUX = {"Os": "linux", "Architecture": "amd64"}
 
 
+def refusal(image):
+    try:
+        docker_engine.check_platform(image, "x")
+    except InvalidRequest as error:
+        return str(error)
+    return ""
+
+
+def labelled(**labels):
+    return LINUX | {"Config": {"Labels": {name.replace("_", "."): value for name, value in labels.items()}}}
+
+
 @pytest.mark.parametrize(
     "image",
-    [LINUX, LINUX | {"Config": None}, LINUX | {"Config": {"Labels": None}},
-     LINUX | {"Config": {"Labels": {"walt.node.models": "rpi-3-b,pc-x86-64"}}}],
-)  # fmt: skip
+    [
+        LINUX,
+        LINUX | {"Config": None},
+        LINUX | {"Config": {"Labels": None}},
+        labelled(walt_node_models="rpi-3-b,pc-x86-64"),
+    ],
+)
 def test_images_for_nodes(image):
-    engine._check(image, "x")
+    assert refusal(image) == ""
 
 
 @pytest.mark.parametrize(
     ("image", "why"),
     [
-        (
-            LINUX | {"Config": {"Labels": {"walt.node.models": "rpi-3-b"}}},
-            "for nodes of model rpi-3-b; allowed: pc-x86-64",
-        ),
+        (labelled(walt_node_models="rpi-3-b"), "for nodes of model rpi-3-b; allowed: pc-x86-64"),
         (LINUX | {"Architecture": "arm64"}, "for linux/arm64; allowed: linux/amd64"),
-        (LINUX | {"Os": "windows"}, "for windows/amd64"),
+        (LINUX | {"Os": "windows"}, "for windows/amd64; allowed: linux/amd64"),
     ],
 )
 def test_images_for_others(image, why):
-    with pytest.raises(InvalidRequest, match=f"image 'x' is {why}"):
-        engine._check(image, "x")
+    assert refusal(image) == f"image 'x' is {why}"
 
 
-def test_reason_is_the_first_cause(monkeypatch):
+def test_absent_engine_is_named_with_what_works_without_it(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
-    try:
+    message = "answers on the server .unix:///nowhere: No such file.*; allowed without one:"
+    with pytest.raises(Failed, match=message), docker_engine.engine("the build"):
+        raise AssertionError("there is an engine")
+
+
+def test_reason_of_a_fault_is_its_first_cause(monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    with (
+        pytest.raises(Failed, match="away: unix:///nowhere: No such file or directory"),
+        engine_errors(away="away: {}"),
+    ):
         try:
             Path("/nowhere").read_bytes()
         except OSError as first:
-            raise RuntimeError("of one library") from first
-    except RuntimeError as second:
-        assert engine._reason(second) == "unix:///nowhere: No such file or directory"
-    assert engine._reason(RuntimeError("odd")) == "odd"
+            raise DockerException("of one library") from first
+    with pytest.raises(Failed, match="away: odd"), engine_errors(away="away: {}"):
+        raise DockerException("odd")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from services.bootserver import exports, persist
-from services.bootserver.exports import Export, Exports
-from services.bootserver.persist import PersistStore
-from services.contracts.errors import InvalidRequest
+from services.bootserver.nfs import exports, persist
+from services.bootserver.nfs.exports import Export, Exports
+from services.bootserver.nfs.persist import PersistStore
+from walt.contracts.errors import InvalidRequest
 
 NOBODY, SERVER = "", "10.0.0.1"
 ALICES = exports.granted(Exports(), 7, "alice", "10.0.0.7")
@@ -77,8 +77,10 @@ def test_an_image_is_open_to_the_nodes_that_boot_it_and_to_no_other():
         Path("/i"), Path("/r"), Path("/p"), SERVER, moved
     )
     alone = exports.image_granted(exports.image_revoked(moved, 8), 7, "debian", "10.0.0.7")
-    assert alone.images[0].clients == (exports.Client(7, "10.0.0.7"),)
-    assert exports.image_granted(alone, 9, "debian", "10.0.0.7").images[0].clients == (exports.Client(9, "10.0.0.7"),)
+    assert alone.images[0].clients == (exports.NfsClient(7, "10.0.0.7"),)
+    assert exports.image_granted(alone, 9, "debian", "10.0.0.7").images[0].clients == (
+        exports.NfsClient(9, "10.0.0.7"),
+    )
     assert exports.image_revoked(alone, 7).images == ()
 
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from services.bootserver import initrd
-from services.bootserver.initrd import Index
+from services.bootserver.image_kernel import initrd
+from services.bootserver.image_kernel.initrd import Index
 
 DEPENDENCIES = """\
 kernel/net/virtio_net.ko: kernel/net/failover.ko kernel/virtio/virtio-ring.ko

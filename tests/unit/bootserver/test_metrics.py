@@ -1,20 +1,20 @@
-"""What a scrape of bootserver tells."""
+"""Metrics of bootserver."""
 
 from prometheus_client import CollectorRegistry
 
 from services.bootserver.metrics import BootCollector
 
 
-def test_the_last_boot_of_a_node_is_told_under_the_name_it_has_now():
+def test_the_last_boot_of_a_node_has_its_present_name():
     names, faults = {1: "vnode1", 2: "vnode2"}, {"nfs": "", "dns": "timed out"}
     registry = CollectorRegistry()
     boots = {1: 9.5, 3: 7.0}  # node 3 is being removed, node 2 has not booted
     registry.register(
         BootCollector(lambda: names, lambda: boots, lambda: faults["nfs"], lambda: faults["dns"], lambda: 4)
     )
-    told = registry.get_sample_value
-    assert (told("walt_nfs_up"), told("walt_dns_up"), told("walt_images")) == (1, 0, 4)
+    value = registry.get_sample_value
+    assert (value("walt_nfs_up"), value("walt_dns_up"), value("walt_images")) == (1, 0, 4)
     names[1], faults["dns"] = "renamed", ""
     (last,) = (metric for metric in registry.collect() if metric.name == "walt_node_boot_seconds")
     assert [(sample.labels, sample.value) for sample in last.samples] == [({"node": "renamed"}, 9.5)]
-    assert told("walt_dns_up") == 1
+    assert value("walt_dns_up") == 1

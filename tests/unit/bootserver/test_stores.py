@@ -1,4 +1,4 @@
-"""Plans and keys survive a restart, images are found or named as missing, NFS replies are told from anything else."""
+"""Plans and keys survive a restart, images are found or named as missing, NFS replies are recognised."""
 
 from __future__ import annotations
 
@@ -6,34 +6,39 @@ import errno
 import socket
 import struct
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
-from services.bootserver import nfsping, plans
-from services.bootserver.access import KeyStore
-from services.bootserver.images import ImageStore, parse_platform_images
-from services.bootserver.library import Library
-from services.bootserver.plans import PlanStore, Published
-from services.contracts.bootserver import BootRequest
-from services.contracts.errors import Failed, InvalidRequest, NotFound
+from services.bootserver.boot import boot_records
+from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
+from services.bootserver.boot.ssh_keys import KeyStore
+from services.bootserver.image_kernel.boot_files import BootFiles
+from services.bootserver.images import store
+from services.bootserver.images.image_records import ImageRecords
+from services.bootserver.images.store import ImageStore, parse_platform_images
+from services.bootserver.nfs import nfs_probe
+from tests.support.image_tree import make_kernel
+from walt.contracts.bootserver import BootRequest
+from walt.contracts.errors import Failed, InvalidRequest, NotFound
 
-REQUEST = BootRequest(7, "vnode1", 3, "52:54:00:00:00:07", "192.168.172.10", "default", 4)
+REQUEST = BootRequest(7, "vnode1", 3, "52:54:00:00:00:07", "192.168.172.10", "default")
 
 
 def test_publishing_twice_changes_nothing():
-    first = plans.publish(None, REQUEST, "debian-1", 10.0)
-    assert plans.publish(first, REQUEST, "debian-2", 20.0) is first
+    first = boot_records.record_boot(None, REQUEST, "debian-1", 10.0)
+    assert boot_records.record_boot(first, REQUEST, "debian-2", 20.0) is first
     booted = replace(first, booted_at=15.0)
-    assert plans.publish(booted, REQUEST, "debian-2", 20.0) is booted
+    assert boot_records.record_boot(booted, REQUEST, "debian-2", 20.0) is booted
     again = replace(REQUEST, run=4)
-    assert plans.publish(booted, again, "debian-2", 20.0) == Published(again, 20.0, folder="debian-2")
+    assert boot_records.record_boot(booted, again, "debian-2", 20.0) == BootRecord(again, 20.0, folder="debian-2")
 
 
 def test_plans_survive(tmp_path):
-    published = Published(REQUEST, 10.0)
-    PlanStore(tmp_path).put(published)
-    again = PlanStore(tmp_path)
+    published = BootRecord(REQUEST, 10.0)
+    BootRecordStore(tmp_path).put(published)
+    again = BootRecordStore(tmp_path)
     assert again.get(7) == published
     assert again.all() == [published]
     again.remove(7)
@@ -43,8 +48,8 @@ def test_plans_survive(tmp_path):
 
 
 def test_only_the_present_boot_ends_and_only_once(tmp_path):
-    store = PlanStore(tmp_path)
-    old, new = Published(REQUEST, 10.0), Published(replace(REQUEST, run=4), 20.0)
+    store = BootRecordStore(tmp_path)
+    old, new = BootRecord(REQUEST, 10.0), BootRecord(replace(REQUEST, run=4), 20.0)
     store.put(new)
     assert not store.put_booted(old, 21.0)
     assert store.put_booted(new, 22.0)
@@ -84,21 +89,53 @@ def test_platform_images():
 
 
 def test_image_is_found_or_named(tmp_path):
-    store = ImageStore(tmp_path, {"default": "debian-1"}, Library(tmp_path, "users"), tmp_path / "cache")
+    images = ImageStore(tmp_path, {"default": "debian-1"}, ImageRecords(tmp_path, "users"), tmp_path / "cache")
     with pytest.raises(NotFound, match="'other'.*default"):
-        store.find("other")
+        images.find("other")
     with pytest.raises(Failed, match="debian-1"):
-        store.find("default")
+        images.find("default")
     (tmp_path / "debian-1/boot").mkdir(parents=True)
     (tmp_path / "debian-1/boot/vmlinuz-6.1-a").write_bytes(b"kernel")
     with pytest.raises(Failed, match="no boot/vmlinuz.* with its modules"):
-        store.find("default")
+        images.find("default")
     (tmp_path / "debian-1/lib/modules/6.1-a").mkdir(parents=True)
     (tmp_path / "debian-1/lib/modules/6.1-a/modules.dep").touch()
-    assert store.view(store.find("default")).kernel == "6.1-a"
-    assert store.view(store.find("default")).size_bytes >= len(b"kernel")
+    assert images.view(images.find("default")).kernel == "6.1-a"
+    assert images.view(images.find("default")).size_bytes >= len(b"kernel")
     with pytest.raises(Failed, match="no initrd for kernel 6.1-a"):
-        store.files(store.find("default"))
+        images.boot_files(images.find("default"))
+
+
+def test_initrd_of_an_image_is_packed_once_for_all_who_wait_for_it(tmp_path, monkeypatch):
+    packed = []
+
+    def pack(module, *arguments, on_line, timeout):
+        packed.append(module)
+        time.sleep(0.1)
+        arguments[-1].write_bytes(b"root")
+        lines = (
+            ("digest of the root",)
+            if module == "pack_root"
+            else ("digest of the kernel", "digest of the initrd", "erofs")
+        )
+        for line in lines:
+            on_line(line)
+
+    monkeypatch.setattr(store, "run_worker", pack)
+    make_kernel(tmp_path / "tiny-1")
+    images = ImageStore(tmp_path, {"default": "tiny-1"}, ImageRecords(tmp_path, "users"), tmp_path / "cache")
+    image = images.find("default")
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(images.boot_files(image))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    files = BootFiles("digest of the kernel", "digest of the initrd", "digest of the root", "erofs", 4)
+    assert found == [files] * 4 and packed == ["pack_initrd", "pack_root"]
+    later = ImageStore(tmp_path, {"default": "tiny-1"}, ImageRecords(tmp_path, "users"), tmp_path / "cache")
+    assert later.boot_file("digest of the kernel") == image.kernel
+    assert later.boot_file("digest of the root").read_bytes() == b"root" and packed == ["pack_initrd", "pack_root"]
 
 
 def record(*numbers):
@@ -129,12 +166,13 @@ def test_what_is_no_nfs_server_is_told_from_one(reply, fault):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        said = nfsping.ping("127.0.0.1", port=server.getsockname()[1])
+        fault_found = nfs_probe.query_fault("127.0.0.1", port=server.getsockname()[1])
         thread.join()
-    assert said.startswith("not an answer to an NFS call: ") and fault in said
+    assert fault_found.startswith("not an answer to an NFS call: ") and fault in fault_found
 
 
 def test_nfs_ping_of_a_closed_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert f"[Errno {errno.ECONNREFUSED}]" in nfsping.ping("127.0.0.1", port=port)  # the words are the library's
+    fault_found = nfs_probe.query_fault("127.0.0.1", port=port)
+    assert f"[Errno {errno.ECONNREFUSED}]" in fault_found  # the text after the number is the system's

@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
-from services.bootserver import initrd, kernels, modules, names, rooted
-from services.contracts.errors import Failed
+from services.bootserver.image_kernel import chroot_paths, initrd, kernel_image, module_reader
+from services.bootserver.images import image_names
+from walt.contracts.errors import Failed
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def tree(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("link", "target", "asked", "place"),
+    ("link", "target", "path", "resolved"),
     [
         ("lib", "usr/lib", "lib/file", "usr/lib/file"),
         ("lib", "/usr/lib", "/lib/file", "usr/lib/file"),
@@ -30,26 +31,81 @@ def tree(tmp_path):
         ("x", "y", "../../usr/../x", "y"),
     ],
 )
-def test_links_lead_where_they_would_in_there(tree, link, target, asked, place):
+def test_links_lead_where_they_would_in_a_chroot(tree, link, target, path, resolved):
     (tree / link).symlink_to(target)
-    assert rooted.resolve(tree, asked) == tree / place
+    assert chroot_paths.resolve(tree, path) == tree / resolved
 
 
 def test_only_files_inside_are_found(tree):
     (tree / "out").symlink_to(tree.parent / "file")
     (tree / "loop").symlink_to("loop")
-    assert rooted.find_file(tree, "out") is None
-    assert rooted.find_file(tree, "usr/lib") is None
-    assert rooted.find_file(tree, "usr/lib/file") == tree / "usr/lib/file"
+    assert chroot_paths.find_file(tree, "out") is None
+    assert chroot_paths.find_file(tree, "usr/lib") is None
+    assert chroot_paths.find_file(tree, "usr/lib/file") == tree / "usr/lib/file"
     with pytest.raises(Failed, match="more than 40 symbolic links"):
-        rooted.resolve(tree, "loop/x")
+        chroot_paths.resolve(tree, "loop/x")
 
 
 def test_version_is_in_the_kernel_whatever_its_file_is_called():
     header = b"\0" * 0x202 + b"HdrS" + b"\0" * 8 + (0x100).to_bytes(2, "little")
-    assert kernels.version_in(header.ljust(0x300, b"\0") + b"6.6.7-0-virt (who@where) #1\0") == "6.6.7-0-virt"
-    assert kernels.version_in(b"\x7fELF".ljust(0x400, b"\0")) == ""
-    assert kernels.version_in(b"") == ""
+    assert kernel_image.version_in(header.ljust(0x300, b"\0") + b"6.6.7-0-virt (who@where) #1\0") == "6.6.7-0-virt"
+    assert kernel_image.version_in(b"\x7fELF".ljust(0x400, b"\0")) == ""
+    assert kernel_image.version_in(b"") == ""
+
+
+def add_kernel(tree, version, modules=1):
+    (tree / "boot").mkdir(exist_ok=True)
+    (tree / f"boot/vmlinuz-{version}").write_bytes(version.encode())
+    (tree / f"lib/modules/{version}").mkdir(parents=True)
+    (tree / f"lib/modules/{version}/modules.dep").write_text("".join(f"{number}.ko:\n" for number in range(modules)))
+
+
+def booted(tree):
+    kernel = kernel_image.find(tree)
+    return kernel and kernel.version
+
+
+def test_newest_kernel_boots_by_the_order_of_versions(tree):
+    assert booted(tree) is None
+    for version in ("6.9.12-cloud-amd64", "6.10.3-amd64", "6.10-zen"):
+        add_kernel(tree, version)
+    assert booted(tree) == "6.10.3-amd64"
+    (tree / "boot/vmlinuz-7.0").write_bytes(b"without modules")
+    assert booted(tree) == "6.10.3-amd64"
+
+
+def test_headers_of_a_few_kernels_are_read_however_many_there_are(tree):
+    add_kernel(tree, "6.500-newest")
+    for number in range(200):
+        (tree / f"boot/vmlinuz-6.{number}").touch()
+    assert len(kernel_image.all_of(tree)) == kernel_image.MAX_KERNELS and booted(tree) == "6.500-newest"
+
+
+def test_of_two_flavours_of_a_kernel_the_richer_boots(tree):
+    add_kernel(tree, "6.1.0-56-cloud-amd64", modules=100)
+    add_kernel(tree, "6.1.0-56-amd64", modules=900)
+    assert booted(tree) == "6.1.0-56-amd64"
+
+
+@pytest.mark.parametrize(("link", "target"), [("vmlinuz", "boot/vmlinuz-6.1-a"), ("boot/vmlinuz", "vmlinuz-6.1-a")])
+def test_kernel_that_the_images_link_names_boots(tree, link, target):
+    add_kernel(tree, "6.1-a")
+    add_kernel(tree, "6.10-b", modules=9)
+    (tree / link).symlink_to(target)
+    assert booted(tree) == "6.1-a"
+    (tree / "lib/modules/6.1-a/modules.dep").unlink()
+    assert booted(tree) == "6.10-b"
+
+
+def test_lent_kernel_boots_only_where_no_own_one_can(tree):
+    add_kernel(tree, "6.10-lent")
+    add_kernel(tree, "5.1-own")
+    add_kernel(tree, "5.2-unusable", modules=9)
+    (tree / "usr/lib/walt").mkdir()
+    (tree / "usr/lib/walt/kernel").write_text("6.10-lent 5.2-unusable")
+    assert booted(tree) == "5.1-own"
+    (tree / "boot/vmlinuz-5.1-own").unlink()
+    assert booted(tree) == "6.10-lent"
 
 
 def test_compressed_modules_are_unpacked(tree):
@@ -60,13 +116,13 @@ def test_compressed_modules_are_unpacked(tree):
     home.joinpath("a.ko.gz").write_bytes(gzip.compress(b"a"))
     home.joinpath("b.ko.xz").write_bytes(lzma.compress(b"b"))
     home.joinpath("c.ko.zst").write_bytes(subprocess.run(["zstd"], input=b"c", stdout=-1, check=True).stdout)
-    wanted, files = modules.read(tree, "6.1", ["a", "overlay"])
+    wanted, files = module_reader.read(tree, "6.1", ["a", "overlay"])
     assert files == {"a.ko": b"a", "b.ko": b"b", "c.ko": b"c"}
     assert wanted.lines == ("b.ko:", "c.ko:", "a.ko: b.ko c.ko")
     assert initrd.contents("6.1", wanted, files, b"", b"")
     home.joinpath("b.ko.xz").write_bytes(b"not xz")
     with pytest.raises(LookupError, match="b.ko.xz cannot be unpacked"):
-        modules.read(tree, "6.1", ["a"])
+        module_reader.read(tree, "6.1", ["a"])
 
 
 @pytest.mark.parametrize(
@@ -80,4 +136,4 @@ def test_compressed_modules_are_unpacked(tree):
     ],
 )
 def test_name_of_an_image_of_the_engine(reference, name):
-    assert names.from_reference(reference) == name
+    assert image_names.from_reference(reference) == name

@@ -4,7 +4,7 @@ import shlex
 
 import click
 
-from cli.commands import walt
+from cli.tree import walt
 
 
 def words_of(line):

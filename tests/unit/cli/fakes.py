@@ -1,6 +1,9 @@
-"""A client whose services are plain functions."""
+"""A client whose services are plain functions, and nodes as they come over the wire."""
 
 import time
+
+from walt.contracts.nodes import NodeView
+from walt.replies import read
 
 
 def node(name, state="booted", reason="", **more):
@@ -18,6 +21,10 @@ def node(name, state="booted", reason="", **more):
         "config": {"ram": "512M", "cpu.cores": "4"},
         **more,
     }
+
+
+def node_view(name, **more):
+    return read(NodeView, node(name, **more))
 
 
 class FakeClient:

@@ -11,12 +11,13 @@ from pathlib import Path
 import click
 import pytest
 
-from cli import commands, waiting
-from cli.commands import run, walt
+from cli import tree
 from cli.main import main
-from services.contracts.errors import Conflict, Denied, NotFound, Unreachable
+from cli.tree import run, walt
+from cli.ui import wait
 from tests.unit.cli import command_lines
-from tests.unit.cli.fakes import FakeClient, Script, node
+from tests.unit.cli.fakes import FakeClient, Script, node, node_view
+from walt.contracts.errors import Conflict, Denied, NotFound, Unreachable
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,6 +38,7 @@ def changed(*nodes, notes=()):
             {"selection": "a", "settings": ["ram=1G", "x"], "force": False},
         ),
         ("device config a ram=1G", "configure_nodes", {"selection": "a", "settings": ["ram=1G"], "force": False}),
+        ("node config a b ram", "configure_nodes", {"selection": "a,b", "settings": ["ram"], "force": False}),
         (
             "node config a disks=none --force",
             "configure_nodes",
@@ -55,6 +57,13 @@ def changed(*nodes, notes=()):
         ("node release a", "release_nodes", {"selection": "a", "force": False}),
         ("node release a --force", "release_nodes", {"selection": "a", "force": True}),
         ("node boot a small", "boot_nodes", {"selection": "a", "image": "small"}),
+        ("node create a,b c", "create_nodes", {"names": ["a", "b", "c"], "settings": [], "image": None}),
+        ("node stop a b, c", "stop_nodes", {"selection": "a,b,c", "hard": False}),
+        (
+            "node config a b ram=1G x",
+            "configure_nodes",
+            {"selection": "a,b", "settings": ["ram=1G", "x"], "force": False},
+        ),
     ],
 )
 def test_orders(line, method, arguments, capsys):
@@ -97,8 +106,8 @@ def test_show_without_nodes_has_no_data(capsys):
     ("line", "said"),
     [
         ("node config my-nodes", "no nodes\n"),
-        ("node wait my-nodes", "no node is concerned\n"),
-        ("node stop my-nodes --wait", "no node is concerned\n"),
+        ("node wait my-nodes", "no nodes match\n"),
+        ("node stop my-nodes --wait", "no nodes match\n"),
     ],
 )
 def test_no_node_is_told(line, said, capsys):
@@ -129,7 +138,7 @@ def test_each_fault_is_a_line(error, status, capsys):
     ("line", "said"),
     [
         ("node show a --all", "exclude each other"),
-        ("node config a --force", "--force is for settings that are given"),
+        ("node config a --force", "--force needs settings"),
         ("node create a --timeout 3", "--timeout needs --wait"),
         ("node wait a --timeout nan", "'nan' is not a number of seconds; allowed: 0 or more"),
         ("node wait a --timeout inf", "'inf' is not a number of seconds"),
@@ -141,9 +150,10 @@ def test_each_fault_is_a_line(error, status, capsys):
         ("node rebot a", "No such command 'rebot'. (Did you mean one of: 'boot', 'reboot'?)"),
         ("node release a --wiat", "No such option '--wiat'. Did you mean '--wait'?"),
         ("node frobnicate", "No such command 'frobnicate'. Allowed: acquire, boot, config, "),
-        ("image show --xyz", "No such option '--xyz'. Allowed: -o, --help"),
+        ("image show --xyz", "No such option '--xyz'. Allowed: --former, -o, --help"),
         ("node rename a", "Missing argument 'NEW_NAME'"),
         ("node rename a b c", "unexpected extra argument (c)"),
+        ("node boot a b c", "(c); several nodes are separated by commas here: vnode1,vnode2"),
         ("node stop a --timeout 3", "--timeout needs --wait"),
         ("completion tcsh", "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         ("completion", "Missing argument 'SHELL'. Choose from: bash, zsh, fish"),
@@ -158,7 +168,7 @@ def test_usage_is_one_line_and_a_hint(line, said, capsys):
     message, hint = capsys.readouterr().err.splitlines()
     assert message.startswith("walt: ")
     assert said in message
-    assert hint.endswith("--help' tells more")
+    assert hint.endswith("--help' explains it")
 
 
 def test_interrupt(capsys):
@@ -170,7 +180,7 @@ def test_interrupt(capsys):
 def broken(monkeypatch):
     """main() with a defect in it; the handlers that it sets are taken back."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(commands, "run", lambda *_: {}["gone"])
+    monkeypatch.setattr(tree, "run", lambda *_: dict[str, int]()["gone"])
     yield main
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -194,7 +204,7 @@ def test_ctrl_c_outside_of_a_command_is_no_traceback(broken, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "run", interrupted)
+    monkeypatch.setattr(tree, "run", interrupted)
     with pytest.raises(SystemExit) as ended:
         broken()
     assert ended.value.code == 130
@@ -226,9 +236,9 @@ def test_control_characters_of_a_node_do_not_reach_the_terminal(capsys):
 
 
 def test_doctor_fails_with_what_is_broken(capsys):
-    check = {"subject": "KVM", "status": "fail", "found": "hangs", "consequence": "slow", "mend": "other kernel"}
+    check = {"subject": "KVM", "status": "fail", "found": "hangs", "consequence": "slow", "fix": "other kernel"}
     assert run(["doctor"], FakeClient(diagnose=[check])) == 1
-    assert capsys.readouterr().out == "fail  KVM  hangs\n           slow\n           mend: other kernel\n"
+    assert capsys.readouterr().out == "fail  KVM  hangs\n           slow\n           fix: other kernel\n"
 
 
 # --- waiting ------------------------------------------------------------------------------------------------
@@ -236,7 +246,7 @@ def test_doctor_fails_with_what_is_broken(capsys):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(waiting, "POLL_S", 0)
+    monkeypatch.setattr(wait, "POLL_S", 0)
 
 
 def test_wait_follows_until_booted_and_tells_a_failure_once(impatient, capsys):
@@ -253,6 +263,17 @@ def test_reboot_waits_for_the_state_after_the_order(impatient):
     )
     assert run(["node", "reboot", "my-nodes", "--wait"], client) == 0
     assert [arguments["selection"] for _, arguments in client.calls] == ["my-nodes", "a", "a"]
+
+
+def test_wait_on_many_nodes_says_what_is_alike_once(impatient, capsys):
+    failed = [node(name, "failed", "no qemu") for name in ("a", "b", "c")]
+    client = FakeClient(get_nodes=[*failed, node("d", "delaying", "3 s left")])
+    assert run(["node", "wait", "my-nodes", "--timeout", "0"], client) == 124
+    assert capsys.readouterr().err.splitlines() == [
+        "a, b, c failed: no qemu; still waiting",
+        "walt: a, b, c are not booted after 0 s: failed (no qemu)",
+        "walt: d is not booted after 0 s: delaying (3 s left)",
+    ]
 
 
 def test_wait_for_another_state(impatient, capsys):
@@ -284,7 +305,7 @@ def test_wait_survives_a_service_that_is_away(impatient):
 
 
 def test_wait_gives_up_a_service_that_stays_away(impatient, monkeypatch):
-    monkeypatch.setattr(waiting, "AWAY_S", 0)
+    monkeypatch.setattr(wait, "UNREACHABLE_TIMEOUT_S", 0)
     client = FakeClient(get_nodes=Script([node("a", "booting")], Unreachable("away")))
     assert run(["node", "wait", "a"], client) == 6
 
@@ -296,7 +317,13 @@ def test_wait_time_out(impatient, capsys):
 
 
 def test_progress():
-    watch = waiting.Watch([node("a"), node("b", "delaying", "3 s left", since=100.0), node("c", "booting", since=50.0)])
+    watch = wait.Watch(
+        [
+            node_view("a"),
+            node_view("b", state="delaying", reason="3 s left", since=100.0),
+            node_view("c", state="booting", since=50.0),
+        ]
+    )
     assert watch.progress(170.0) == "b delaying 1m (3 s left), c booting 2m"
 
 
@@ -342,7 +369,7 @@ def test_every_command_is_documented():
 
 
 def test_nothing_slow_is_imported_before_a_call():
-    code = "import sys, cli.main, cli.commands, cli.session; print(*sys.modules)"
+    code = "import sys, cli.main, cli.tree, cli.sessions.interactive; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    slow = {"kombu", "amqp", "nameko", "eventlet", "marshmallow", "importlib.metadata"}
+    slow = {"kombu", "amqp", "nameko", "eventlet", "marshmallow", "docker", "yaml", "importlib.metadata"}
     assert not slow & set(loaded.split())

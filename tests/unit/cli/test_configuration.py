@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.configuration import candidates, load_configuration, parse_configuration
-from services.contracts.errors import Denied, InvalidRequest, Unreachable
+from walt.configuration import candidates, load_configuration, parse_configuration
+from walt.contracts.errors import Denied, InvalidRequest, Unreachable
 
 
 def write(path, user):

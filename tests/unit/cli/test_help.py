@@ -5,15 +5,15 @@ import shlex
 
 import pytest
 
-from cli.commands import run
-from cli.help import FOLDER, text_of, topics
-from services.contracts.disks import TEMPLATES
-from services.contracts.errors import NotFound
-from services.contracts.links import LINK_OPTIONS
-from services.contracts.settings import SETTINGS, parse_settings
-from services.contracts.vmrunner import STATES
+from cli.topics import FOLDER, text_of, topics
+from cli.tree import run
 from tests.unit.cli.command_lines import check
 from tests.unit.cli.fakes import FakeClient
+from walt.contracts.disks import TEMPLATES
+from walt.contracts.errors import NotFound
+from walt.contracts.links import LINK_OPTIONS
+from walt.contracts.settings import SETTINGS, parse_settings
+from walt.contracts.vmrunner import STATES
 
 EXPECTED = ["boot", "console", "disks", "images", "networks", "nodes", "ownership", "scripting", "settings", "users"]
 
@@ -51,7 +51,7 @@ def test_settings_shown_are_settings(line):
     parse_settings([word for word in words if "=" in word and not word.startswith("--")])
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.name)
 def test_text_fits_a_terminal(path):
     assert path.suffix == ".txt"
     text = path.read_text()

@@ -2,10 +2,13 @@
 
 import pytest
 
-from cli import image, image_copying, image_shell, transfer
-from cli.copying import Place
-from services.contracts.errors import Failed, InvalidRequest, NotFound
+from cli.commands import image, image_shell
+from cli.transfer import image_copy, image_transfer
+from cli.transfer.copy_request import CopyPath
+from cli.ui import image_report
 from tests.unit.cli.fakes import FakeClient
+from walt.contracts.bootserver import ImageChanged, ImageView
+from walt.contracts.errors import Failed, InvalidRequest, NotFound
 
 
 @pytest.mark.parametrize(
@@ -17,25 +20,25 @@ def test_name_of_a_file(path, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "endpoint"),
     [
-        ("my-lab:/etc", Place("my-lab", "/etc")),
-        ("alice/my-lab:etc/x", Place("alice/my-lab", "etc/x")),
-        ("my-lab:", Place("my-lab", "/")),
-        ("./a:b", Place("", "./a:b")),
-        ("/a:b", Place("", "/a:b")),
-        ("a/b/c:d", Place("", "a/b/c:d")),
+        ("my-lab:/etc", CopyPath("my-lab", "/etc")),
+        ("alice/my-lab:etc/x", CopyPath("alice/my-lab", "etc/x")),
+        ("my-lab:", CopyPath("my-lab", "/")),
+        ("./a:b", CopyPath("", "./a:b")),
+        ("/a:b", CopyPath("", "/a:b")),
+        ("a/b/c:d", CopyPath("", "a/b/c:d")),
     ],
 )
-def test_sides_of_a_copy(text, place):
-    other = "here" if place.node else "lab:/x"
-    assert image_copying.parse([text], other).sources == (place,)
+def test_sides_of_a_copy(text, endpoint):
+    other = "here" if endpoint.remote else "lab:/x"
+    assert image_copy.parse_request([text], other).sources == (endpoint,)
 
 
 @pytest.mark.parametrize("words", [["a", "b"], ["lab:/a", "lab:/b"], ["lab:/a", "b", "c"], ["lab:/a", "b", "lab:/c"]])
 def test_one_side_is_an_image(words):
     with pytest.raises(InvalidRequest, match="has to be IMAGE:PATH"):
-        image_copying.parse(words[:-1], words[-1])
+        image_copy.parse_request(words[:-1], words[-1])
 
 
 class Client:
@@ -51,8 +54,8 @@ def test_who_uses_a_changed_image_is_rebooted_only_if_a_person_says_so(monkeypat
     monkeypatch.setattr("sys.stdin.isatty", lambda: terminal, raising=False)
     monkeypatch.setattr("click.confirm", lambda *_, **__: answer)
     client = Client()
-    view = {"name": "alice/lab", "size_bytes": 10**8, "kernel": "6.1"}
-    image.tell(client, {"image": view, "notes": ["it has no init"], "used_by": ["a", "b"]})
+    view = ImageView("alice/lab", "alice", 0.0, 10**8, "6.1")
+    image_report.report_image(client, ImageChanged(view, ("it has no init",), ("a", "b")))
     said = capsys.readouterr().err
     assert "alice/lab: it has no init" in said
     assert client.calls == [("nodes", "reboot_nodes", {"selection": "a,b"})] * rebooted
@@ -82,20 +85,20 @@ def test_shell_loses_nothing_that_was_to_be_saved(monkeypatch, capsys, saved, sa
     except (Failed, KeyboardInterrupt) as error:
         assert error is saved
     assert (client.calls[-1][0] == "nodes.remove_nodes") == removed
-    assert ("has what was changed: walt node save shell-" in capsys.readouterr().err) != removed
+    assert ("has the changes: walt node save shell-" in capsys.readouterr().err) != removed
 
 
 def test_work_that_nobody_follows_goes_on_and_is_said_to(capsys):
     client = FakeClient(follow_job=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        transfer.follow(client, "job", "importing x")
-    assert capsys.readouterr().err == "importing x: the server goes on with it; what comes of it: walt image show\n"
+        image_transfer.follow_job(client, "job", "importing x")
+    assert capsys.readouterr().err == "importing x: continues on the server; see its result with: walt image show\n"
 
 
 def test_download_that_is_not_waited_for_is_closed():
     client = FakeClient(open_download="7", follow_job=KeyboardInterrupt(), close_transfer=None)
     with pytest.raises(KeyboardInterrupt):
-        transfer.Download(client, "from lab", "lab", "/etc")
+        image_transfer.Download(client, "from lab", "lab", "/etc")
     assert client.calls[-1] == ("bootserver.close_transfer", {"transfer": "7"})
 
 
@@ -103,5 +106,5 @@ def test_upload_that_is_lost_is_no_image_that_is_not_there():
     client = FakeClient(
         open_upload="7", finish_upload=NotFound("transfer '7' is not known any more"), close_transfer=None
     )
-    with pytest.raises(Failed, match="'7' is not known"), transfer.Upload(client, "x") as upload:
+    with pytest.raises(Failed, match="'7' is not known"), image_transfer.Upload(client, "x") as upload:
         upload.finish()

@@ -8,10 +8,10 @@ import time
 import click
 import pytest
 
-from cli import log
-from cli.commands import run
-from services.contracts.errors import NotFound, Unreachable
+from cli.commands import log
+from cli.tree import run
 from tests.unit.cli.fakes import FakeClient, Script
+from walt.contracts.errors import NotFound, Unreachable
 
 NOON = 1_763_899_200.0
 
@@ -94,9 +94,9 @@ def test_nothing_is_said_not_printed(capsys):
 
 
 def test_usual_limit_is_said_when_it_was_reached(monkeypatch, capsys):
-    monkeypatch.setattr(log, "USUAL_LINES", 4)
+    monkeypatch.setattr(log, "DEFAULT_LINES", 4)
     show(FakeClient(get_events=EVENTS))
-    assert capsys.readouterr().err == "the newest 4 events; -n and --since choose others\n"
+    assert capsys.readouterr().err == "the newest 4 events; -n and --since select others\n"
     show(FakeClient(get_events=EVENTS), "-n 4")
     assert capsys.readouterr().err == ""
 
@@ -187,7 +187,7 @@ def test_follow_survives_a_service_that_is_away(impatient, capsys):
 
 
 def test_follow_gives_up_a_service_that_stays_away(impatient, monkeypatch):
-    monkeypatch.setattr(log, "AWAY_S", 0)
+    monkeypatch.setattr(log, "UNREACHABLE_TIMEOUT_S", 0)
     assert follow(FakeClient(get_events=Script([event(1)], Unreachable("away")))) == 6
 
 
@@ -196,6 +196,6 @@ def test_follow_of_nobody_ends(impatient):
 
 
 def test_it_is_a_command_of_walt():
-    from cli.commands import walt
+    from cli.tree import walt
 
     assert isinstance(walt.commands["log"], click.Group)

@@ -8,10 +8,10 @@ import json
 
 import pytest
 
-from cli import network
-from cli.commands import run
-from services.contracts.errors import NotFound
+from cli.commands import network
+from cli.tree import run
 from tests.unit.cli.fakes import FakeClient, node
+from walt.contracts.errors import NotFound
 
 
 def traffic(frames=0, dropped=0, late=0):
@@ -79,8 +79,8 @@ def test_wide_tells_each_direction(capsys):
     head, row, *_ = shown(capsys, [SHAPED], "-o wide").splitlines()
     cells = dict(zip(head.replace("up ", "up_").replace("down ", "down_").split(), row.split(), strict=True))
     assert (cells["owner"], cells["mac"], cells["platform"]) == ("alice", "52:54:00:00:00:01", "288us")
-    assert [cells[f"up_{one}"] for one in network.TRAFFIC] == ["10", "1", "2"]
-    assert [cells[f"down_{one}"] for one in network.TRAFFIC] == ["20", "3", "0"]
+    assert [cells[f"up_{one}"] for one in network.COUNTERS] == ["10", "1", "2"]
+    assert [cells[f"down_{one}"] for one in network.COUNTERS] == ["20", "3", "0"]
 
 
 def test_json_is_what_the_service_said(capsys):

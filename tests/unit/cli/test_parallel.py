@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.client import Call, Mailbox
-from cli.parallel import MAX_LINE_BYTES, Lines, overall, prefixes, run_on_all
-from services.contracts.errors import Failed
-from tests.unit.cli.fakes import node
+from cli.sessions.parallel import MAX_LINE_BYTES, LinePrefixer, overall, prefixes, run_on_all
+from tests.unit.cli.fakes import node_view
+from walt.client import Call, Mailbox
+from walt.contracts.errors import EXIT_SESSION_LOST, Failed
 
 
 @given(st.lists(st.binary(max_size=20).map(lambda data: data.replace(b"x", b"\n")), max_size=20))
 def test_lines_are_whole_and_nothing_is_lost(pieces):
-    lines = Lines(b"a: ")
+    lines = LinePrefixer(b"a: ")
     shown = [lines.feed(piece) for piece in pieces] + [lines.flush()]
     given_ = b"".join(pieces)
     ended = given_ if given_.endswith(b"\n") or not given_ else given_ + b"\n"
@@ -21,7 +21,7 @@ def test_lines_are_whole_and_nothing_is_lost(pieces):
 
 
 def test_line_without_end_is_shown_in_pieces():
-    lines = Lines(b"a: ")
+    lines = LinePrefixer(b"a: ")
     assert lines.feed(b"x" * (2 * MAX_LINE_BYTES + 1)) == 2 * (b"a: " + b"x" * MAX_LINE_BYTES + b"\n")
     assert lines.flush() == b"a: x\n"
 
@@ -50,5 +50,5 @@ class LostWire:
 
 def test_lost_sessions_are_a_failure_as_that_of_one_command_is():
     with pytest.raises(Failed, match="all sessions are lost: the connection to the broker is lost") as failed:
-        run_on_all(LostWire(), [node("a"), node("b")], ["true"])
-    assert failed.value.exit_code == 1
+        run_on_all(LostWire(), [node_view("a"), node_view("b")], ["true"])
+    assert failed.value.exit_code == EXIT_SESSION_LOST

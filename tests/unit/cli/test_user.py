@@ -5,10 +5,10 @@ import tomllib
 
 import pytest
 
-from cli.clientfile import with_login
-from cli.commands import run
-from services.contracts.errors import Conflict, InvalidRequest
+from cli.tree import run
 from tests.unit.cli.fakes import FakeClient, node
+from walt.client_toml import with_login
+from walt.contracts.errors import Conflict, InvalidRequest
 
 OWN = """# where the platform is
 amqp_uri = "amqps://ada:old@lab.example:5671//"  # mine
@@ -81,7 +81,7 @@ def test_own_password_is_printed_when_the_file_cannot_be_written(own, capsys, mo
     def refused(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("cli.clientfile.os.open", refused)
+    monkeypatch.setattr("walt.client_toml.os.open", refused)
     assert run(["user", "passwd"], Configured(own, change_password={"name": "ada", "password": "new"})) == 1
     said = capsys.readouterr()
     assert tomllib.loads(said.out)["amqp_uri"] == "amqps://ada:new@lab.example:5671//"

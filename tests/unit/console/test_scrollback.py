@@ -2,8 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.console.scrollback import BLOCK_BYTES, KEPT_BYTES, TRIM_ABOVE_BYTES, Extent, Replay, head_to_drop, replay
-from services.contracts.errors import InvalidRequest
+from services.console.line.scrollback import (
+    BLOCK_BYTES,
+    KEPT_BYTES,
+    TRIM_ABOVE_BYTES,
+    Extent,
+    Replay,
+    head_to_drop,
+    replay,
+)
+from walt.contracts.errors import InvalidRequest
 
 
 @pytest.mark.parametrize(
@@ -35,6 +43,6 @@ def test_short_line_is_not_trimmed():
 def test_trimming_keeps_enough_and_advances_by_blocks(start, more):
     extent = Extent(start, start + TRIM_ABOVE_BYTES + more)
     end = head_to_drop(extent)
-    assert end % BLOCK_BYTES == 0
+    assert end is not None and end % BLOCK_BYTES == 0
     assert start < end <= extent.end - KEPT_BYTES
     assert extent.end - end < TRIM_ABOVE_BYTES

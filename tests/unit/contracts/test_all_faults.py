@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.contracts.errors import InvalidRequest
-from services.contracts.settings import parse_settings
+from walt.contracts.errors import InvalidRequest
+from walt.contracts.settings import parse_settings
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from services.contracts.disks import MAX_DISKS
-from services.contracts.errors import InvalidRequest
-from services.contracts.hosts import on_host
-from services.contracts.names import check_node_name, is_network_name, split_selection
-from services.contracts.settings import MAX_NETWORKS, NodeConfig, apply_settings, parse_settings
+from walt.contracts.agent_names import on_host
+from walt.contracts.disks import MAX_DISKS
+from walt.contracts.errors import InvalidRequest
+from walt.contracts.names import check_node_name, is_network_name, split_selection
+from walt.contracts.settings import MAX_NETWORKS, NodeConfig, apply_settings, parse_settings
 
 
 def networks(count):

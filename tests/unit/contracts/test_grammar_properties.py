@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts import disks, links, names, settings, units
-from services.contracts.disks import DiskUse
-from services.contracts.errors import InvalidRequest
-from services.contracts.links import Direction, LinkModel
-from services.contracts.settings import NetworkUse, NodeConfig
+from walt.contracts import disks, links, names, settings, units
+from walt.contracts.disks import DiskUse
+from walt.contracts.errors import InvalidRequest
+from walt.contracts.links import Direction, LinkModel
+from walt.contracts.settings import NetworkUse, NodeConfig
 
 latencies = st.integers(0, links.MAX_LATENCY_US)
 rates = st.one_of(st.just(0), st.integers(links.MIN_RATE_BPS, links.MAX_RATE_BPS))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.contracts.errors import InvalidRequest
-from services.contracts.names import check_user_name
+from walt.contracts.errors import InvalidRequest
+from walt.contracts.names import check_user_name
 
 
 @pytest.mark.parametrize("name", ["alice", "root", "a", "a-b_9", "x" * 32, "waltraud"])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from services.contracts.rights import user_rights
+from walt.contracts.broker_permissions import user_rights
 
 RIGHTS = user_rights("al.ice", ["nodes.get_nodes", "console@*.open_line"])
 RPC, INPUT = RIGHTS.topics
@@ -28,7 +28,7 @@ def test_may_call(key: str) -> None:
         "console@.open_line",
         "console@lab1.prepare_line",
         "console@a.b.open_line",
-        "netemu@lab1.detach_ports",
+        "netemu@lab1.attach_ports",
         "user.bob.reply",
     ],
 )

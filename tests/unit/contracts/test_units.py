@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.contracts import links, units
-from services.contracts.links import Direction, LinkModel
+from walt.contracts import links, units
+from walt.contracts.links import Direction, LinkModel
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_not_a_whole_number(text: str) -> None:
     ],
 )
 def test_link_option(word: str, text: str, link: LinkModel) -> None:
-    assert links.with_option(LinkModel(), word, text) == link
+    assert links.with_change(LinkModel(), links.parse_option(word, text)) == link
     assert links.format_link(link) == f"{word}={text}"
 
 
@@ -111,7 +111,7 @@ def test_link_option(word: str, text: str, link: LinkModel) -> None:
 )
 def test_no_link_option(word: str, text: str, allowed: str) -> None:
     with pytest.raises(ValueError) as refused:
-        links.with_option(LinkModel(), word, text)
+        links.parse_option(word, text)
     assert str(refused.value) == allowed
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from nameko.exceptions import deserialize, serialize
 
-from services.contracts import errors, wire
-from services.contracts.errors import InvalidRequest, WaltError
-from services.contracts.links import Direction, LinkModel
-from services.contracts.nodes import Changed, Interface, Network, NodeView, NodeWanted
+from walt.contracts import errors, serialization
+from walt.contracts.errors import InvalidRequest, WaltError
+from walt.contracts.links import Direction, LinkModel
+from walt.contracts.nodes import Changed, Interface, Network, NodeView, NodeWanted
 
 
 @dataclass(frozen=True)
@@ -40,40 +40,43 @@ def test_a_value_comes_back_as_it_was() -> None:
         id=1, name="vnode1", host="lab1", owner="", power="on", boot=2, version=3, image="default", ip="10.0.0.2",
         cpu_cores=1, ram_bytes=2**26, boot_delay_s=None, boot_timeout_s=180, boot_retries=9, interfaces=(interface,),
     )  # fmt: skip
-    assert wire.load(NodeWanted, json.loads(json.dumps(wire.dump(wanted)))) == wanted
+    assert serialization.load(NodeWanted, json.loads(json.dumps(serialization.dump(wanted)))) == wanted
 
 
 def test_lists_inside_frozen_values_are_tuples() -> None:
     view = NodeView("a", "", "booted", 1.0, "", "vnode", "10.0.0.2", "m", "default", "lab1", {"ram": "1G"})
-    assert wire.load(Changed, wire.dump(Changed((view,), ("said",)))) == Changed((view,), ("said",))
-    assert wire.load(Sample, SAMPLE) == Sample(1, 0.5, ("a", "b"), None, {"x": 2}, True)
+    assert serialization.load(Changed, serialization.dump(Changed((view,), ("said",)))) == Changed((view,), ("said",))
+    assert serialization.load(Sample, SAMPLE) == Sample(1, 0.5, ("a", "b"), None, {"x": 2}, True)
 
 
 def test_defaults_and_unknown_fields() -> None:
     """A newer sender and an older receiver understand each other."""
     data = {name: SAMPLE[name] for name in ("count", "ratio", "names", "limit")}
-    assert wire.load(Sample, {**data, "of tomorrow": 1}) == Sample(1, 0.5, ("a", "b"), None)
+    assert serialization.load(Sample, {**data, "of tomorrow": 1}) == Sample(1, 0.5, ("a", "b"), None)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("count", 1.9), ("count", "1.5"), ("count", None), ("ratio", "much"), ("names", "ab"), ("names", [1]), ("limit", []), ("words", {"x": "y"}), ("is_new", "perhaps")],
-)  # fmt: skip
+    [
+        *(("count", 1.9), ("count", "1.5"), ("count", None), ("ratio", "much"), ("names", "ab"), ("names", [1])),
+        *(("limit", []), ("words", {"x": "y"}), ("is_new", "perhaps")),
+    ],
+)
 def test_what_does_not_fit_is_refused(name: str, value: object) -> None:
     with pytest.raises(InvalidRequest, match=f"^Sample: .*'{name}'"):
-        wire.load(Sample, {**SAMPLE, name: value})
+        serialization.load(Sample, {**SAMPLE, name: value})
 
 
 @pytest.mark.parametrize("name", ["count", "ratio", "names", "limit"])
 def test_what_has_no_default_must_be_there(name: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^Sample: .*'{name}'.*Missing"):
-        wire.load(Sample, {key: value for key, value in SAMPLE.items() if key != name})
+        serialization.load(Sample, {key: value for key, value in SAMPLE.items() if key != name})
 
 
 @pytest.mark.parametrize("data", [None, [], "text", {}])
 def test_what_is_no_sample_at_all(data: object) -> None:
     with pytest.raises(InvalidRequest, match="^Sample: "):
-        wire.load(Sample, data)
+        serialization.load(Sample, data)
 
 
 EVERY_ERROR = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, WaltError)]
@@ -82,7 +85,7 @@ EVERY_ERROR = [one for one in vars(errors).values() if isinstance(one, type) and
 @pytest.mark.parametrize("cls", [one for one in EVERY_ERROR if one is not WaltError])
 def test_an_error_comes_back_as_itself(cls: type[WaltError]) -> None:
     """For services through nameko, for the CLI through `from_wire`."""
-    import services.kit.entrypoints  # noqa: F401  (registers the errors)
+    import services.kit.bus.entrypoints  # noqa: F401  (registers the errors)
 
     sent = json.loads(json.dumps(serialize(cls("one fault", "another"))))
     for back in (deserialize(sent), errors.from_wire(sent["exc_type"], sent["exc_args"])):
@@ -103,9 +106,12 @@ def test_exit_codes() -> None:
         "Failed": 1,
         "Refused": 2,
         "InvalidRequest": 2,
+        "UnknownArgument": 2,
         "NotFound": 3,
         "NotOwner": 4,
         "Conflict": 4,
+        "NeedsForce": 4,
+        "OwnerNeedsForce": 4,
         "Denied": 5,
         "Unreachable": 6,
     }

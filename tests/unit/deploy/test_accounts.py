@@ -5,41 +5,42 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import accounts, broker, instance
+from deploy.broker import rabbitmq
+from deploy.local import accounts, instance
 from deploy.local.instance import Instance, Uplink
-from services.contracts.rights import SERVICE_RIGHTS, user_rights
+from walt.contracts.broker_permissions import SERVICE_RIGHTS, user_rights
 
 UPLINK = Uplink(IPv4Network("198.18.0.4/30"))
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
+def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
     monkeypatch.setattr(instance, "STATE_ROOT", tmp_path)
     return Instance("unit")
 
 
-def test_passwords_are_made_once_and_kept_to_their_owner(place: Instance) -> None:
-    first = accounts.ensure(place)
+def test_passwords_are_made_once_and_kept_to_their_owner(unit: Instance) -> None:
+    first = accounts.ensure(unit)
     assert set(first) == {"walt-services", "walt-accounts"}
-    assert accounts.ensure(place) == first
+    assert accounts.ensure(unit) == first
     assert len(set(first.values())) == 2
-    assert (place.state / "accounts.json").stat().st_mode & 0o777 == 0o600
+    assert (unit.state / "accounts.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_client_file_is_toml_with_the_address_of_the_uplink(place: Instance) -> None:
-    text = accounts.client_config(place, "zz-nobody", "p/@", UPLINK)
+def test_the_client_file_is_toml_with_the_address_of_the_uplink(unit: Instance) -> None:
+    text = accounts.client_config(unit, "zz-nobody", "p/@", UPLINK)
     assert tomllib.loads(text) == {
         "amqp_uri": "amqp://zz-nobody:p%2F%40@198.18.0.6:5672//",
         "while_exists": "/run/netns/walt-unit",
     }
 
 
-def test_a_client_file_follows_the_address_and_keeps_its_password(place: Instance) -> None:
-    path = place.clients / "zz-nobody.toml"
+def test_a_client_file_follows_the_address_and_keeps_its_password(unit: Instance) -> None:
+    path = unit.clients / "zz-nobody.toml"
     path.parent.mkdir(parents=True)
-    path.write_text(accounts.client_config(place, "zz-nobody", "p/@", Uplink(IPv4Network("198.18.0.8/30"))))
-    accounts.readdress(place, UPLINK)
-    assert path.read_text() == accounts.client_config(place, "zz-nobody", "p/@", UPLINK)
+    path.write_text(accounts.client_config(unit, "zz-nobody", "p/@", Uplink(IPv4Network("198.18.0.8/30"))))
+    accounts.readdress(unit, UPLINK)
+    assert path.read_text() == accounts.client_config(unit, "zz-nobody", "p/@", UPLINK)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -59,10 +60,10 @@ def test_the_person_who_runs_the_launcher(environment: dict[str, str], name: str
 
 def test_definitions_hold_no_password_in_clear_and_every_right() -> None:
     people = [
-        broker.Account("walt-services", "secret1", SERVICE_RIGHTS),
-        broker.Account("alice", "secret2", user_rights("alice", ["nodes.get_nodes"])),
+        rabbitmq.RabbitmqUser("walt-services", "secret1", SERVICE_RIGHTS),
+        rabbitmq.RabbitmqUser("alice", "secret2", user_rights("alice", ["nodes.get_nodes"])),
     ]
-    text = broker.definitions(people)
+    text = rabbitmq.definitions(people)
     found = json.loads(text)
     assert "secret1" not in text and "secret2" not in text
     assert [user["name"] for user in found["users"]] == ["walt-services", "alice"]
@@ -73,7 +74,11 @@ def test_definitions_hold_no_password_in_clear_and_every_right() -> None:
 
 
 def test_the_broker_takes_no_address_that_was_not_given(tmp_path: Path) -> None:
-    place = broker.BrokerPlace(tmp_path, ("127.0.0.1", "198.18.0.6"))
-    listeners = [line for line in broker.configuration(place).splitlines() if line.startswith("listeners.tcp")]
+    settings = rabbitmq.BrokerSettings(tmp_path, ("127.0.0.1", "198.18.0.6"))
+    listeners = [
+        line for line in rabbitmq.private_configuration(settings).splitlines() if line.startswith("listeners.tcp")
+    ]
     assert listeners == ["listeners.tcp.1 = 127.0.0.1:5672", "listeners.tcp.2 = 198.18.0.6:5672"]
-    assert "inet_dist_use_interface {127,0,0,1}" in broker.environment(place)["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
+    assert (
+        "inet_dist_use_interface {127,0,0,1}" in rabbitmq.environment(settings)["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
+    )

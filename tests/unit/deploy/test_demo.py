@@ -26,8 +26,8 @@ def test_no_round_trip_is_no_verdict() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "as_typed"),
+    ("argument", "as_typed"),
     [("networks=walt-net,home-net[lat=10ms]", "networks=walt-net,home-net[lat=10ms]"), ("a b", "'a b'"), ("*", "'*'")],
 )
-def test_words_are_printed_as_a_person_types_them(word: str, as_typed: str) -> None:
-    assert demo.typed(word) == as_typed
+def test_arguments_are_printed_as_a_person_types_them(argument: str, as_typed: str) -> None:
+    assert demo.typed(argument) == as_typed

@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deploy.images import __main__ as builder
-from deploy.images import recipes
+from deploy.images import builder, recipes
 
 TARGETS = """\
 Debian bookworm http://mirror.example/debian/ main
@@ -27,8 +26,9 @@ def test_sources():
 
 
 def test_way_to_the_mirror():
-    dump = 'Acquire "";\nAcquire::http::Proxy "http://proxy.example:3128";\nAcquire::http "";\nAcquire::cdrom::mount "/x/";\n'
-    assert recipes.host_options(dump) == ['Acquire::http::Proxy "http://proxy.example:3128"']
+    proxy = 'Acquire::http::Proxy "http://proxy.example:3128"'
+    dump = f'Acquire "";\n{proxy};\nAcquire::http "";\nAcquire::cdrom::mount "/x/";\n'
+    assert recipes.host_options(dump) == [proxy]
 
 
 def test_the_recipes():
@@ -40,7 +40,7 @@ def test_the_recipes():
 
 
 def test_another_recipe_is_another_image(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "HERE", tmp_path)
+    monkeypatch.setattr(recipes, "FOLDER", tmp_path)
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny/packages").write_text("extract\nbusybox-static\n")
     first = recipes.load("tiny").image
@@ -50,11 +50,13 @@ def test_another_recipe_is_another_image(tmp_path, monkeypatch):
     assert first.startswith("tiny-")
 
 
-def test_what_a_builder_has_mounted_and_started_goes_with_it(require, tmp_path):
-    require("netns", bool(builder.apart()), "no namespaces may be made here")
+def test_what_a_builder_has_mounted_and_started_ends_with_it(require, tmp_path):
+    require("netns", bool(builder.argv_in_own_namespaces()), "no namespaces may be made here")
     script = f"mount -t tmpfs tmpfs {tmp_path}; sleep 60 & echo begun; wait"
-    with subprocess.Popen([*builder.apart(), "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*builder.argv_in_own_namespaces(), "sh", "-c", script], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline() == "begun\n"
         process.kill()
-        assert process.stdout.read() == ""  # nobody has it open any more
+        assert process.stdout.read() == ""  # no process has it open any more
     assert str(tmp_path) not in Path("/proc/mounts").read_text()

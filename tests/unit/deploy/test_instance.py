@@ -1,3 +1,4 @@
+import itertools
 from ipaddress import IPv4Network
 
 import pytest
@@ -5,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.instance import UPLINK_POOL, Instance, Uplink, choose_uplink, host_label, networks_of
+from services.vmrunner.app import VM_UIDS
+from services.vmrunner.qemu.uids import parse_range
 
 
 @pytest.mark.parametrize("name", ["local", "a", "test12345", "abcdefghij"])
@@ -22,8 +25,8 @@ def test_other_names_are_refused_with_the_rule(name: str) -> None:
 
 def test_instances_share_nothing_but_the_cache() -> None:
     one, other = Instance("one"), Instance("other")
-    for place in ("state", "runtime", "namespace_file", "host_link", "supervisor_socket", "broker", "logs"):
-        assert getattr(one, place) != getattr(other, place)
+    for name in ("state", "runtime", "namespace_file", "host_link", "supervisor_socket", "broker", "logs"):
+        assert getattr(one, name) != getattr(other, name)
 
 
 def test_the_uplink_of_a_name_is_always_the_same() -> None:
@@ -52,6 +55,13 @@ def test_a_full_pool_is_refused() -> None:
 def test_both_ends_are_hosts_of_the_network() -> None:
     uplink = Uplink(IPv4Network("198.18.0.4/30"))
     assert (str(uplink.host), str(uplink.inside)) == ("198.18.0.5", "198.18.0.6")
+
+
+def test_vms_of_two_instances_have_no_user_in_common() -> None:
+    blocks = (IPv4Network(f"198.18.0.{4 * number}/30") for number in (0, 1, 2))
+    ranges = [parse_range(Uplink(block).vm_uids) for block in (*blocks, IPv4Network("198.19.255.252/30"))]
+    assert all(one.last < other.first for one, other in itertools.pairwise(ranges))
+    assert ranges[0].first == 0x70000000 and ranges[-1].last == 0x77FFFFFF < parse_range(VM_UIDS).first
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import instance as places
+from deploy.local import instance as paths
 from deploy.local import lifecycle
 from deploy.local.instance import Instance
 
@@ -19,7 +19,7 @@ LIMIT_S = 10
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
     for name in ("STATE_ROOT", "RUN_ROOT", "IMAGES", "NETNS_ROOT"):
-        monkeypatch.setattr(places, name, tmp_path / name)
+        monkeypatch.setattr(paths, name, tmp_path / name)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(lifecycle, "_take_down", lambda instance: None)
     return Instance("lab")
@@ -38,7 +38,7 @@ def is_locked(instance: Instance) -> bool:
 def test_clean_is_alone_to_its_end(lab: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.state.mkdir(parents=True)
     seen = []
-    monkeypatch.setattr(lifecycle.shutil, "rmtree", lambda path: seen.append((path, is_locked(lab))))
+    monkeypatch.setattr("shutil.rmtree", lambda path: seen.append((path, is_locked(lab))))
     lifecycle.clean(lab, lambda line: None)
     assert seen == [(lab.state, True)]
     assert not lifecycle._lock_file(lab).exists()

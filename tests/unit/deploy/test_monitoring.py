@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import monitoring
-from deploy.local.programs import METRICS_PORTS, SERVICES
-from tests import queries
+from deploy.prometheus import scrape_config
+from deploy.services import METRICS_PORTS, SERVICES
 from tests.conftest import require
+from tests.support import queries
 
 ROOT = Path(__file__).parents[3]
 RULE_TESTS = sorted((ROOT / "tests" / "monitoring").glob("*.test.yml"))
@@ -28,11 +28,11 @@ def promtool() -> str:
 
 
 def test_the_configuration_of_the_compose_file_is_fresh() -> None:
-    assert (monitoring.FOLDER / "prometheus.yml").read_text() == monitoring.compose_configuration()
+    assert (scrape_config.FOLDER / "prometheus.yml").read_text() == scrape_config.compose_configuration()
 
 
 def test_every_service_and_the_broker_are_scraped() -> None:
-    config = yaml.safe_load(monitoring.configuration(lambda job: "h", "rules/*.yml"))
+    config = yaml.safe_load(scrape_config.configuration(lambda job: "h", "rules/*.yml"))
     assert {scrape["job_name"] for scrape in config["scrape_configs"]} == {*SERVICES, "rabbitmq"}
 
 
@@ -40,7 +40,7 @@ def test_the_compose_file_has_services_and_dashboards_where_they_are_looked_for(
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     for job in SERVICES:
         assert compose[job]["environment"]["WALT_METRICS_PORT"] == str(METRICS_PORTS[job])
-        assert compose[job].get("network_mode", f"service:{job}") == f"service:{monitoring.compose_host(job)}"
+        assert compose[job].get("network_mode", f"service:{job}") == f"service:{scrape_config.compose_host(job)}"
     (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/walt.yml").read_text())["providers"]
     assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in compose["grafana"]["volumes"]
     folders = {path.name for path in (GRAFANA / "provisioning").iterdir()}
@@ -57,7 +57,7 @@ def test_rules(promtool: str, path: Path) -> None:
 
 
 def test_promtool_takes_the_configuration(promtool: str) -> None:
-    config = str(monitoring.FOLDER / "prometheus.yml")
+    config = str(scrape_config.FOLDER / "prometheus.yml")
     done = subprocess.run([promtool, "check", "config", config], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -84,13 +84,15 @@ def test_dashboard(name: str, board: dict) -> None:
     panels = board["panels"]
     assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
     assert len({panel["id"] for panel in panels}) == len(panels)
-    places = [_cells(panel["gridPos"]) for panel in panels]
-    assert len(set().union(*places)) == sum(map(len, places)), "panels overlap"
-    assert all(x < 24 for x, _ in set().union(*places))
+    cells = [_cells(panel["gridPos"]) for panel in panels]
+    assert len(set().union(*cells)) == sum(map(len, cells)), "panels overlap"
+    assert all(x < 24 for x, _ in set().union(*cells))
     assert {link["url"] for link in board["links"]} <= {f"/d/{one['uid']}" for one in queries.dashboards().values()}
 
 
-def _cells(place: dict[str, int]) -> set[tuple[int, int]]:
+def _cells(position: dict[str, int]) -> set[tuple[int, int]]:
     return set(
-        itertools.product(range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"]))
+        itertools.product(
+            range(position["x"], position["x"] + position["w"]), range(position["y"], position["y"] + position["h"])
+        )
     )

@@ -8,7 +8,9 @@ from supervisor.options import ServerOptions
 
 from deploy.local import programs
 from deploy.local.instance import Instance, Uplink
-from services.contracts import bootserver, netemu, nodes
+from deploy.services import SERVICES
+from walt.contracts import bootserver, netemu, nodes
+from walt.contracts.agent_names import service_name
 
 SETUP = programs.Setup(
     instance=Instance("unit"),
@@ -24,14 +26,14 @@ SETUP = programs.Setup(
 
 def test_every_service_is_a_program_with_a_metrics_port_of_its_own() -> None:
     found = {program.name: program for program in programs.programs(SETUP)}
-    assert set(found) == {"epmd", "rabbitmq", "nfs", "dns", *programs.SERVICES}
-    ports = [found[service].environment["WALT_METRICS_PORT"] for service in programs.SERVICES]
-    assert len(set(ports)) == len(programs.SERVICES)
+    assert set(found) == {"epmd", "rabbitmq", "nfs", "dns", "resolver", *SERVICES}
+    ports = [found[service].environment["WALT_METRICS_PORT"] for service in SERVICES]
+    assert len(set(ports)) == len(SERVICES)
 
 
 def test_each_service_is_started_by_its_own_command() -> None:
     found = {program.name: list(program.argv) for program in programs.programs(SETUP)}
-    for service in programs.SERVICES:
+    for service in SERVICES:
         assert found[service] == [str(SETUP.python), "-m", f"services.{service}"]
 
 
@@ -50,16 +52,16 @@ def test_own_variables_go_to_their_service_only() -> None:
 
 
 def test_host_agents_carry_the_host() -> None:
-    names = [programs.service_name(service, "lab1") for service in programs.SERVICES]
+    names = [service_name(service, "lab1") for service in SERVICES]
     assert names == ["nodes", "bootserver", "vmrunner@lab1", "netemu@lab1", "console@lab1"]
 
 
 def test_the_broker_listens_on_loopback_and_the_uplink_only() -> None:
-    assert programs.broker_place(SETUP.instance, SETUP.uplink).listen == ("127.0.0.1", "198.18.0.6")
+    assert programs.broker_settings(SETUP.instance, SETUP.uplink).listen == ("127.0.0.1", "198.18.0.6")
 
 
 def test_supervisor_reads_the_configuration_as_it_was_meant(tmp_path: Path) -> None:
-    """Supervisor's own parser: words with blanks and '%' come out as they went in."""
+    """Supervisor's own parser: values with blanks and '%' come out as they went in."""
     config = _config_in(tmp_path)
     options = ServerOptions()
     options.realize(["-c", str(config)])
@@ -92,16 +94,17 @@ def _config_in(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("word", ["a'b", 'a"b', "a\nb", "a\\b"])
-def test_a_word_that_supervisor_would_misread_is_refused(word: str) -> None:
+@pytest.mark.parametrize("value", ["a'b", 'a"b', "a\nb", "a\\b"])
+def test_a_value_that_supervisor_would_misread_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="quote, a backslash or a line end"):
-        programs.supervisor_config(replace(SETUP, services_password=word))
+        programs.supervisor_config(replace(SETUP, services_password=value))
 
 
-def test_what_nodes_may_reach_is_told_to_netemu_and_the_name_server() -> None:
+def test_what_nodes_may_reach_is_told_to_netemu_and_the_resolver() -> None:
     dns = next(
-        one for one in programs.programs(replace(SETUP, resolvers=("192.0.2.1", "192.0.2.2"))) if one.name == "dns"
+        one for one in programs.programs(replace(SETUP, resolvers=("192.0.2.1", "192.0.2.2"))) if one.name == "resolver"
     )
     assert dns.environment["WALT_DNS_UPSTREAM"] == "192.0.2.1,192.0.2.2"
     assert programs.service_environment(SETUP, bootserver.SERVICE)["WALT_DNS_UPSTREAM"] == ""
+    assert dns.environment["WALT_NAT_EXCEPT"] == "198.18.0.0/15"
     assert programs.service_environment(SETUP, netemu.SERVICE)["WALT_NAT_EXCEPT"] == "198.18.0.0/15"

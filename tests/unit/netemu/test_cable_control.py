@@ -1,5 +1,6 @@
 """What netemu makes of the answers of the cable, and with what priority that runs."""
 
+import fcntl
 import os
 import socket
 import threading
@@ -7,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.contracts.errors import Failed
-from services.contracts.links import LinkModel
 from services.netemu.cable.__main__ import become_realtime
-from services.netemu.cable.control import Cable
-from services.netemu.cable.words import socket_path
+from services.netemu.cable.control import CableClient
+from services.netemu.cable.protocol import lock_path, socket_path
+from walt.contracts.errors import Failed
+from walt.contracts.links import LinkModel
 
 
 @pytest.fixture
@@ -31,10 +32,10 @@ def answer(tmp_path: Path):
 
     threads = []
 
-    def answering(data: bytes) -> Cable:
+    def answering(data: bytes) -> CableClient:
         threads.append(threading.Thread(target=serve, args=(data,)))
         threads[-1].start()
-        return Cable(tmp_path)
+        return CableClient(tmp_path)
 
     yield answering
     for thread in threads:
@@ -45,6 +46,14 @@ def answer(tmp_path: Path):
 @pytest.mark.parametrize("data", [b"", b'{"pid": 1, "por'])
 def test_a_cable_that_ends_in_the_middle_of_its_answer_does_not_run(answer, data):
     assert answer(data).show() is None
+
+
+def test_fault_s13_a_cable_that_runs_and_does_not_answer_is_told_from_one_that_does_not_run(answer, tmp_path):
+    assert CableClient(tmp_path / "elsewhere").show() is None
+    with open(lock_path(tmp_path), "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Failed, match="the cable does not answer"):
+            answer(b'{"pid": 1, "por').show()
 
 
 def test_what_the_cable_cannot_do_names_the_tap(answer):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts.links import MAX_DELAYED_BYTES, MAX_DELAYED_FRAMES, Direction
 from services.netemu.cable.model import QUEUE_BYTES, RunningMean, Wire, wire_size
+from walt.contracts.links import MAX_DELAYED_BYTES, MAX_DELAYED_FRAMES, Direction
 
 MS = 1_000_000
 
@@ -138,11 +138,11 @@ def test_counts():
     wire.admit(0, 100)
     wire.depart(0, 0, 100, taken=True)
     wire.depart(2 * MS, 0, 100, taken=False)
-    assert (wire.frames, wire.bytes, wire.dropped, wire.late, wire.flying_bytes) == (1, 100, 1, 1, 0)
+    assert (wire.frames, wire.bytes, wire.dropped, wire.late, wire.in_flight_bytes) == (1, 100, 1, 1, 0)
 
 
 def whole(gso_type, headers, segment, *, hint=None, payload=0, is_checksummed=True):
-    """A frame that segmentation offload left whole, with its virtio_net_hdr; headers: as (up to TCP or UDP, that one)."""
+    """A large frame of segmentation offload, with its virtio_net_hdr; headers: as (up to TCP or UDP, that one)."""
     before, transport = headers
     numbers = (before + transport if hint is None else hint, segment, before if is_checksummed else 0, 16)
     virtio = bytes((is_checksummed, gso_type)) + b"".join(number.to_bytes(2, "little") for number in numbers)
@@ -162,7 +162,7 @@ def test_wire_size():
 
 @pytest.mark.parametrize("hint", [0, 14, 1514, 54 + 2920, 65535])
 def test_wire_size_trusts_no_hint(hint):
-    """The kernel tells as hdr_len what it has in one piece: all of a small frame, the first of those that GRO has merged."""
+    """As hdr_len the kernel gives what it has in one piece: a small frame, or the first of those merged by GRO."""
     assert wire_size(whole(1, (34, 20), 1460, hint=hint, payload=2920), 10) == 2 * 1514
 
 

@@ -1,4 +1,4 @@
-"""What is done to the world, and what when it refuses, on a kernel that is none."""
+"""What is done to the interfaces, and what happens when the kernel refuses, on a kernel in memory."""
 
 from __future__ import annotations
 
@@ -6,73 +6,122 @@ from pathlib import Path
 
 import pytest
 
-from services.contracts.errors import Failed
-from services.contracts.links import Direction, LinkModel
-from services.contracts.nodes import Interface, Network
 from services.netemu.emulation import Emulation
-from services.netemu.plan import Link
-from services.netemu.ports import Port, helper_alias, network_alias, port_alias
-from services.netemu.traffic import CableState
+from services.netemu.kernel.netlink import WALT_NET_PORT_GROUP
+from services.netemu.ports.plan import KernelInterface
+from services.netemu.ports.port import Port, network_alias, port_alias
+from tests.links.rig import spec
+from tests.unit.netemu.fake_netlink import FakeNetlink, IdleCable
+from walt.contracts.errors import Failed
+from walt.contracts.links import Direction, LinkModel
+from walt.contracts.netemu import KERNEL
+from walt.contracts.nodes import Interface, Network
 
 HOME = Network(5, "home-net", "alice")
-SLOW = LinkModel(Direction(10_000))
-PORTS = [Port(1, "vnode1", "alice", 3, HOME, SLOW), Port(2, "vnode2", "alice", 3, HOME, SLOW)]
+WALT_NET = Network(0, "walt-net", "")
+SLOW, SLOWER = LinkModel(Direction(10_000)), LinkModel(Direction(20_000))
 
 
-class FakeKernel:
-    """Two ports that are on no bridge: they pass nothing. It shapes all but those that it refuses to."""
-
-    def __init__(self) -> None:
-        self.refused: set[str] = set()
-        self.shaped: set[str] = set()
-
-    def links(self) -> list[Link]:
-        taps = [Link(port.tap, "tun", port_alias(port), "net5" if port.tap in self.shaped else "") for port in PORTS]
-        ifbs = [Link(tap.replace("vn", "ib"), "ifb", helper_alias(tap), "") for tap in self.shaped]
-        bridges = [Link("walt-net", "bridge", network_alias(Network(0, "walt-net", "")), "")]
-        return [*taps, *ifbs, *bridges, Link("net5", "bridge", network_alias(HOME), "")]
-
-    def shape(self, tap: str, link: LinkModel) -> None:
-        if tap in self.refused:
-            raise Failed(f"{tap} cannot be shaped")
-        self.shaped.add(tap)
-
-    def __getattr__(self, name: str) -> object:
-        return lambda *_words, **_values: None
-
-
-class RunningCable:
-    """Which carries nothing."""
-
-    def show(self) -> CableState:
-        return CableState(1, True, 0, {}, {}, {}, {})
-
-    def drop_port(self, tap: str) -> None:
-        pass
+def emulation_of(folder: Path, *interfaces: KernelInterface) -> Emulation:
+    emulation = Emulation(folder, "192.168.172.1/22")
+    emulation.netlink = FakeNetlink(KernelInterface("walt-net", "bridge", network_alias(WALT_NET), ""), *interfaces)
+    emulation.cable = IdleCable()
+    return emulation
 
 
 @pytest.fixture
 def emulation(tmp_path: Path):
-    emulation = Emulation(tmp_path, 64901, "192.168.172.1/22")
-    emulation.kernel = FakeKernel()  # type: ignore[assignment]
-    emulation.cable = RunningCable()  # type: ignore[assignment]
-    return emulation
+    """With two ports that are in no bridge: they pass no frame."""
+    ports = [Port(number, f"vnode{number}", "alice", 3, HOME, SLOW) for number in (1, 2)]
+    taps = [KernelInterface(port.tap, "tun", port_alias(port), "") for port in ports]
+    return emulation_of(tmp_path, KernelInterface("net5", "bridge", network_alias(HOME), ""), *taps)
 
 
-def test_a_port_that_cannot_be_mended_keeps_no_other_from_it(emulation, caplog):
-    emulation.kernel.refused = {"vn1e3"}
-    assert [action.port.node_id for action in emulation.mend()] == [2]
-    assert emulation.mend() == []
+def node(number: int, link: LinkModel):
+    return spec(number, [Interface(3, "", HOME, link)])
+
+
+def test_a_port_that_cannot_be_repaired_keeps_no_other_from_it(emulation, caplog):
+    emulation.netlink.unshapable = {"vn1e3"}
+    assert [action.port.node_id for action in emulation.repair()] == [2]
+    assert emulation.repair() == []
     assert caplog.text.count("vn1e3 cannot be shaped") == 1, "it is said once"
-    emulation.kernel.refused = set()
-    assert [action.port.node_id for action in emulation.mend()] == [1]
+    emulation.netlink.unshapable = set()
+    assert [action.port.node_id for action in emulation.repair()] == [1]
+    assert {state.backend for state in emulation.snapshot().ports.values()} == {KERNEL}
 
 
-def test_a_change_that_fails_is_looked_after_at_once(emulation):
-    emulation.mend()
-    emulation.kernel.refused = {"vn1e3"}
+def test_a_change_that_fails_is_repaired_at_the_next_poll(emulation):
+    emulation.repair()
+    emulation.netlink.unshapable = {"vn1e3"}
     with pytest.raises(Failed, match="vn1e3"):
-        emulation.relink(1, "vnode1", "alice", [Interface(3, "", HOME, LinkModel(Direction(20_000)))])
-    emulation.kernel.shaped = {"vn2e3"}
-    emulation.kernel.refused = set()
-    assert [action.port.node_id for action in emulation.mend()] == [1]
+        emulation.update_links(node(1, SLOWER))
+    emulation.netlink.remove("ib1e3")
+    emulation.netlink.set_bridge("vn1e3", "")
+    emulation.netlink.unshapable = set()
+    assert [action.port.node_id for action in emulation.repair()] == [1]
+
+
+def test_many_nodes_are_planned_against_one_reading_of_the_interfaces(emulation):
+    emulation.repair()
+    emulation.update_all_links([node(1, SLOW), node(2, SLOW)])
+    emulation.netlink.dumps = 0
+    assert emulation.update_all_links([node(1, SLOW), node(2, SLOW)]) == {}
+    assert emulation.netlink.dumps == 1
+
+
+def test_a_node_whose_links_cannot_be_set_keeps_no_other_from_it(emulation):
+    emulation.repair()
+    emulation.netlink.unshapable = {"vn1e3"}
+    assert emulation.update_all_links([node(1, SLOWER), node(2, SLOWER)]) == {1: "vn1e3 cannot be shaped"}
+    assert emulation.snapshot().ports["vn2e3"].port.link == SLOWER
+
+
+def test_fault_15_errors_reach_the_caller_and_leave_nothing_behind(tmp_path):
+    emulation = emulation_of(tmp_path)
+    emulation.netlink.unshapable = {"vn1e3"}
+    with pytest.raises(Failed, match="vn1e3 cannot be shaped"):
+        emulation.attach(1, "vnode1", "alice", [Interface(3, "", HOME, SLOW)])
+    assert set(emulation.netlink.by_name) == {"walt-net"}
+
+
+def test_ports_of_walt_net_made_by_an_older_version_join_the_group_that_is_guarded(tmp_path):
+    port = Port(1, "vnode1", "alice", 2, WALT_NET)
+    tap = KernelInterface(port.tap, "tun", port_alias(port), "walt-net", group=8787)
+    others = (
+        KernelInterface("eth1", "veth", "", "walt-net"),
+        KernelInterface("vn1e3", "tun", tap.alias, "net5", group=8787),
+    )
+    emulation = emulation_of(tmp_path, tap, *others)
+    emulation.group_walt_net_ports()
+    assert {one.name: one.group for one in emulation.netlink.interfaces()} == {
+        "walt-net": 0,
+        port.tap: WALT_NET_PORT_GROUP,
+        "eth1": 0,
+        "vn1e3": 8787,
+    }
+
+
+def test_networks_of_users_made_by_an_older_version_forward_group_addresses(tmp_path):
+    alias = port_alias(Port(1, "vnode1", "alice", 3, HOME))
+    emulation = emulation_of(
+        tmp_path,
+        KernelInterface("net5", "bridge", network_alias(HOME), ""),
+        KernelInterface("vn1e3", "tun", alias, "net5"),
+        KernelInterface("vn1e2", "tun", port_alias(Port(1, "vnode1", "alice", 2, WALT_NET)), "walt-net"),
+        KernelInterface("eth1", "veth", "", "net5"),
+        KernelInterface("br0", "bridge", "", ""),
+    )
+    emulation.forward_group_addresses()
+    assert {one.name for one in emulation.netlink.interfaces() if one.forwards_group_addresses} == {"net5", "vn1e3"}
+
+
+def test_bridges_made_by_an_older_version_learn_few_addresses(tmp_path):
+    emulation = emulation_of(
+        tmp_path,
+        KernelInterface("net5", "bridge", network_alias(HOME), ""),
+        KernelInterface("br0", "bridge", "", ""),
+        KernelInterface("vn1e3", "tun", port_alias(Port(1, "vnode1", "alice", 3, HOME)), "net5"),
+    )
+    emulation.bound_forwarding_tables()
+    assert {one.name for one in emulation.netlink.interfaces() if one.learns_few_addresses} == {"net5", "walt-net"}

@@ -4,14 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.contracts.links import Direction, LinkModel
-from services.contracts.netemu import CABLE, KERNEL
-from services.contracts.nodes import Network
 from services.netemu import health
-from services.netemu.binding import Bindings
-from services.netemu.plan import BROKEN, PortState, World
-from services.netemu.ports import Port
-from services.netemu.traffic import CableState
+from services.netemu.filters.anti_spoofing import Bindings
+from services.netemu.ports.plan import BROKEN, PortState, Snapshot
+from services.netemu.ports.port import Port
+from services.netemu.ports.traffic import CableState
+from walt.contracts.errors import Failed
+from walt.contracts.links import Direction, LinkModel
+from walt.contracts.netemu import CABLE, KERNEL
+from walt.contracts.nodes import Network
 
 
 def found(
@@ -24,12 +25,12 @@ def found(
     emulation = SimpleNamespace(
         shaper=shaper,
         no_netem="" if shaper == KERNEL else "the kernel refuses",
-        world=lambda: World(shaper, frozenset({bridge}), ports),
+        snapshot=lambda: Snapshot(shaper, frozenset({bridge}), ports),
         cable=SimpleNamespace(show=lambda: cable),
     )
-    physical = SimpleNamespace(wanted=interface, fault=interface_fault)
-    bindings = Bindings("192.168.172.0/22")
-    return {check.subject: check for check in health.checks(emulation, bindings, physical, registry_fault)}
+    uplink = SimpleNamespace(name_or_mac=interface, fault=interface_fault)
+    found = health.diagnose(emulation, Bindings("192.168.172.0/22"), uplink, registry_fault)
+    return {check.subject: check for check in found}
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,12 @@ def test_a_cable_is_shown_on_either(realtime, status):
 
 
 def test_a_kernel_that_cannot_bind_addresses_is_told():
-    bindings = Bindings("192.168.172.0/22")
-    assert health._bindings(bindings).status == "ok"
-    bindings.fault = "nft: no such family"
-    check = health._bindings(bindings)
-    assert check.status == "warn" and "no such family" in check.found and "another's address" in check.consequence
+    for is_required, status in ((True, "fail"), (False, "warn")):
+        bindings = Bindings("192.168.172.0/22", is_required=is_required)
+        assert health._addresses(bindings).status == "ok"
+        bindings._installing.failed("nft: no such family")
+        check = health._addresses(bindings)
+        assert check.status == status and "no such family" in check.found and "another's address" in check.consequence
 
 
 def test_ports_of_another_registry_are_told():
@@ -85,3 +87,14 @@ def test_the_physical_interface_is_told_when_one_is_named():
     assert found(KERNEL, interface="eth1")["interface"].status == "ok"
     check = found(KERNEL, interface="eth1", interface_fault="no interface here has the name eth1")["interface"]
     assert (check.status, check.found) == ("warn", "no interface here has the name eth1")
+
+
+def test_fault_s13_a_cable_that_does_not_answer_is_told_beside_all_that_is_known():
+    def fail():
+        raise Failed("the cable does not answer (timed out)")
+
+    emulation = SimpleNamespace(shaper=CABLE, no_netem="", snapshot=fail)
+    uplink = SimpleNamespace(name_or_mac="", fault="")
+    checks = {one.subject: one for one in health.diagnose(emulation, Bindings("192.168.172.0/22"), uplink, "")}
+    assert (checks["cable"].status, checks["cable"].found) == ("fail", "the cable does not answer (timed out)")
+    assert checks["links"].status == "ok" and "addresses" in checks

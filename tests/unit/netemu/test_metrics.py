@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.contracts.links import Direction, LinkModel
-from services.contracts.netemu import CABLE, KERNEL
 from services.netemu.metrics import PortCollector
-from services.netemu.plan import PortState, World
+from services.netemu.ports.plan import PortState, Snapshot
 from tests.unit.netemu.test_traffic import CABLED, PORT, readings
+from walt.contracts.errors import Failed
+from walt.contracts.links import Direction, LinkModel
+from walt.contracts.netemu import CABLE, KERNEL
 
 LABELS = {"node": "vnode1", "network": "home-net", "slot": "3"}
 
@@ -38,7 +39,16 @@ def test_what_is_not_measured_or_not_asked_is_not_told():
 def test_rate_and_jitter_asked():
     port = replace(PORT, link=LinkModel(Direction(10_000, jitter_us=2_000, rate_bps=8_000_000)))
     state = PortState(port, CABLE, port.applied)
-    value = told(replace(readings(CABLE, cable=CABLED), world=World(CABLE, ports={port.tap: state})))
+    value = told(replace(readings(CABLE, cable=CABLED), snapshot=Snapshot(CABLE, ports={port.tap: state})))
     assert value("asked_rate_bytes_per_second", direction="up") == 1_000_000
     assert value("asked_rate_bytes_per_second", direction="down") is None
     assert value("asked_jitter_seconds") == pytest.approx(0.002)
+
+
+def test_fault_s13_a_cable_that_does_not_answer_ends_no_scrape():
+    def fail():
+        raise Failed("the cable does not answer (timed out)")
+
+    registry = CollectorRegistry()
+    registry.register(PortCollector(SimpleNamespace(readings=fail, shaper=CABLE)))
+    assert registry.get_sample_value("walt_cable_answers") == 0

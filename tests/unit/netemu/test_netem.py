@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts.links import LINK_OPTIONS, MAX_DELAYED_FRAMES, MAX_RATE_BPS, Direction, LinkModel
-from services.netemu.kernel import _NetemOptions
-from services.netemu.netem import MAX_JITTER_US, is_beyond, options, queue_frames
+from services.netemu.kernel.netem_attributes import _NetemOptions
+from services.netemu.ports.netem import MAX_JITTER_US, exceeds_netem, options, queue_frames
+from walt.contracts.links import LINK_OPTIONS, MAX_DELAYED_FRAMES, MAX_RATE_BPS, Direction, LinkModel
 
 U32 = 2**32 - 1
 directions = st.builds(Direction, **{option.field: st.integers(0, option.maximum) for option in LINK_OPTIONS.values()})
@@ -85,4 +85,4 @@ def test_a_limit_is_passed_on_and_else_there_is_room_for_all_that_is_delayed():
     ],
 )
 def test_what_netem_cannot_do(direction, beyond):
-    assert is_beyond(LinkModel(up=direction)) is is_beyond(LinkModel(down=direction)) is beyond
+    assert exceeds_netem(LinkModel(up=direction)) is exceeds_netem(LinkModel(down=direction)) is beyond

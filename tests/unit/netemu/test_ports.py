@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts.links import LINK_OPTIONS, Direction, LinkModel
-from services.contracts.nodes import Network
-from services.netemu.ports import Port, bridge_name, helpers, network_alias, parse_port_alias, port_alias
+from services.netemu.ports.port import Port, bridge_name, helpers, network_alias, parse_port_alias, port_alias
+from walt.contracts.links import LINK_OPTIONS, Direction, LinkModel
+from walt.contracts.nodes import Network
 
 LONGEST = "x" * 63, "o" * 32, "w" * 32, "p" * 32
 MOST = Direction(**{option.field: option.maximum for option in LINK_OPTIONS.values()})
@@ -45,6 +45,28 @@ def test_the_longest_alias_fits_the_kernel():
     assert 230 < len(port_alias(port)) <= IFALIAS_BYTES
 
 
+SHAPED = Port(
+    1,
+    "vnode1",
+    "alice",
+    3,
+    Network(5, "home-net", "bob"),
+    LinkModel(Direction(10_000, 8_000_000, seed=7), Direction(0, 8_000_000)),
+    600,
+)
+
+
+def test_the_link_is_written_as_users_write_it():
+    assert port_alias(SHAPED) == "walt port vnode1 alice 5 home-net bob 600:lat=10ms,bw=8Mbps,seed.up=7"
+
+
+def test_a_port_that_an_older_version_labelled_is_known():
+    """Ports outlive an upgrade of netemu: one that was not known would be wired anew, and lose frames."""
+    older = "walt port vnode1 alice 5 home-net bob EX5|{EX(;l^^wlJ$xbV%2J8SV1{B~k;*hQ_Ir!xgqC$H`F8"
+    assert parse_port_alias("vn1e3", older) == SHAPED
+
+
+PACKED = "walt port vnode1 alice 0 walt-net - 00"
 PLAIN = port_alias(Port(1, "vnode1", "alice", 2, Network(0, "walt-net", "")))
 
 
@@ -56,9 +78,13 @@ PLAIN = port_alias(Port(1, "vnode1", "alice", 2, Network(0, "walt-net", "")))
         ("cn1e2", "walt helper vn1e2"),
         ("net5", network_alias(Network(5, "n", ""))),
         ("eth0", PLAIN),
-        ("vn1e2", PLAIN + "zzzzz" * 30),
-        ("vn1e2", PLAIN[:-1] + "\N{SNOWMAN}"),
-        ("vn1e2", PLAIN[:-1] + '"'),
+        ("vn1e2", PACKED + "zzzzz" * 30),
+        ("vn1e2", PACKED[:-1] + "\N{SNOWMAN}"),
+        ("vn1e2", PACKED[:-1] + '"'),
+        ("vn1e2", PLAIN + "lat"),
+        ("vn1e2", PLAIN + "lat=fast"),
+        ("vn1e2", PLAIN + "latency=1ms"),
+        ("vn1e2", PLAIN.replace("0:", "x:")),
     ],
 )
 def test_other_interfaces_are_no_port(name, alias):

@@ -1,20 +1,20 @@
-"""The world in the words of the contract."""
+"""Ports as the contract reports them."""
 
-from services.contracts import netemu
-from services.contracts.links import Direction, LinkModel
-from services.contracts.netemu import AttachedPort, PortDetached
-from services.contracts.nodes import Network
-from services.netemu import plan, reports
-from services.netemu.firewall import ruleset
-from services.netemu.netem import queue_frames
-from services.netemu.plan import PortState, World
-from services.netemu.ports import Port
-from services.netemu.provider import server_address
-from services.netemu.traffic import Readings
+from services.netemu.app import server_address
+from services.netemu.filters.input_filter import ruleset
+from services.netemu.ports import reports
+from services.netemu.ports.netem import queue_frames
+from services.netemu.ports.plan import PortState, Snapshot
+from services.netemu.ports.port import Port
+from services.netemu.ports.traffic import Readings
+from walt.contracts import netemu
+from walt.contracts.links import Direction, LinkModel
+from walt.contracts.netemu import AttachedPort
+from walt.contracts.nodes import Interface, Network
 
 PORT = Port(1, "vnode1", "alice", 3, Network(5, "home-net", "bob"), LinkModel(Direction(10_000)), 600)
 FIRST = Port(1, "vnode1", "alice", 2, Network(0, "walt-net", ""))
-WORLD = World(
+SNAPSHOT = Snapshot(
     netemu.CABLE,
     ports={
         PORT.tap: PortState(PORT, netemu.CABLE, PORT.applied),
@@ -23,22 +23,15 @@ WORLD = World(
 )
 
 
-def test_a_port_is_reported_with_what_was_asked_and_what_is_applied():
-    report = reports.ports(Readings(WORLD))[1]
+def test_a_port_is_reported_with_what_was_requested_and_what_is_applied():
+    report = reports.ports(Readings(SNAPSHOT))[1]
     assert (report.network, report.network_owner, report.backend) == ("home-net", "bob", netemu.CABLE)
-    assert (report.asked, report.compensation_us, report.applied.up.latency_us) == (PORT.link, 600, 9_400)
+    assert (report.requested, report.compensation_us, report.applied.up.latency_us) == (PORT.link, 600, 9_400)
 
 
 def test_taps_come_in_slot_order():
-    assert reports.attached(WORLD, 1) == [AttachedPort(2, "vn1e2"), AttachedPort(3, "vn1e3")]
-
-
-def test_one_event_for_each_port():
-    made = [plan.MakePort(PORT), plan.SetLink(PORT, netemu.CABLE, plan.BROKEN), plan.LabelPort(PORT)]
-    assert [name for name, _ in reports.events(WORLD, made)] == [netemu.PORT_ATTACHED]
-    assert [name for name, _ in reports.events(WORLD, made[1:])] == [netemu.PORT_SHAPED]
-    gone = Port(9, "x", "", 2, Network(0, "walt-net", ""))
-    assert list(reports.events(WORLD, [plan.RemovePort(gone)])) == [(netemu.PORT_DETACHED, PortDetached(9, 2))]
+    interfaces = [Interface(3, "", PORT.network), Interface(2, "", FIRST.network)]
+    assert reports.attached(1, interfaces) == [AttachedPort(2, "vn1e2"), AttachedPort(3, "vn1e3")]
 
 
 def test_netem_has_room_for_all_that_is_only_delayed():

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.contracts.links import Direction
 from services.netemu.cable import switch as loop
 from services.netemu.cable.model import Wire
 from services.netemu.cable.switch import Lane, Switch
+from walt.contracts.links import Direction
 
 HEADER = bytes(10)
 
@@ -41,13 +41,13 @@ def ends():
 
 def test_what_all_ports_together_keep_under_way_is_bounded(ends, monkeypatch):
     switch, plain, slow = ends
-    monkeypatch.setattr(loop, "MAX_HELD_BYTES", 1000)
+    monkeypatch.setattr(loop, "MAX_QUEUED_BYTES", 1000)
     for _ in range(5):
         slow.sender.send(HEADER + bytes(490))
-    switch.turn()
-    assert (len(slow.lane.flying), slow.lane.wire.dropped) == (3, 2)
+    switch.run_once()
+    assert (len(slow.lane.in_flight), slow.lane.wire.dropped) == (3, 2)
     plain.sender.send(HEADER + bytes(490))
-    switch.turn()
+    switch.run_once()
     assert plain.lane.wire.dropped == 1
 
 
@@ -59,7 +59,7 @@ def test_what_is_due_does_not_wait_for_frames_that_arrive_elsewhere(ends):
     switch._handlers[slow.lane.source] = lambda: (seen.append(plain.receiver.recv(2000)), read())
     plain.sender.send(HEADER + b"first")
     slow.sender.send(HEADER + b"second")
-    switch.turn()
+    switch.run_once()
     assert seen == [HEADER + b"first"]
 
 
@@ -78,5 +78,5 @@ def test_a_frame_that_came_while_others_had_their_turn_is_not_faster_than_asked(
     switch._handlers[plain.lane.source] = take_long
     plain.sender.send(HEADER + b"first")
     slow.sender.send(HEADER + b"second")
-    switch.turn()
-    assert [due_ns - now_ns for due_ns, *_ in slow.lane.flying] == [60 * 10**9] * 2
+    switch.run_once()
+    assert [due_ns - now_ns for due_ns, *_ in slow.lane.in_flight] == [60 * 10**9] * 2

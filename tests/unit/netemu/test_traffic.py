@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from services.contracts.links import Direction, LinkModel
-from services.contracts.netemu import CABLE, DIRECT, KERNEL, Traffic
-from services.contracts.nodes import Network
-from services.netemu import reports, traffic
-from services.netemu.plan import PortState, World
-from services.netemu.ports import Port
-from services.netemu.traffic import CableState, Counters, Readings
+from services.netemu.ports import reports, traffic
+from services.netemu.ports.plan import PortState, Snapshot
+from services.netemu.ports.port import Port
+from services.netemu.ports.traffic import CableState, Counters, Readings
+from walt.contracts.links import Direction, LinkModel
+from walt.contracts.netemu import CABLE, DIRECT, KERNEL, Traffic
+from walt.contracts.nodes import Network
 
 PORT = Port(1, "vnode1", "alice", 3, Network(5, "home-net", "bob"), LinkModel(Direction(10_000)), 600)
 TAP = Counters(rx_bytes=1000, rx_frames=10, rx_drops=1, tx_bytes=2000, tx_frames=20, tx_drops=2)
@@ -22,8 +22,8 @@ def state(backend):
 
 
 def readings(backend, interfaces=None, queues=None, cable=None):
-    world = World(KERNEL, ports={PORT.tap: state(backend)})
-    return Readings(world, {"vn1e3": TAP, **(interfaces or {})}, queues or {}, cable)
+    snapshot = Snapshot(KERNEL, ports={PORT.tap: state(backend)})
+    return Readings(snapshot, {"vn1e3": TAP, **(interfaces or {})}, queues or {}, cable)
 
 
 def test_of_a_direct_port_the_interface_tells():

@@ -1,4 +1,4 @@
-"""Which disk each item of the `disks` setting is; how the store keeps them."""
+"""Which disk each item of the `disks` setting is; how the registry keeps them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts.disks import EXT4, FAT32, NO_TEMPLATE, DiskUse
-from services.contracts.nodes import Disk
-from services.contracts.settings import NodeConfig
-from services.nodes import disks, model
-from services.nodes.creation import Place, Wish, new_nodes
-from services.nodes.database import sqlite_url
-from services.nodes.model import Asked
-from services.nodes.store import Store
-
-ALICE = Asked("alice", 1.0)
-PLACE = Place("h", "10.0.0.0/28")
+from services.nodes.domain import disks, model
+from services.nodes.domain.creation import NodeRequest
+from services.nodes.storage.database import sqlite_url
+from services.nodes.storage.registry import RegistryStore
+from tests.unit.nodes.sample import new_nodes
+from walt.contracts.disks import EXT4, FAT32, NO_TEMPLATE, DiskUse
+from walt.contracts.nodes import Disk
+from walt.contracts.settings import NodeConfig
 
 
-def had(*sizes):
+def existing(*sizes):
     """Disks 1, 2, …; a size is a number, or a number and a template."""
     return tuple(Disk(number, *kind(size)) for number, size in enumerate(sizes, 1))
 
 
-def asked(*sizes):
+def uses_of(*sizes):
     return tuple(DiskUse(*kind(size)) for size in sizes)
 
 
@@ -46,7 +43,7 @@ def kind(size):
         ((5, 6), (7, 8), [1, 2]),
         ((5, 5), (5,), [1]),
         ((5, 5), (5, 9), [1, 2]),
-        ((5, 6), (6, 7), [2, 0]),  # as it is goes before grown; the first would have to change places
+        ((5, 6), (6, 7), [2, 0]),  # as it is goes before grown; the first would have to change positions
         ((5, 6), (6, 5), [0, 1]),  # so would either here
         ((5,), (4,), [0]),  # shrunk
         ((5,), ((5, EXT4),), [0]),
@@ -55,8 +52,8 @@ def kind(size):
     ],
 )
 def test_disk_keeps_its_identity(before, after, ids):
-    uses = asked(*after)
-    found = disks.fit(had(*before), uses)
+    uses = uses_of(*after)
+    found = disks.match_disks(existing(*before), uses)
     assert [disk.id for disk in found] == ids
     assert [DiskUse(disk.size_bytes, disk.template) for disk in found] == list(uses)
 
@@ -65,9 +62,9 @@ sizes = st.lists(st.tuples(st.integers(1, 4), st.sampled_from([NO_TEMPLATE, EXT4
 
 
 @given(sizes, sizes)
-def test_whatever_changes_no_disk_shrinks_changes_its_template_or_its_place_among_the_others(before, after):
-    old = had(*before)
-    found = disks.fit(old, asked(*after))
+def test_whatever_changes_no_disk_shrinks_changes_its_template_or_its_position_among_the_others(before, after):
+    old = existing(*before)
+    found = disks.match_disks(old, uses_of(*after))
     kept = [disk for disk in found if disk.id]
     assert [disk.id for disk in kept] == sorted({disk.id for disk in kept})
     for disk in kept:
@@ -75,15 +72,18 @@ def test_whatever_changes_no_disk_shrinks_changes_its_template_or_its_place_amon
 
 
 @given(sizes, st.integers(0, 7), st.tuples(st.integers(1, 4), st.sampled_from([NO_TEMPLATE, EXT4])))
-def test_insertion_drops_none_and_removal_drops_one(before, place, one):
-    longer = [*before[:place], one, *before[place:]]
-    assert {disk.id for disk in disks.fit(had(*before), asked(*longer))} == {0, *range(1, len(before) + 1)}
-    assert all(disk.id for disk in disks.fit(had(*longer), asked(*before)))
+def test_insertion_drops_none_and_removal_drops_one(before, position, one):
+    longer = [*before[:position], one, *before[position:]]
+    assert {disk.id for disk in disks.match_disks(existing(*before), uses_of(*longer))} == {
+        0,
+        *range(1, len(before) + 1),
+    }
+    assert all(disk.id for disk in disks.match_disks(existing(*longer), uses_of(*before)))
 
 
 def test_as_many_as_a_node_can_have_are_fitted_at_once():
     every = tuple(range(1, 27))
-    assert [disk.id for disk in disks.fit(had(*every), asked(*every[::-1]))].count(0) == 13
+    assert [disk.id for disk in disks.match_disks(existing(*every), uses_of(*every[::-1]))].count(0) == 13
 
 
 def test_label_is_what_users_know():
@@ -93,20 +93,20 @@ def test_label_is_what_users_know():
 
 @pytest.fixture
 def store(tmp_path):
-    one = Store(sqlite_url(tmp_path))
+    one = RegistryStore(sqlite_url(tmp_path))
     yield one
     one.close()
 
 
 def configured(store, node, *sizes):
     with store.transaction() as registry:
-        config = NodeConfig(disks=asked(*sizes))
+        config = NodeConfig(disks=uses_of(*sizes))
         return registry.save(model.configured(node, config))
 
 
 def test_store_numbers_each_disk_once_and_keeps_their_order(store):
     with store.transaction() as registry:
-        (new,) = new_nodes(Wish(("n",), NodeConfig(disks=asked(5, 6))), [], PLACE, ALICE)
+        (new,) = new_nodes(NodeRequest(("n",), NodeConfig(disks=uses_of(5, 6))))
         node = registry.save(new)
     first, second = node.disks
     node = configured(store, node, 6, 9)
@@ -123,8 +123,8 @@ def test_store_numbers_each_disk_once_and_keeps_their_order(store):
 
 def test_disks_go_with_their_node_and_leave_their_numbers_unused(store):
     with store.transaction() as registry:
-        wish = Wish(("n",), NodeConfig(disks=asked(5)))
-        node = registry.save(new_nodes(wish, [], PLACE, ALICE)[0])
+        request = NodeRequest(("n",), NodeConfig(disks=uses_of(5)))
+        node = registry.save(new_nodes(request)[0])
         registry.delete(node.id)
-        again = registry.save(new_nodes(wish, [], PLACE, ALICE)[0])
+        again = registry.save(new_nodes(request)[0])
     assert again.disks[0].id > node.disks[0].id

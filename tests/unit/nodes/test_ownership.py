@@ -1,39 +1,44 @@
-"""Who may do what to a node that is his, another's, or nobody's."""
+"""Who may do what to a node that he owns, that another owns, or that is free."""
 
 from dataclasses import replace
 
 import pytest
 
-from services.contracts.errors import InvalidRequest, NotOwner
-from services.contracts.nodes import ACTIONS, PING, WATCH_CONSOLE
-from services.nodes.ownership import Watchers, check_action, parse_watchers
-from tests.unit.nodes.test_rules import NODE
+from services.nodes.domain.ownership import Watchers, check_action, parse_watchers
+from tests.unit.nodes.sample import ALICE, NODE
+from walt.contracts.errors import InvalidRequest, NotOwner
+from walt.contracts.nodes import ACTIONS, PING, USE_CONSOLE, WATCH_CONSOLE
 
-FREE = replace(NODE, owner="")
+FREE = replace(NODE, owner="", owner_account="")
 
 
 @pytest.mark.parametrize("watchers", Watchers)
 @pytest.mark.parametrize("action", ACTIONS)
 def test_owner_may_everything_others_ping(action, watchers):
-    check_action(NODE, "alice", action, watchers)
+    check_action(NODE, ALICE.account, action, watchers)
     if action == PING or (action == WATCH_CONSOLE and watchers is Watchers.ALL):
-        check_action(NODE, "bob", action, watchers)
+        check_action(NODE, "bob-1", action, watchers)
     else:
         with pytest.raises(NotOwner, match="belongs to alice"):
-            check_action(NODE, "bob", action, watchers)
+            check_action(NODE, "bob-1", action, watchers)
+
+
+def test_fault_s32_another_account_of_the_same_name_is_not_the_owner():
+    with pytest.raises(NotOwner):
+        check_action(NODE, "alice-2", USE_CONSOLE, Watchers.OWNER)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_free_node_is_watched_by_all_and_used_by_nobody(action):
     if action in (PING, WATCH_CONSOLE):
-        check_action(FREE, "bob", action, Watchers.OWNER)
+        check_action(FREE, "bob-1", action, Watchers.OWNER)
     else:
         with pytest.raises(NotOwner, match="is free; acquire it first"):
-            check_action(FREE, "bob", action, Watchers.ALL)
+            check_action(FREE, "bob-1", action, Watchers.ALL)
 
 
 def test_what_is_no_action_or_no_setting_is_refused():
     with pytest.raises(InvalidRequest, match="'eat it' is not an action on a node; allowed: ping it, "):
-        check_action(NODE, "alice", "eat it", Watchers.OWNER)
+        check_action(NODE, ALICE.account, "eat it", Watchers.OWNER)
     with pytest.raises(ValueError, match="WALT_WATCH_CONSOLES=me is not accepted; allowed: owner or all"):
         parse_watchers("me")

@@ -1,4 +1,4 @@
-"""Machines that are not ours: how they become nodes, and what cannot be asked of them."""
+"""Physical nodes: how machines become nodes, and which commands they refuse."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from services.contracts import nodes
-from services.contracts.bootserver import DEFAULT_IMAGE
-from services.contracts.errors import Conflict, InvalidRequest
-from services.contracts.nodes import Interface, Network
-from services.contracts.settings import SETTINGS, NodeConfig
-from services.contracts.vmrunner import BOOTED, FAILED, LOADING, STOPPED
-from services.nodes import model, physical, portviews, registration, request
-from services.nodes.creation import Place
-from services.nodes.model import Asked, Node, Status
+from services.nodes.domain import model, physical, port_views, registration, settings_request
+from services.nodes.domain.creation import Placement
+from services.nodes.domain.model import Node, RequestContext, Status
+from walt.contracts import nodes
+from walt.contracts.bootserver import DEFAULT_IMAGE
+from walt.contracts.errors import Conflict, InvalidRequest
+from walt.contracts.nodes import Interface, Network
+from walt.contracts.settings import SETTINGS, NodeConfig
+from walt.contracts.vmrunner import BOOTED, FAILED, LOADING, STOPPED
 
 MAC, IP = "52:54:00:1a:2b:3c", "192.168.175.7"
-PLACE = Place("lab", "192.168.172.0/22")
-NOBODY = Asked("", 5.0)
+PLACEMENT = Placement("lab", "192.168.172.0/22")
+NO_USER = RequestContext("", 5.0)
 
 
 def stored(mac, **changes):
@@ -32,19 +32,18 @@ VIRTUAL = stored("52:54:00:00:00:01", name="vnode1", ip="192.168.172.2", type=no
 
 
 def test_a_new_machine_is_a_free_node_that_boots_the_default_image():
-    node = registration.new_node(MAC, IP, [VIRTUAL], PLACE, NOBODY)
+    node = registration.new_node(MAC, IP, None, ["vnode1"], PLACEMENT, NO_USER)
     assert (node.name, node.is_free, node.image, node.ip) == ("pc-5254001a2b3c", True, DEFAULT_IMAGE, IP)
     assert (node.type, node.status.state, node.host) == (nodes.PHYSICAL, LOADING, "lab")
 
 
 def test_its_name_may_be_taken():
-    others = [replace(VIRTUAL, name="pc-5254001a2b3c"), replace(VIRTUAL, name="pc-5254001a2b3c-2")]
-    assert registration.new_node(MAC, IP, others, PLACE, NOBODY).name == "pc-5254001a2b3c-3"
+    names = ["pc-5254001a2b3c", "pc-5254001a2b3c-2"]
+    assert registration.new_node(MAC, IP, None, names, PLACEMENT, NO_USER).name == "pc-5254001a2b3c-3"
 
 
-def test_a_known_machine_is_found_by_its_mac():
-    assert registration.find(MAC, IP, [VIRTUAL, PC]) == PC
-    assert registration.find("52:54:00:00:00:09", IP, [VIRTUAL, PC]) is None
+def test_a_known_machine_is_accepted():
+    registration.check_known(PC, MAC, IP)
 
 
 @pytest.mark.parametrize(
@@ -57,14 +56,14 @@ def test_a_known_machine_is_found_by_its_mac():
 )
 def test_a_mac_that_is_not_this_machines_is_refused(mac, ip, known, why):
     with pytest.raises(Conflict, match=why):
-        registration.find(mac, ip, [known])
+        registration.check_known(known, mac, ip)
 
 
 def test_an_address_that_dhcp_does_not_give_registers_nobody():
     with pytest.raises(InvalidRequest, match=r"192\.168\.175\.0 to 192\.168\.175\.254"):
-        registration.new_node(MAC, "192.168.172.9", [], PLACE, NOBODY)
+        registration.new_node(MAC, "192.168.172.9", None, [], PLACEMENT, NO_USER)
     with pytest.raises(Conflict, match="vnode1"):
-        registration.new_node(MAC, VIRTUAL.ip, [VIRTUAL], PLACE, NOBODY)
+        registration.new_node(MAC, VIRTUAL.ip, VIRTUAL, [], PLACEMENT, NO_USER)
 
 
 def test_mac_is_read_in_any_case_and_nothing_else_is_one():
@@ -89,8 +88,8 @@ def test_settings_of_virtual_nodes_are_refused_each_with_its_reason():
 
 def test_a_set_with_a_physical_node_in_it_is_refused_whole():
     with pytest.raises(InvalidRequest, match="pc-5254001a2b3c: ram is for virtual nodes only"):
-        request.configured([VIRTUAL, PC], request.parse(["ram=1G"]), {})
-    (config,) = request.configured([PC], request.parse(["netsetup=NAT"]), {})
+        settings_request.new_configs([VIRTUAL, PC], settings_request.parse(["ram=1G"]), {})
+    (config,) = settings_request.new_configs([PC], settings_request.parse(["netsetup=NAT"]), {})
     assert config.netsetup == "NAT"
 
 
@@ -113,15 +112,15 @@ def test_what_only_a_virtual_node_can(check, word):
     ("state", "note"),
     [
         (BOOTED, None),
-        (LOADING, "told to reboot once it has"),
+        (LOADING, "it is booting, and is rebooted after that; then it boots image other"),
         (STOPPED, "once it is switched on, or reset"),
         (FAILED, "once it is switched on, or reset"),
     ],
 )
 def test_what_does_not_listen_now_is_said(state, note):
     before = replace(PC, status=Status(state, 1.0, ""))
-    said = physical.notes_of_boot([before], [replace(before, image="other")])
-    assert said == [] if note is None else note in said[0] and "boots image other" in said[0]
+    notes = physical.notes_of_boot([before], [replace(before, image="other")])
+    assert notes == [] if note is None else note in notes[0] and "boots image other" in notes[0]
     assert physical.notes_of_boot([replace(VIRTUAL, status=before.status)], [VIRTUAL]) == []
 
 
@@ -132,5 +131,5 @@ def test_only_what_concerns_it_is_shown():
 
 
 def test_its_port_is_real():
-    (port,) = portviews.views([PC], {"lab": None})
-    assert (port.mac, port.applied, port.state) == (MAC, None, "a real cable, of which nothing is emulated")
+    (port,) = port_views.views([PC], {"lab": None})
+    assert (port.mac, port.applied, port.state) == (MAC, None, "a real cable; nothing is emulated")

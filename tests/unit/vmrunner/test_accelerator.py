@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from services.contracts.errors import Failed
-from services.vmrunner.accelerator import Accelerator, Choice
-from services.vmrunner.vm import KvmRights
+from services.vmrunner.qemu.accelerator import Accelerator, AcceleratorChoice, Reason
+from services.vmrunner.qemu.vm import KvmRights
+from walt.contracts.errors import Failed
 
-BROKEN = "/dev/kvm is there, but a kernel does not boot under it (no end after 8 s)"
+BROKEN = AcceleratorChoice("tcg", Reason.DOES_NOT_BOOT, "qemu: no end after 8 s")
 
 
 class Host:
@@ -16,16 +16,17 @@ class Host:
 
     def __init__(self, *kernels: str) -> None:
         self.kernels, self.probed = kernels, []
+        self.trial_uid, self.rights = 64901, KvmRights(0o660, 0, 108)
         self.qemu = "QEMU 7"
 
     def version(self) -> str:
         return self.qemu
 
     def kvm_rights(self) -> KvmRights:
-        return KvmRights(0o660, 0, 108)
+        return self.rights
 
     def try_kvm(self, kernel, kvm_group, limit_s) -> None:
-        assert kvm_group == 108
+        assert kvm_group == (self.rights.gid or None)
         self.probed.append(kernel.name)
         if kernel.name not in self.kernels:
             raise Failed("qemu: no end after 8 s")
@@ -51,12 +52,28 @@ def test_where_no_kernel_boots_each_is_tried_once(memory):
     host = Host()
     assert [choose(host, memory, name) for name in ("one", "two", "one", "two")] == ["tcg"] * 4
     assert host.probed == ["one", "two"]
-    assert Accelerator("auto", host, memory).known() == Choice("tcg", BROKEN)
+    assert Accelerator("auto", host, memory).known() == BROKEN
     host.qemu = "QEMU 8"
     assert Accelerator("auto", host, memory).known() is None
 
 
-@pytest.mark.parametrize("content", ["", "5", "{}", '{"key": "older", "name": "tcg", "why": "x"}'])
+@pytest.mark.parametrize("content", ["", "5", "{}", '{"key": "older", "name": "tcg", "reason": "x"}'])
 def test_a_memory_that_says_nothing_is_made_anew(memory, content):
     memory.write_text(content)
     assert choose(Host("good"), memory, "good") == "kvm"
+
+
+@pytest.mark.parametrize(
+    ("rights", "uid", "reason"),
+    [
+        (KvmRights(0o660, 0, 0), 64901, Reason.NOT_PERMITTED),
+        (KvmRights(0o600, 64901, 0), 64901, Reason.DOES_NOT_BOOT),
+        (KvmRights(0o666, 0, 0), 64901, Reason.DOES_NOT_BOOT),
+        (KvmRights(0o660, 0, 108), 64901, Reason.DOES_NOT_BOOT),
+        (KvmRights(0o600, 0, 0), 0, Reason.DOES_NOT_BOOT),
+    ],
+)
+def test_a_probe_that_fails_for_lack_of_rights_says_so(memory, rights, uid, reason):
+    host = Host()
+    host.rights, host.trial_uid = rights, uid
+    assert Accelerator("auto", host, memory).choose(Path("kernel")).reason is reason

@@ -1,12 +1,12 @@
-"""Findings of `walt doctor`: what is not well says what follows and how to mend it."""
+"""Findings of `walt doctor`: a fault says what follows from it and how to fix it."""
 
 from pathlib import Path
 
 import pytest
 
-from services.contracts.health import FAIL, OK, WARN
-from services.vmrunner import checks
-from services.vmrunner.accelerator import Choice
+from services.vmrunner import health
+from services.vmrunner.qemu.accelerator import AcceleratorChoice, Reason
+from walt.contracts.checks import FAIL, OK, WARN
 
 MEMORY = Path("/s/accelerator.json")
 
@@ -14,30 +14,36 @@ MEMORY = Path("/s/accelerator.json")
 @pytest.mark.parametrize(
     ("check", "status", "found"),
     [
-        (checks.check_accelerator(Choice("tcg", "there is no /dev/kvm"), MEMORY), WARN, "no /dev/kvm"),
-        (checks.check_accelerator(Choice("kvm", "a kernel boots"), MEMORY), OK, "KVM"),
-        (checks.check_accelerator(None, MEMORY), OK, "not chosen yet"),
-        (checks.check_ksm(None, None), WARN, "no KSM"),
-        (checks.check_ksm(0, 0), WARN, "off"),
-        (checks.check_ksm(1, 256), OK, "on, 1 MiB saved"),
-        (checks.check_memory(2**29), WARN, "0.5 GiB"),
-        (checks.check_memory(2**33), OK, "8.0 GiB"),
-        (checks.check_disk_tools({"mkfs.vfat", "sfdisk"}), FAIL, "mkfs.vfat, sfdisk not installed"),
-        (checks.check_disk_tools(set()), OK, "sfdisk are there"),
-        (checks.check_space(2**30, Path("/s")), WARN, "1.0 GiB free in /s"),
-        (checks.check_space(2**35, Path("/s")), OK, "32.0 GiB"),
+        (health.check_accelerator(AcceleratorChoice("tcg", Reason.NO_DEVICE), MEMORY), WARN, "no /dev/kvm"),
+        (health.check_accelerator(AcceleratorChoice("kvm", Reason.BOOTS), MEMORY), OK, "KVM"),
+        (health.check_accelerator(None, MEMORY), OK, "not chosen yet"),
+        (health.check_ksm(None, None), WARN, "no KSM"),
+        (health.check_ksm(0, 0), WARN, "off"),
+        (health.check_ksm(1, 256), OK, "on, 1 MiB saved"),
+        (health.check_memory(2**29), WARN, "0.5 GiB"),
+        (health.check_memory(2**33), OK, "8.0 GiB"),
+        (health.check_disk_tools({"mkfs.vfat", "sfdisk"}), FAIL, "mkfs.vfat, sfdisk not installed"),
+        (health.check_disk_tools(set()), OK, "sfdisk are installed"),
+        (health.check_space(2**30, Path("/s")), WARN, "1.0 GiB free in /s"),
+        (health.check_space(2**35, Path("/s")), OK, "32.0 GiB"),
     ],
 )
 def test_checks(check, status, found):
     assert check.status == status and found in check.found
-    assert status == OK or (check.consequence and check.mend)
+    assert status == OK or (check.consequence and check.fix)
 
 
 def test_a_probe_that_may_have_come_to_no_end_can_be_made_again():
-    check = checks.check_accelerator(Choice("tcg", "/dev/kvm is there, but a kernel does not boot under it"), MEMORY)
-    assert "rm /s/accelerator.json" in check.mend
+    check = health.check_accelerator(AcceleratorChoice("tcg", Reason.DOES_NOT_BOOT, "no end after 8 s"), MEMORY)
+    assert "rm /s/accelerator.json" in check.fix
+    assert check.found == "TCG (emulation): /dev/kvm is there, but a kernel does not boot under it (no end after 8 s)"
+
+
+def test_a_device_that_qemu_may_not_open_is_fixed_by_its_rights():
+    check = health.check_accelerator(AcceleratorChoice("tcg", Reason.NOT_PERMITTED, "Permission denied"), MEMORY)
+    assert "chgrp kvm /dev/kvm" in check.fix and "rm " not in check.fix
 
 
 def test_fault_29_memory_saved_by_sharing_is_told():
-    assert "1 MiB saved" in checks.check_ksm(1, 256).found
-    assert "fewer fit" in checks.check_ksm(0, 0).consequence
+    assert "1 MiB saved" in health.check_ksm(1, 256).found
+    assert "fewer fit" in health.check_ksm(0, 0).consequence

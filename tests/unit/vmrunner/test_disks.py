@@ -5,11 +5,11 @@ import subprocess
 
 import pytest
 
-from services.contracts.disks import EXT4, FAT32, HYBRID_PERSISTENT, HYBRID_VOLATILE, NO_TEMPLATE, TEMPLATES
-from services.contracts.errors import Failed
-from services.contracts.nodes import Disk
-from services.vmrunner import templates
-from services.vmrunner.disks import DiskStore
+from services.vmrunner.disks import templates
+from services.vmrunner.disks.store import DiskStore
+from walt.contracts.disks import EXT4, FAT32, HYBRID_PERSISTENT, HYBRID_VOLATILE, NO_TEMPLATE, TEMPLATES
+from walt.contracts.errors import Failed
+from walt.contracts.nodes import Disk
 
 NODE = 5
 MB = 10**6
@@ -34,17 +34,17 @@ def table(path):
 
 
 def test_no_template_needs_no_tool():
-    assert templates.making(NO_TEMPLATE, "d", 10**6, "c") == []
+    assert templates.creation_commands(NO_TEMPLATE, "d", 10**6, "c") == []
     assert templates.file_bytes(10**6) == 1_000_448
 
 
 def test_the_tools_of_a_template():
-    first, make = templates.making(HYBRID_PERSISTENT, "d", 300 * MB, "c")
+    first, make = templates.creation_commands(HYBRID_PERSISTENT, "d", 300 * MB, "c")
     assert first.argv == ("sfdisk", "--quiet", "d")
     assert first.stdin.startswith("label: gpt\nstart=2048, size=581632, type=0FC63DAF")
     assert make.argv[-2:] == ("d", f"{284 * 1024}k") and make.argv[7:9] == ("-d", "c")
     assert "offset=1048576," in make.argv[-3]
-    _, make, give_back = templates.making(FAT32, "d", 64 * MB, "c")
+    _, make, give_back = templates.creation_commands(FAT32, "d", 64 * MB, "c")
     assert make.argv[-2:] == ("d", str(59 * 1024)) and give_back.argv[0] == "fallocate"
 
 
@@ -101,7 +101,7 @@ def test_fault_10_growth_keeps_everything(store):
     with path.open("rb") as file:
         assert file.read(60 * MB)[templates.START_BYTES :] == before[templates.START_BYTES : 60 * MB]
     assert not store.data(NODE)[0].written
-    with pytest.raises(Failed, match=r"disk vda \(64M, template ext4\): its file is longer .* never cut"):
+    with pytest.raises(Failed, match=r"disk vda \(64M, template ext4\): its file is longer .* never shortened"):
         store.prepare(NODE, [disk])
 
 
@@ -180,7 +180,7 @@ def test_a_file_that_the_server_cannot_hold(store, monkeypatch):
     def refuse(descriptor, length):
         raise OSError(27, "File too large")
 
-    monkeypatch.setattr("services.vmrunner.disks.os.ftruncate", refuse)
+    monkeypatch.setattr("services.vmrunner.disks.store.os.ftruncate", refuse)
     with pytest.raises(Failed, match="disk vda .*File too large"):
         store.prepare(NODE, [Disk(1, TB, NO_TEMPLATE)])
     assert store.data(NODE) == []

@@ -1,16 +1,21 @@
 """The bootloader's script language, with scripts as bootserver and others write them, and with faults."""
 
+import time
 from pathlib import Path
 
 import pytest
 
-from services.contracts.errors import Failed
-from services.vmrunner.ipxe import Fetched, Interpreter, ScriptError, expand
+from services.vmrunner.boot.ipxe import Interpreter
+from services.vmrunner.boot.origin import origin_of
+from services.vmrunner.boot.script_host import Fetched, ScriptHost
+from services.vmrunner.boot.script_parser import ScriptError, expand
+from walt.contracts.errors import Failed
 
 BASE = "http://10.0.0.1/boot/5/"
 START = BASE + "script.ipxe"
 KERNEL = Fetched(Path("kernel"), 2_800_000)
 INITRD = Fetched(Path("initrd"), 1_000_000)
+ROOT = Fetched(Path("root"), 80_000_000)
 VARIABLES = {"mac": "52:54:00:00:00:01", "ip": "10.0.0.2", "next-server": "10.0.0.1", "hostname": "vnode1"}
 
 
@@ -21,25 +26,41 @@ class Server:
         self.scripts = scripts
         self.asked = []
 
-    def text(self, url):
+    def text(self, url, on_progress=None):
         self.asked.append(url)
         if url not in self.scripts:
             raise Failed(f"{url}: 404 Not Found")
         return "#!ipxe\n" + self.scripts[url]
 
-    def file(self, url):
+    def file(self, url, on_progress):
         self.asked.append(url)
-        for end, file in (("vmlinuz", KERNEL), ("initrd", INITRD)):
+        on_progress(60_000_000, 80_000_000 if url.endswith("root") else 0)
+        for end, file in (("vmlinuz", KERNEL), ("initrd", INITRD), ("root", ROOT)):
             if url.partition("?")[0].endswith(end):
                 return file
         raise Failed(f"{url}: 404 Not Found")
 
 
+ORIGIN = origin_of(START, node_id=5, node_ip="10.0.0.2")
+
+
+class Host(ScriptHost):
+    """With the interpreter in its own process. pauses: in which the script has waited."""
+
+    def __init__(self, server, say=print, look=lambda: None, budget=None, clock=time.monotonic):
+        super().__init__(server, ORIGIN, say, look, budget, clock)
+        self.pauses = []
+
+    def sleep(self, seconds):
+        self.pauses.append(seconds)
+
+
 def run(script, **others):
-    said, pauses = [], []
+    said = []
     server = Server({START: script, **{BASE + name: text for name, text in others.items()}})
-    boot = Interpreter(server, said.append, pauses.append).run(START, VARIABLES)
-    return boot, "".join(said), server.asked, pauses
+    host = Host(server, said.append)
+    boot = host.loaded(Interpreter(host).run(START, VARIABLES))
+    return boot, "".join(said), server.asked, host.pauses
 
 
 def test_the_script_of_bootserver():
@@ -102,6 +123,13 @@ def test_boot_in_a_chained_script_ends_all():
     assert boot.kernel == KERNEL and "never" not in said
 
 
+def test_a_san_disk_is_the_root_and_shows_its_progress():
+    boot, said, _, _ = run("sanhook --drive 0x80 root\nkernel vmlinuz a\nboot")
+    assert (boot.root, boot.initrd) == (ROOT, None)
+    assert f"{BASE}root ... 75% ok 80.0 MB\n" in said
+    assert run("kernel vmlinuz\nboot")[0].root is None
+
+
 def test_imgfree_forgets():
     boot, _, _, _ = run("initrd initrd\nkernel vmlinuz a\nimgfree\nkernel vmlinuz b && boot")
     assert (boot.initrd, boot.command_line) == (None, "b")
@@ -110,8 +138,8 @@ def test_imgfree_forgets():
 @pytest.mark.parametrize(
     ("script", "fault"),
     [
-        ("echo a\ngoto top", "line 3: 'goto' is not a directive known here; known: echo"),
-        ("chain x || dhcp", "line 2: 'dhcp' is not a directive"),  # not even where it would not be reached
+        ("echo a\ngoto top", "line 3: 'goto' is not a known command; allowed: echo"),
+        ("chain x || dhcp", "line 2: 'dhcp' is not a known command"),  # not even where it would not be reached
         ("kernel nowhere\nboot", "line 2, kernel: .*404"),
         ("boot", "line 2, boot: no kernel was loaded"),
         ("kernel vmlinuz", "ended without a `boot`"),
@@ -129,13 +157,13 @@ def test_faults_name_line_and_word(script, fault):
 
 def test_a_page_that_is_no_script():
     server = Server({})
-    server.text = lambda url: "<html>"
+    server.text = lambda url, on_progress: "<html>"
     with pytest.raises(ScriptError, match="not an iPXE script"):
-        Interpreter(server, print, print).run(START, {})
+        Interpreter(Host(server)).run(START, {})
 
 
 def test_expand():
-    assert expand("a${mac:hexhyp}b${ip}${none:x}", VARIABLES) == "a52-54-00-00-00-01b10.0.0.2"
+    assert expand("a${mac:hexhyp}b${ip}${none:x}", VARIABLES, 100) == "a52-54-00-00-00-01b10.0.0.2"
 
 
 # Scripts of images that were made for upstream
@@ -146,7 +174,8 @@ OWN = {
         "set urlprefix http://${next-server}/boot\nchain ${urlprefix}/second.ipxe ||\necho falling back to tftp.\n"
         "set urlprefix tftp://${next-server}\nchain ${urlprefix}/start-2.ipxe || reboot\n"
     ),
-    "start-2.ipxe": "initrd /initrd ||\nkernel ${urlprefix}/${node_model}/vmlinuz nfsroot=${server_ip}:/nodes/${mac:hexhyp}/fs\nboot\n",
+    "start-2.ipxe": "initrd /initrd ||\nkernel ${urlprefix}/${node_model}/vmlinuz "
+    "nfsroot=${server_ip}:/nodes/${mac:hexhyp}/fs\nboot\n",
 }
 
 
@@ -154,8 +183,9 @@ def run_own(**changed):
     scripts = {f"http://10.0.0.1/{name}?node_ip=10.0.0.2": text for name, text in {**OWN, **changed}.items()}
     server = Server(scripts | {START: "chain http://${next-server}/start.ipxe"})
     variables = {**VARIABLES, "server_ip": "10.0.0.1"}
-    server.file = lambda url: server.asked.append(url) or (INITRD if "/initrd" in url else KERNEL)
-    return Interpreter(server, lambda _: None, lambda _: None).run(START, variables), server.asked
+    server.file = lambda url, on_progress: server.asked.append(url) or (INITRD if "/initrd" in url else KERNEL)
+    host = Host(server)
+    return host.loaded(Interpreter(host).run(START, variables)), server.asked
 
 
 def test_the_scripts_of_an_image_of_upstream():

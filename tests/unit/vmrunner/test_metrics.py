@@ -4,20 +4,29 @@ from dataclasses import replace
 
 import pytest
 
-from services.contracts.vmrunner import BOOTED, BOOTING, DELAYING, FAILED, STOPPED
-from services.vmrunner.lifecycle import NO_BOOT_WITHIN, Machine
-from services.vmrunner.metrics import BootBook, outcome
+from services.vmrunner.lifecycle.boot_counts import BootCounts, outcome
+from services.vmrunner.lifecycle.transitions import VmRecord
+from walt.contracts.vmrunner import (
+    BOOTED,
+    BOOTING,
+    CAUSE_COPYING_IMAGE,
+    CAUSE_GUEST_REBOOTED,
+    CAUSE_NO_BOOT,
+    DELAYING,
+    FAILED,
+    STOPPED,
+)
 
-BOOTS = Machine(5, "vnode1", state=BOOTING)
+BOOTS = VmRecord(5, "vnode1", state=BOOTING)
 
 
 @pytest.mark.parametrize(
     ("changes", "counted"),
     [
         ({"state": BOOTED}, "booted"),
-        ({"state": DELAYING, "reason": f"{NO_BOOT_WITHIN} 60 s; retry 1 of 9"}, "timed_out"),
-        ({"state": FAILED, "reason": f"{NO_BOOT_WITHIN} 60 s, 9 retries spent; left as it is"}, "timed_out"),
-        ({"state": DELAYING, "reason": "the guest rebooted before it was booted; retry 1 of 9"}, "ended"),
+        ({"state": DELAYING, "cause": CAUSE_NO_BOOT}, "timed_out"),
+        ({"state": FAILED, "cause": CAUSE_NO_BOOT}, "timed_out"),
+        ({"state": DELAYING, "cause": CAUSE_GUEST_REBOOTED}, "ended"),
         ({"state": STOPPED}, "ended"),
         ({"state": FAILED, "due": 9.0}, "failed"),
     ],
@@ -29,13 +38,14 @@ def test_a_boot_ends_in_one_way(changes, counted):
 def test_what_is_no_end_of_a_boot_is_not_counted():
     assert outcome(replace(BOOTS, state=BOOTED), replace(BOOTS, state=DELAYING)) == ""
     assert outcome(replace(BOOTS, state=DELAYING), BOOTS) == ""
+    assert outcome(BOOTS, replace(BOOTS, cause=CAUSE_COPYING_IMAGE)) == ""
 
 
-def test_the_book_is_kept_by_node_and_forgets_one_that_is_removed():
-    book = BootBook()
+def test_counts_are_kept_by_node_and_forgotten_with_it():
+    counts = BootCounts()
     for _ in range(2):
-        book.count(BOOTS, replace(BOOTS, state=BOOTED))
-    book.count(BOOTS, replace(BOOTS, name="renamed", state=STOPPED))
-    assert book.of(5) == {"booted": 2, "ended": 1} and book.of(6) == {}
-    book.forget(5)
-    assert book.of(5) == {}
+        counts.count(BOOTS, replace(BOOTS, state=BOOTED))
+    counts.count(BOOTS, replace(BOOTS, name="renamed", state=STOPPED))
+    assert counts.of(5) == {"booted": 2, "ended": 1} and counts.of(6) == {}
+    counts.forget(5)
+    assert counts.of(5) == {}

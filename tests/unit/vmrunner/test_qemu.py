@@ -1,12 +1,14 @@
 """The command line of qemu."""
 
+from dataclasses import replace
+
 import pytest
 
-from services.contracts.nodes import Disk
-from services.contracts.settings import NodeConfig
-from services.vmrunner import qemu
-from services.vmrunner.qemu import Files
-from tests.unit.vmrunner.sample import HOME_NET, WALT_NET, wanted
+from services.vmrunner.qemu import command_line
+from services.vmrunner.qemu.command_line import QemuFiles
+from tests.support.specs import HOME_NET, WALT_NET, spec
+from walt.contracts.nodes import Disk, machine_uuid
+from walt.contracts.settings import NodeConfig
 
 
 def argv(node=None, files=None, **changes):
@@ -15,8 +17,8 @@ def argv(node=None, files=None, **changes):
         "pid_file": "/run/5/pid",
         "accelerator": "tcg",
     }
-    files = files or Files(kernel=10, initrd=11, monitor=13, taps={2: 14, 3: 15})
-    return qemu.command("qemu-x", node or wanted(), files, **{**options, **changes})
+    files = files or QemuFiles(kernel=10, initrd=11, monitor=13, taps={2: 14, 3: 15})
+    return command_line.command("qemu-x", node or spec(), files, **{**options, **changes})
 
 
 def values(words, option):
@@ -32,7 +34,7 @@ def values(words, option):
     ],
 )
 def test_settings(changes, option, value):
-    assert values(argv(wanted(**changes)), option) == [value]
+    assert values(argv(spec(**changes)), option) == [value]
 
 
 def test_nothing_but_what_is_named():
@@ -54,11 +56,11 @@ def test_the_line_has_no_monitor():
 
 
 def test_interfaces_are_pinned_to_their_slots():
-    words = argv(wanted(interfaces=(WALT_NET, HOME_NET)))
+    words = argv(spec(interfaces=(WALT_NET, HOME_NET)))
     assert values(words, "-netdev") == ["tap,id=net2,fd=14,vhost=off", "tap,id=net3,fd=15,vhost=off"]
     assert [one for one in values(words, "-device") if "net" in one] == [
-        "virtio-net-pci,netdev=net2,mac=52:54:00:00:00:01,addr=0x2,romfile=",
-        "virtio-net-pci,netdev=net3,mac=52:54:00:00:00:02,addr=0x3,romfile=",
+        "virtio-net-pci,netdev=net2,mac=52:54:00:00:00:01,addr=0x2,romfile=,speed=1000,duplex=full",
+        "virtio-net-pci,netdev=net3,mac=52:54:00:00:00:02,addr=0x3,romfile=,speed=1000,duplex=full",
     ]
 
 
@@ -67,7 +69,7 @@ def test_boot_files():
     assert values(words, "-kernel") == ["/proc/self/fd/10"]
     assert values(words, "-initrd") == ["/proc/self/fd/11"]
     assert values(words, "-append") == ["console=ttyS0 quiet"]
-    assert "-initrd" not in argv(files=Files(10, None, 13, {2: 14}))
+    assert "-initrd" not in argv(files=QemuFiles(10, None, 13, {2: 14}))
 
 
 @pytest.mark.parametrize(
@@ -78,9 +80,24 @@ def test_accelerator(accelerator, accel, cpu):
     assert (values(words, "-accel"), values(words, "-cpu")) == ([accel], [cpu])
 
 
+def test_identity():
+    node = spec(registry="a" * 32)
+    words = argv(node)
+    assert values(words, "-uuid") == [str(node.machine_uuid)]
+    assert values(words, "-smbios") == [f"type=1,serial=walt-node-5,uuid={node.machine_uuid}"]
+
+
+def test_identity_is_stable_and_no_other_nodes():
+    node = spec(registry="a" * 32)
+    later = replace(node, name="renamed", boot=9, version=12, owner="bob", host="other")
+    assert later.machine_uuid == node.machine_uuid
+    others = [replace(node, id=6), replace(node, registry="b" * 32), replace(node, registry="")]
+    assert len({one.machine_uuid for one in (node, *others)}) == 4
+    assert str(machine_uuid("", 1)) == "69e730be-742a-52bc-9338-f91b1eeb3c4b"
+
+
 def test_user():
-    assert qemu.as_user(0, ["q"]) == ["setsid", "--fork", "q"]
-    words = qemu.as_user(64901, ["q"])
+    words = command_line.as_user(64901, ["q"])
     assert words[:3] == ["setsid", "--fork", "setpriv"] and words[-1] == "q"
     assert {"--reuid=64901", "--regid=64901", "--clear-groups", "--no-new-privs", "--inh-caps=-all"} < set(words)
 
@@ -89,7 +106,7 @@ DISKS = (Disk(11, 10**9, "none"), Disk(7, 10**12, "ext4"))
 
 
 def with_disks():
-    return argv(wanted(disks=DISKS), Files(10, 11, 13, {2: 14}, disks=(20, 21)))
+    return argv(spec(disks=DISKS), QemuFiles(10, 11, 13, {2: 14}, disks=(20, 21)))
 
 
 def test_disks_are_in_order_on_a_bus_of_their_own():
@@ -106,6 +123,15 @@ def test_disks_are_in_order_on_a_bus_of_their_own():
     assert "pci-bridge" not in " ".join(argv())
 
 
+def test_the_root_is_the_last_disk_and_nobody_writes_to_it():
+    words = argv(spec(disks=DISKS), QemuFiles(10, 11, 13, {2: 14}, disks=(20, 21), root=22))
+    assert values(words, "-device")[-1] == "virtio-blk-pci,drive=root,serial=walt-root,bus=disks,addr=0x1f"
+    assert "fd=22,set=31" in values(words, "-add-fd")
+    assert all("read-only=on" in one for one in values(words, "-blockdev") if "root" in one)
+    alone = argv(files=QemuFiles(10, 11, 13, {2: 14}, root=22))
+    assert values(alone, "-device")[-2:] == [values(words, "-device")[-4], values(words, "-device")[-1]]
+
+
 def test_fault_18_interfaces_keep_their_places_whatever_disks_there_are():
     places = [[one for one in values(words, "-device") if "net" in one] for words in (argv(), with_disks())]
     assert places[0] == places[1]
@@ -113,25 +139,26 @@ def test_fault_18_interfaces_keep_their_places_whatever_disks_there_are():
 
 def test_fault_27_a_node_of_defaults_has_a_command_line():
     config = NodeConfig()
-    node = wanted(cpu_cores=config.cpu_cores, ram_bytes=config.ram_bytes, boot_delay_s=config.boot_delay_s)
+    node = spec(cpu_cores=config.cpu_cores, ram_bytes=config.ram_bytes, boot_delay_s=config.boot_delay_s)
     words = argv(node)
     assert (values(words, "-m"), values(words, "-smp")) == (["512M"], ["4"])
 
 
 @pytest.mark.parametrize("initrd", [11, None])
 def test_files_have_other_numbers_in_another_process(initrd):
-    here = Files(kernel=10, initrd=initrd, monitor=13, taps={2: 14, 5: 9}, disks=(31, 30))
+    here = QemuFiles(kernel=10, initrd=initrd, monitor=13, taps={2: 14, 5: 9}, disks=(31, 30), root=40)
     there = here.numbered_from(200)
     assert there.descriptors() == tuple(range(200, 200 + len(here.descriptors())))
     number = dict(zip(here.descriptors(), there.descriptors(), strict=True))
-    assert there == Files(
+    assert there == QemuFiles(
         kernel=number[10],
         initrd=initrd and number[initrd],
         monitor=number[13],
         taps={2: number[14], 5: number[9]},
         disks=(number[31], number[30]),
+        root=number[40],
     )
 
 
-def test_a_pid_file_only_where_one_is_wanted():
+def test_a_pid_file_only_where_one_is_spec():
     assert values(argv(), "-pidfile") == ["/run/5/pid"] and "-pidfile" not in argv(pid_file=None)

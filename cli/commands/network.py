@@ -1,0 +1,118 @@
+"""`walt network`: the links of nodes to their networks, as requested, applied and measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from walt.client import Client
+from walt.contracts import links, settings, units
+from walt.contracts.links import LinkModel
+from walt.contracts.names import MY_NODES
+from walt.contracts.nodes import Changed, PortView
+from walt.replies import read
+
+from ..ui.messages import print_message
+from ..ui.options import node_set, optional_selection_argument
+from ..ui.tables import JSON, YAML, Column, Row, echo, output_option
+from .node import selection_or_default
+
+
+@click.group()
+def network() -> None:
+    """Networks of nodes and what their links do."""
+
+
+@network.command()
+@optional_selection_argument
+@click.option("--all", "everyone", is_flag=True, help="Of everybody's nodes, and of the free ones.")
+@output_option
+@click.pass_obj
+def show(client: Client, selection: Sequence[str], everyone: bool, output: str) -> None:
+    """Show the network ports of your nodes, or of those of SET.
+
+    Each with its link as requested; the delay of what the node sends, as requested, as applied (without the platform's
+    own latency) and as measured; and how many frames have passed, were dropped, and were more than 1 ms late.
+    """
+    chosen = selection_or_default(selection, everyone)
+    rows: list[dict[str, Any]] = client.call("nodes", "get_ports", selection=chosen)
+    rows.sort(key=lambda row: (row["network"], row["owner"], row["node"], row["interface"]))
+    if output not in (JSON, YAML):
+        rows = [flat(port) for port in read(list[PortView], rows)]
+    echo(
+        rows,
+        COLUMNS,
+        output,
+        "no ports: no nodes" + ("" if chosen != MY_NODES else " of yours; --all shows everybody's"),
+    )
+
+
+@network.command()
+@click.argument("selection", metavar="SET")
+@click.argument("name", metavar="NETWORK")
+@click.argument("options", metavar="[OPTION=VALUE]...", nargs=-1)
+@click.option("--replace", is_flag=True, help="Start from a plain link; without it, other options stay.")
+@click.pass_obj
+def link(client: Client, selection: str, name: str, options: Sequence[str], replace: bool) -> None:
+    """Change the link of nodes to a network, at once.
+
+    For instance: walt network link vnode1 home-net lat=20ms loss=1%
+    """
+    arguments: dict[str, Any] = {"selection": node_set(selection), "network": name, "replace": replace}
+    changed = read(Changed, client.call("nodes", "link_nodes", options=list(options), **arguments))
+    for node in changed.nodes:
+        print_message(f"{node.name}: the link to {name} is {link_of(node.config['networks'], name)}")
+    for note in changed.notes:
+        print_message(note)
+
+
+def link_of(networks: str, name: str) -> str:
+    """'walt-net,home-net[lat=10ms]', 'home-net' -> 'lat=10ms'"""
+    use = next(one for one in settings.parse_networks(networks) if one.name == name)
+    return links.format_link(use.link) or "plain"
+
+
+def flat(port: PortView) -> dict[str, Any]:
+    """One row with a value per column; the delays are those of what the node sends, in microseconds."""
+    up, down = dataclasses.asdict(port.up), dataclasses.asdict(port.down)
+    counts = {f"{side}_{name}": traffic[name] for side, traffic in (("up", up), ("down", down)) for name in COUNTERS}
+    sums = {name: up[name] + down[name] for name in COUNTERS}
+    delays = {"delay_us": _delay_us(port.asked), "applied_delay_us": _delay_us(port.applied)}
+    return {**dataclasses.asdict(port), **delays, **counts, **sums}
+
+
+def _delay_us(link: str | None) -> int | None:
+    return None if link is None else links.parse_options(LinkModel(), link.split(",") if link else []).up.latency_us
+
+
+def _delay(key: str) -> Callable[[Row], str]:
+    """Blank where no delay was requested, or the port does not exist yet."""
+    return lambda row: _latency(row[key]) if row["delay_us"] else ""
+
+
+def _latency(latency_us: int | None) -> str:
+    return "" if latency_us is None else units.format_latency(latency_us)
+
+
+COUNTERS = ("frames", "dropped", "late")
+SIDES = ("up", "down")
+
+COLUMNS = [
+    Column("network"),
+    Column("owner", wide=True),
+    Column("node"),
+    Column("interface"),
+    Column("mac", wide=True),
+    Column("backend"),
+    Column("asked", "link", sparse=True),
+    Column("delay_us", "delay", _delay("delay_us"), sparse=True),
+    Column("applied_delay_us", "applied", _delay("applied_delay_us"), sparse=True),
+    Column("measured_latency_us", "measured", lambda row: _latency(row["measured_latency_us"]), sparse=True),
+    *(Column(what, "drops" if what == "dropped" else what) for what in COUNTERS),
+    *(Column(f"{side}_{what}", wide=True) for side in SIDES for what in COUNTERS),
+    Column("compensation_us", "platform", lambda row: _latency(row["compensation_us"]), wide=True),
+    Column("state"),
+]

@@ -1,0 +1,80 @@
+"""Files and directories of this computer as a tar stream.
+
+Permissions, times and symbolic links are kept; the receiver becomes the owner. GNU's tar format, since busybox reads no
+other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+from typing import Any
+
+from walt.contracts.bootserver import COMPLETE, CONTENT
+
+from . import dockerignore
+
+BUFFER_BYTES = 2**16
+SPOOL_BYTES = 2**20  # in memory; what is longer goes to a temporary file
+WITHOUT_SIZE = ("/proc/", "/sys/")  # their files have a size of 0, or of a page, whatever they contain
+
+
+def pack(path: str, sink: Any) -> list[str]:
+    """Write the file or directory at `path`; returns the paths left out, which are neither file, directory nor link."""
+    left_out: list[str] = []
+    with _writer(sink) as tar:
+        _add(tar, path, CONTENT, left_out)
+        tar.addfile(tarfile.TarInfo(COMPLETE))
+    return left_out
+
+
+def pack_root(folder: str, sink: Any) -> None:
+    """A root file system: all that is below a folder, with owners and devices. tarfile leaves out sockets."""
+    with _writer(sink) as tar:
+        tar.add(os.path.realpath(folder), ".")
+
+
+def pack_build(folder: str, sink: Any) -> None:
+    """The context of a Dockerfile: a folder without what its .dockerignore excludes."""
+    with _writer(sink) as tar:
+        for path in dockerignore.included(folder):
+            tar.add(os.path.join(folder, path), path, recursive=False)
+
+
+def is_copied(member: tarfile.TarInfo | None) -> bool:
+    """Files, directories and links are; devices, pipes and sockets are not."""
+    return member is not None and (member.isreg() or member.isdir() or member.issym() or member.islnk())
+
+
+def _writer(sink: Any) -> tarfile.TarFile:
+    return tarfile.open(mode="w|", fileobj=sink, format=tarfile.GNU_FORMAT, bufsize=BUFFER_BYTES)
+
+
+def _add(tar: tarfile.TarFile, path: str, name: str, left_out: list[str]) -> None:
+    member = tar.gettarinfo(path, name)
+    if not is_copied(member):
+        left_out.append(path)
+        return
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    if member.isreg():
+        _add_file(tar, path, member)
+        return
+    tar.addfile(member)
+    if member.isdir():
+        for child in sorted(os.listdir(path)):
+            _add(tar, os.path.join(path, child), f"{name}/{child}", left_out)
+
+
+def _add_file(tar: tarfile.TarFile, path: str, member: tarfile.TarInfo) -> None:
+    with open(path, "rb") as file:
+        if member.size and not os.path.realpath(path).startswith(WITHOUT_SIZE):
+            tar.addfile(member, file)
+            return
+        with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as whole:
+            shutil.copyfileobj(file, whole)
+            member.size = whole.tell()
+            whole.seek(0)
+            tar.addfile(member, whole)

@@ -1,0 +1,112 @@
+"""Waiting until nodes are in a state: what to print about what was seen (pure), and the loop that polls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from walt.client import Client
+from walt.contracts.errors import EXIT_TIMEOUT, Failed, Unreachable
+from walt.contracts.names import check_one_node
+from walt.contracts.nodes import NodeView
+from walt.contracts.vmrunner import BOOTED, FAILED
+from walt.replies import read
+
+from .messages import Progress, age, print_message
+
+POLL_S = 0.3
+UNREACHABLE_TIMEOUT_S = 30.0  # how long nodes (or the broker) may be unreachable before a wait is given up
+
+
+class TimedOut(Failed):
+    exit_code = EXIT_TIMEOUT
+
+
+class Watch:
+    """The nodes that are waited for, to be in state `wanted`, and which of their failures have been reported."""
+
+    def __init__(self, nodes: Sequence[NodeView], wanted: str = BOOTED) -> None:
+        self.wanted = wanted
+        self.names = [node.name for node in nodes]
+        self._nodes = list(nodes)
+        self._reported: set[tuple[str, str]] = set()
+
+    @property
+    def missing(self) -> list[NodeView]:
+        return [node for node in self._nodes if node.state != self.wanted]
+
+    def update(self, nodes: Sequence[NodeView]) -> list[str]:
+        """The new state of the nodes; messages about failures, each reason of a node once."""
+        self._nodes = list(nodes)
+        fresh = [one for one in self.missing if one.state == FAILED and (one.name, one.reason) not in self._reported]
+        self._reported.update((one.name, one.reason) for one in fresh)
+        by_reason = _grouped(fresh, lambda one: one.reason or "no reason given")
+        return [f"{_names(some)} failed: {reason}; still waiting" for reason, some in by_reason.items()]
+
+    def progress(self, now: float) -> str:
+        """'vnode1 booting 12s, vnode2 delaying 3s (4 s left)'"""
+        return ", ".join(f"{one.name} {one.state} {age(now - one.since)}{_reason(one)}" for one in self.missing)
+
+    def overdue(self, timeout_s: float) -> TimedOut:
+        by_state = _grouped(self.missing, lambda one: f"{one.state}{_reason(one)}")
+        return TimedOut(
+            *(
+                f"{_names(some)} {'is' if len(some) == 1 else 'are'} not {self.wanted} after {timeout_s:g} s: {state}"
+                for state, some in by_state.items()
+            )
+        )
+
+
+def _grouped(nodes: Sequence[NodeView], key: Callable[[NodeView], str]) -> dict[str, list[NodeView]]:
+    """Nodes by what is to be printed of them: one line for many nodes, not one for each."""
+    groups: dict[str, list[NodeView]] = {}
+    for one in nodes:
+        groups.setdefault(key(one), []).append(one)
+    return groups
+
+
+def _names(nodes: Sequence[NodeView]) -> str:
+    return ", ".join(one.name for one in nodes)
+
+
+def _reason(node: NodeView) -> str:
+    return f" ({node.reason})" if node.reason else ""
+
+
+def get_nodes(client: Client, selection: str) -> list[NodeView]:
+    return read(list[NodeView], client.call("nodes", "get_nodes", selection=selection))
+
+
+def get_node(client: Client, name: str) -> NodeView:
+    return get_nodes(client, check_one_node(name))[0]
+
+
+def wait_until_booted(client: Client, nodes: Sequence[NodeView], timeout_s: float | None) -> None:
+    wait_until(client, nodes, BOOTED, timeout_s)
+
+
+def wait_until(client: Client, nodes: Sequence[NodeView], wanted: str, timeout_s: float | None) -> None:
+    """Return once all are in that state; TimedOut, or NotFound when one was removed meanwhile."""
+    watch, progress = Watch(nodes, wanted), Progress()
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    answered_at = time.monotonic()
+    try:
+        while watch.names:
+            for sentence in watch.update(nodes):
+                progress.clear()
+                print_message(sentence)
+            if not watch.missing:
+                return
+            if end is not None and time.monotonic() >= end:
+                raise watch.overdue(timeout_s or 0)
+            progress.show(watch.progress(time.time()))
+            time.sleep(POLL_S)
+            try:
+                nodes = get_nodes(client, ",".join(watch.names))
+                answered_at = time.monotonic()
+            except Unreachable:
+                # A service that restarts must not end the wait.
+                if time.monotonic() - answered_at > UNREACHABLE_TIMEOUT_S:
+                    raise
+    finally:
+        progress.clear()

@@ -1,0 +1,150 @@
+"""The life of a boot: published, watched until the node has booted, forgotten when the node is removed.
+
+What a published boot serves to its node is in `boot_payload.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from services.bootserver.boot import boot_records, boot_script
+from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
+from services.bootserver.boot.ssh_keys import KeyStore
+from services.bootserver.boot.ssh_probe import BootWatches
+from services.bootserver.images.store import Image, ImageStore
+from services.bootserver.metrics import BOOT_SECONDS
+from services.bootserver.nfs import exports
+from services.bootserver.nfs.persist import PersistStore
+from services.bootserver.site import Site
+from walt.contracts.bootserver import BootPlan, BootRequest, NodeBooted
+from walt.contracts.errors import Failed
+from walt.contracts.nodes import Owner
+
+EXPORT_LIMIT_S = 5.0
+EXPORT_POLL_S = 0.1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """nfs_fault(paths): why the NFS server does not answer or does not export all of these, "" when it does;
+    dns_fault(): why the name server does not answer, or ""; sends_banner(address): whether an ssh server does."""
+
+    nfs_fault: Callable[[Sequence[str]], str]
+    dns_fault: Callable[[], str]
+    sends_banner: Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class BootStores:
+    """All that is kept for the boots of nodes."""
+
+    images: ImageStore
+    records: BootRecordStore
+    keys: KeyStore
+    persist: PersistStore
+
+
+class Boots:
+    """report_booted: called at the end of each boot, and once more after a restart of this service."""
+
+    def __init__(
+        self, site: Site, stores: BootStores, probes: Probes, report_booted: Callable[[NodeBooted], None]
+    ) -> None:
+        self._site = site
+        self._probes = probes
+        self._report_booted = report_booted
+        self._images = stores.images
+        self._records = stores.records
+        self._keys = stores.keys
+        self._persist = stores.persist
+        self._watches = BootWatches(self._on_banner, probes.sends_banner)
+
+    def start(self) -> None:
+        """Watch the boots that had not ended when this service stopped, and report those that had once more: the broker
+        may have been away at the first report."""
+        for record in self._records.all():
+            self._watches.watch(record)
+            if record.booted_at:
+                self._report(record, record.booted_at)
+
+    def stop(self) -> None:
+        self._watches.stop_all()
+
+    def publish(self, request: BootRequest) -> BootPlan:
+        """Idempotent. NotFound when there is no such image, Failed when the NFS server does not export it."""
+        owner = Owner(request.owner, request.owner_account)
+        self._images.boot_files(self._images.find_for(request.image, owner))
+        fault = self._probes.nfs_fault(())
+        if fault:
+            raise Failed(f"the NFS server does not answer at {self._site.server} ({fault})")
+        self._keys.node(request.node_id)
+        # The image may have been replaced, and its folder removed, while we waited above. From here on nothing waits
+        # before the record is stored, which keeps the folder.
+        image = self._images.find_for(request.image, owner)
+        known = self._records.find(request.node_id)
+        record = boot_records.record_boot(known, request, image.folder, time.time())
+        self._export(record)
+        if record is not known:
+            self._records.put(record)
+        if image.has_script:  # it mounts its root by itself
+            self._wait_for_export(image)
+        self._watches.watch(record)
+        return boot_script.boot_plan(request, self._site)
+
+    def _export(self, record: BootRecord) -> None:
+        request = record.request
+        if self._images.in_folder(record.folder, request.image).has_script:
+            self._persist.grant_image(request.node_id, record.folder, request.ip)
+            self._persist.grant_own_root(request.node_id, request.mac, record.folder, request.ip)
+        else:
+            self._persist.revoke_image(request.node_id)
+            self._persist.revoke_own_root(request.node_id)
+        if request.owner:
+            self._persist.grant(request.node_id, request.owner, request.ip)
+        else:
+            self._persist.revoke(request.node_id)
+
+    def _wait_for_export(self, image: Image) -> None:
+        """The process of the NFS server takes up a new export from a file that it polls (`ganesha.py`)."""
+        end = time.monotonic() + EXPORT_LIMIT_S
+        while fault := self._probes.nfs_fault([exports.image_path(image.folder)]):
+            if time.monotonic() > end:
+                raise Failed(f"the NFS server does not export image '{image.name}' ({fault})")
+            time.sleep(EXPORT_POLL_S)
+
+    def forget(self, node_id: int) -> None:
+        self._watches.stop(node_id)
+        self._persist.revoke_image(node_id)
+        self._persist.revoke_own_root(node_id)
+        self._records.remove(node_id)
+        self._keys.forget_node(node_id)
+        self._persist.forget(node_id)
+
+    def known(self) -> set[int]:
+        """Ids of the nodes with a boot record, a key or a /persist."""
+        return self._records.known() | self._keys.known() | self._persist.known()
+
+    def forget_all(self, gone: Iterable[int]) -> None:
+        for node_id in gone:
+            log.warning("node %d is not known to nodes: its boot record, keys and /persist are removed", node_id)
+            self.forget(node_id)
+
+    def _on_banner(self, record: BootRecord, at: float) -> None:
+        request = record.request
+        try:
+            if not self._records.put_booted(record, at):
+                return
+        except OSError as error:  # the disk is full; the node has booted all the same
+            log.error("%s: that it has booted cannot be saved: %s", request.name, error)
+        BOOT_SECONDS.observe(at - record.published_at)
+        log.info("%s has booted in %.1f s (run %d)", request.name, at - record.published_at, request.run)
+        self._report(record, at)
+
+    def _report(self, record: BootRecord, at: float) -> None:
+        request = record.request
+        self._report_booted(NodeBooted(request.node_id, request.run, at, request.ip))

@@ -1,0 +1,167 @@
+"""`python -m services.bootserver.workers.docker_engine export IMAGE TAR` or `build CONTEXT TAR`: use Docker.
+
+TAR becomes the root file system: of an image, pulled if the engine has none of that name; or of what the Dockerfile in
+CONTEXT, a tar of its folder, makes. Prints progress, a line at a time; on stderr why it failed. A process of its own:
+the SDK waits with the blocking `requests`.
+
+The engine is the one that DOCKER_HOST names (default: the host's socket). What is built leaves nothing there; what is
+pulled stays, for all users.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, ImageNotFound
+from docker.utils import parse_repository_tag
+
+from services.bootserver.workers import worker
+from services.kit.docker import engine_errors
+from walt.contracts.bootserver import MODEL
+from walt.contracts.errors import InvalidRequest, NotFound
+
+ENGINE_WAIT_S = 600
+MACHINE = "amd64"
+TEMPORARY_LABEL = "walt.temporary"  # of containers that a killed worker may have left behind
+BUILD_NAME = "walt-build"  # of images; the tag of each is its time and a random number
+LEFTOVER_AGE_S = 3600
+TAIL_LINES = 15
+LINE_CHARS = 500  # a line of a Dockerfile, or of what it prints, may have any length
+LAYERS = 1000  # more than a Dockerfile makes; what its commands print may look like a layer too
+MODELS_LABEL = "walt.node.models"  # of images with boot scripts of their own: for which models of machine
+_LAYER = re.compile(r"---> ([0-9a-f]{12})$")
+
+
+def progress(line: str) -> None:
+    print(line[:LINE_CHARS], flush=True)
+
+
+@contextlib.contextmanager
+def engine(purpose: str) -> Iterator[Any]:
+    """The low-level client. purpose: what an error of the engine says it refuses."""
+    away = "no Docker Engine answers on the server ({}); allowed without one: a FILE.tar or a folder"
+    errors = engine_errors(f"the Docker Engine of the server refuses {purpose}: {{}}", away)
+    with errors, contextlib.closing(docker.from_env(timeout=ENGINE_WAIT_S)) as client:
+        client.ping()
+        yield client.api
+
+
+def export(reference: str, target: Path) -> None:
+    with engine(f"image '{reference}'") as api:
+        _remove_leftovers(api)
+        check_platform(_pull_if_missing(api, reference), reference)
+        _export(api, reference, target)
+
+
+def build(context: Path, target: Path) -> None:
+    tag = f"{BUILD_NAME}:{time.time():.0f}-{uuid.uuid4().hex}"
+    with engine("the build") as api, open(context, "rb") as file:
+        _remove_leftovers(api)
+        former = {image["Id"] for image in api.images(all=True)}
+        layers: deque[str] = deque(maxlen=LAYERS)
+        try:
+            _build(api, file, tag, layers)
+            check_platform(api.inspect_image(tag), "what was built")
+            _export(api, tag, target)
+        finally:
+            _remove_built(api, [tag, *reversed(layers)], former)
+
+
+def _build(api: Any, context: Any, tag: str, layers: deque[str]) -> None:
+    """Fills `layers` with the ids of those it makes. Without the engine's cache, so that no other build shares them."""
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    steps = api.build(
+        fileobj=context,
+        custom_context=True,
+        tag=tag,
+        rm=True,
+        forcerm=True,
+        nocache=True,
+        decode=True,
+        labels={TEMPORARY_LABEL: "yes"},
+    )
+    for step in steps:
+        if "error" in step:
+            raise InvalidRequest("\n".join(["the Dockerfile could not be built:", *tail, step["error"]]))
+        for line in filter(None, map(str.strip, step.get("stream", "").splitlines())):
+            tail.append(line[:LINE_CHARS])
+            layers.extend(_LAYER.findall(line))
+            if line.startswith("Step "):
+                progress(line)
+
+
+def _pull_if_missing(api: Any, reference: str) -> dict[str, Any]:
+    """As the engine inspects it."""
+    try:
+        return dict(api.inspect_image(reference))
+    except ImageNotFound:
+        progress(f"the server's Docker Engine has no '{reference}': pulling it")
+    repository, tag = parse_repository_tag(reference)
+    try:
+        for step in api.pull(repository, tag or "latest", stream=True, decode=True):
+            if "error" in step:
+                raise NotFound(f"there is no image '{reference}': {step['error']}")
+    except APIError as error:
+        raise NotFound(f"there is no image '{reference}': {error.explanation or error}") from None
+    return dict(api.inspect_image(reference))
+
+
+def check_platform(image: dict[str, Any], name: str) -> None:
+    """image: as the engine inspects it. InvalidRequest when it is not for a node."""
+    models = ((image.get("Config") or {}).get("Labels") or {}).get(MODELS_LABEL)
+    if models and MODEL not in models.split(","):
+        raise InvalidRequest(f"image '{name}' is for nodes of model {models}; allowed: {MODEL}")
+    if (image["Os"], image["Architecture"]) != ("linux", MACHINE):
+        raise InvalidRequest(f"image '{name}' is for {image['Os']}/{image['Architecture']}; allowed: linux/{MACHINE}")
+
+
+def _export(api: Any, reference: str, target: Path) -> None:
+    container = api.create_container(reference, command=["/nothing"], labels={TEMPORARY_LABEL: "yes"})["Id"]
+    try:
+        written = 0
+        shown = 0
+        with open(target, "wb") as file:
+            for piece in api.export(container):
+                file.write(piece)
+                written += len(piece)
+                if written // 100_000_000 > shown:
+                    shown = written // 100_000_000
+                    progress(f"{shown * 100} MB taken from the Docker Engine")
+    finally:
+        api.remove_container(container, force=True)
+
+
+def _remove_built(api: Any, images: list[str], former: set[str]) -> None:
+    """images: names and ids; those that were there before stay. A layer goes with the last image above it."""
+    for image in images:
+        with contextlib.suppress(APIError):
+            if api.inspect_image(image)["Id"] not in former:
+                api.remove_image(image)
+
+
+def _remove_leftovers(api: Any) -> None:
+    old = time.time() - LEFTOVER_AGE_S
+    for container in api.containers(all=True, filters={"label": TEMPORARY_LABEL, "status": "created"}):
+        if container["Created"] < old:
+            with contextlib.suppress(APIError):  # another worker removes it
+                api.remove_container(container["Id"], force=True)
+    for tag in (tag for image in api.images(name=BUILD_NAME) for tag in image["RepoTags"]):
+        made = re.fullmatch(rf"{BUILD_NAME}:(\d+)-\w+", tag)
+        if made and float(made[1]) < old:
+            with contextlib.suppress(APIError):
+                api.remove_image(tag)
+
+
+if __name__ == "__main__":
+    what, source, target = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    work = {"export": lambda: export(source, target), "build": lambda: build(Path(source), target)}[what]
+    worker.worker_main(work, target.parent)

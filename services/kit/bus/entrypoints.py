@@ -1,0 +1,213 @@
+"""What a service class consists of: RPC methods, events that it hears, timers, and its application.
+
+    class ConsoleService:
+        name = console.SERVICE
+        app = AppProvider(ConsoleApp)
+        caller = Caller()
+        metrics = Metrics()
+
+        @public
+        def open_ping(self, node: str, queue: str, count: int = 10) -> Opened: …    users: `self.caller`
+        @internal
+        def prepare_line(self, node_id: int) -> PreparedLine: …                     services only
+        @on_event(nodes.SERVICE, nodes.NODE_REMOVED)
+        def on_node_removed(self, removed: NodeRemoved) -> None: …
+        @every(seconds=5)
+        def repair(self) -> None: …
+        @at_start
+        def announce_all(self) -> None: …
+
+Arguments are checked against the type hints and arrive as these types; results that are dataclasses leave as JSON
+(`arguments`).
+
+RabbitMQ refuses a message whose `user_id` is not the account of its connection, so the property, when there, is the
+truth; a message without one is refused here.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from kombu import compression
+from kombu.exceptions import ContentDisallowed
+from nameko.events import EventHandler
+from nameko.exceptions import deserialize_to_instance
+from nameko.extensions import DependencyProvider, Entrypoint, register_entrypoint
+from nameko.messaging import QueueConsumer
+from nameko.rpc import Rpc
+
+from services.kit import tasks
+from services.kit.bus.arguments import Signature, dump
+from services.kit.bus.requests import ServiceRequests, UserRequests, user_of
+from services.kit.environment import account_of
+from walt.contracts.broker_permissions import INTERNAL_EXCHANGE
+from walt.contracts.errors import WIRE_ERRORS, Denied, WaltError
+
+CALLER = "walt_caller"
+EVENTS_AT_A_TIME = 10  # of one kind
+
+for _error in WIRE_ERRORS.values():
+    deserialize_to_instance(_error)
+
+
+def _refuse_compressed(_: bytes) -> bytes:
+    raise ContentDisallowed("a compressed message, which could be a thousand times as long as it looks")
+
+
+for _encoding in compression.encoders():  # of messages, which nobody here compresses
+    compression.register(None, _refuse_compressed, _encoding)
+
+
+class InternalRpc(Rpc):
+    """A method for other services. Users have no right to publish to it; but the broker checks that right only
+    where a message comes in, not where a user's own exchange or queue passes it on."""
+
+    rpc_consumer = UserRequests()
+    internal_consumer = ServiceRequests()
+
+    def __init__(self) -> None:
+        super().__init__(expected_exceptions=WaltError)
+
+    def setup(self) -> None:
+        for consumer in (self.rpc_consumer, self.internal_consumer):
+            consumer.register_provider(self)
+
+    def stop(self) -> None:
+        for consumer in (self.rpc_consumer, self.internal_consumer):
+            consumer.unregister_provider(self)
+
+    def handle_result(self, message: Any, worker_ctx: Any, result: Any, exc_info: Any) -> Any:
+        return self._consumer_of(message).handle_result(message, result, exc_info)
+
+    def _consumer_of(self, message: Any) -> ServiceRequests:
+        is_internal = message.delivery_info["exchange"] == INTERNAL_EXCHANGE
+        return self.internal_consumer if is_internal else self.rpc_consumer
+
+    def handle_message(self, body: Any, message: Any) -> None:
+        user = user_of(message)
+        if fault := self.fault_of(user):
+            raise Denied(f"{self.container.service_name}.{self.method_name}: {fault}")
+        # Replaces all headers of the client: nameko takes `walt_caller` with its prefix and without.
+        message.headers = {f"nameko.{CALLER}": self.caller_of(user)}
+        super().handle_message(body, message)
+
+    def fault_of(self, user: str) -> str:
+        """Why this user may not call; "" when he may."""
+        return "" if user == account_of(self.container.config["AMQP_URI"]) else "for services only"
+
+    def caller_of(self, user: str) -> str:
+        return ""
+
+
+class PublicRpc(InternalRpc):
+    """A method for users. It finds who calls in its `Caller` dependency."""
+
+    def fault_of(self, user: str) -> str:
+        return "" if user else "the message carries no user id"
+
+    def caller_of(self, user: str) -> str:
+        return user
+
+
+def public(method: Callable[..., Any]) -> Callable[..., Any]:
+    return _typed(method, PublicRpc())
+
+
+def internal(method: Callable[..., Any]) -> Callable[..., Any]:
+    return _typed(method, InternalRpc())
+
+
+def _typed(method: Callable[..., Any], entrypoint: Rpc) -> Callable[..., Any]:
+    signature = Signature(method)
+
+    @functools.wraps(method)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return dump(method(self, **signature.load(args, kwargs)))
+
+    register_entrypoint(checked, entrypoint)
+    return checked
+
+
+class Caller(DependencyProvider):
+    """`self.caller`: the broker's name for the user of this call ('' in a call from a service)."""
+
+    def get_dependency(self, worker_ctx: Any) -> str:
+        return str(worker_ctx.data.get(CALLER, ""))
+
+
+class _EventQueue(QueueConsumer):
+    prefetch_count = EVENTS_AT_A_TIME
+
+
+class _Event(EventHandler):
+    queue_consumer = _EventQueue()
+
+
+def on_event(service: str, event: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The method hears this event of this service, on whichever host. Its one parameter is the event's dataclass."""
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        signature = Signature(method)
+
+        @functools.wraps(method)
+        def hear(self: Any, payload: Any) -> None:
+            method(self, **signature.load([payload], {}))
+
+        register_entrypoint(hear, _Event(service, event, expected_exceptions=WaltError))
+        return hear
+
+    return decorate
+
+
+class _Timer(Entrypoint):
+    """Fires by the monotonic clock, so that a step of the wall clock neither stops nor repeats it; a failure ends
+    nothing."""
+
+    def __init__(self, seconds: float, once: bool = False, at_once: bool = False) -> None:
+        super().__init__(expected_exceptions=WaltError)
+        self._seconds, self._once, self._at_once = seconds, once, at_once
+        self._stopped = tasks.Signal()
+
+    def start(self) -> None:
+        self.container.spawn_managed_thread(self._run)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        if not self._at_once and self._stopped.wait(self._seconds):
+            return
+        while True:
+            done = tasks.Signal()
+            self.container.spawn_worker(self, (), {}, handle_result=functools.partial(_note_end, done))
+            done.wait()
+            if self._once or self._stopped.wait(self._seconds):
+                return
+
+
+def _note_end(done: tasks.Signal, context: Any, result: Any, error: Any) -> tuple[Any, Any]:
+    done.set()
+    return result, error
+
+
+def every(seconds: float, *, at_once: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The method runs again so many seconds after it has ended; the first time so long after the start, or at once."""
+    return lambda method: register_entrypoint(method, _Timer(seconds, at_once=at_once)) or method
+
+
+def at_start(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method runs once, when the service starts."""
+    register_entrypoint(method, _Timer(0, once=True, at_once=True))
+    return method
+
+
+def public_methods(service: type) -> list[str]:
+    """['create_nodes', …]: the methods of a service class that users may call, for the broker's permissions."""
+    return sorted(name for name, method in inspect.getmembers(service, inspect.isfunction) if _is_public(method))
+
+
+def _is_public(method: Callable[..., Any]) -> bool:
+    return any(isinstance(entrypoint, PublicRpc) for entrypoint in getattr(method, "nameko_entrypoints", ()))

@@ -1,0 +1,214 @@
+"""The two request queues of a service, each with a connection and workers of its own, so that neither delays the other.
+
+    rpc-NAME        what users call. Few requests of one user run at a time, users take turns, and what is too much is
+                    refused (`Shares`). A service of the version before sends its calls here too.
+    internal-NAME   what services call, by an exchange for which users have no right
+
+A request is dropped where nobody waits for it any more: it has waited here until it expired, or the broker took it late
+(after an alarm) from a caller who has gone, whose queue for the reply is gone with him.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import Any
+
+from kombu import Exchange, Queue
+from kombu.serialization import dumps
+from nameko.exceptions import UnserializableValueError, serialize
+from nameko.messaging import QueueConsumer
+from nameko.rpc import RpcConsumer
+
+from services.kit import tasks
+from services.kit.bus.rpc_connection import internal_exchange
+from services.kit.bus.service_bus import ServiceBus
+from services.kit.bus.shares import Shares
+from services.kit.bus.streams import ConnectionLost, QueueFull, QueueGone, StreamPublisher
+from services.kit.environment import account_of
+from walt.contracts.broker_permissions import MAX_REQUEST_BYTES, RPC_EXCHANGE
+from walt.contracts.errors import Failed, InvalidRequest
+
+JSON = "application/json"
+USER_CALLS = 12  # at a time, of all users
+CALLS_OF_ONE_USER = 4
+WAITING_OF_ONE_USER = 20
+WAITING_BYTES_OF_ONE_USER = 2 * MAX_REQUEST_BYTES
+USER_PREFETCH = 600
+SERVICE_CALLS = 40
+SETTLE_S = 0.3  # in which the broker removes the queues of a connection that it has found closed
+
+log = logging.getLogger(__name__)
+
+
+def user_of(message: Any) -> str:
+    return str(message.properties.get("user_id", ""))
+
+
+class _Waiting:
+    def __init__(self, message: Any) -> None:
+        self.message, self._since = message, time.monotonic()
+
+    def is_expired(self) -> bool:
+        """By the caller's own limit, which the broker has applied to the time in its queue only."""
+        limit_ms = self.message.properties.get("expiration")
+        return bool(limit_ms) and (time.monotonic() - self._since) * 1000 >= float(limit_ms)
+
+
+class _RawConsumer(QueueConsumer):
+    """Its providers get messages as they came, to look at their size before they are decoded. A type of its own for
+    each queue: nameko gives a connection to each type."""
+
+    prefetch_count = SERVICE_CALLS
+
+    def get_consumers(self, consumer_cls: Any, channel: Any) -> Any:
+        for provider in self._providers:
+            taking = partial(self.handle_message, provider, None)
+            consumer = consumer_cls(queues=[provider.queue], on_message=taking, accept=self.accept)
+            consumer.qos(prefetch_count=self.prefetch_count)
+            self._consumers[provider] = consumer
+        return self._consumers.values()
+
+
+class _UserQueue(_RawConsumer):
+    prefetch_count = USER_PREFETCH
+
+
+class _ServiceQueue(_RawConsumer):
+    pass
+
+
+class ServiceRequests(RpcConsumer):
+    """internal-NAME. It drops a request that cannot be answered. reply_to must be the caller's own queue."""
+
+    queue_consumer = _ServiceQueue()
+    service_bus = ServiceBus()
+
+    def setup(self) -> None:
+        self.service_bus.setup()  # nameko gives no order; doing it twice is harmless
+        if not hasattr(self, "_publisher"):
+            self._publisher = StreamPublisher(self.container.config["AMQP_URI"])
+            self.queue = self._queue(self.container.service_name)
+            self.queue_consumer.register_provider(self)
+
+    def _queue(self, service: str) -> Queue:
+        return Queue(f"internal-{service}", internal_exchange(), f"{service}.*", durable=True)
+
+    def handle_message(self, _: Any, message: Any) -> None:
+        if not self._is_answerable(message):
+            log.warning("a request of %s that cannot be answered is dropped", user_of(message) or "nobody")
+        elif self._is_given_up(message):
+            log.warning("a request of %s is dropped: nobody waits for its reply", user_of(message))
+        else:
+            self._decode(message)
+            return
+        self.queue_consumer.ack_message(message)
+
+    def _decode(self, message: Any) -> None:
+        try:
+            self.take(message.decode(), message)
+        except Exception as error:
+            self.refuse(message, error)
+
+    def take(self, body: Any, message: Any) -> None:
+        """A request that may be obeyed."""
+        self.get_provider_for_method(message.delivery_info["routing_key"]).handle_message(body, message)
+
+    def refuse(self, message: Any, error: Exception) -> None:
+        self.handle_result(message, None, (type(error), error, None))
+
+    def handle_result(self, message: Any, result: Any, exc_info: Any) -> Any:
+        try:
+            dumps(result, "json")
+        except Exception as error:
+            result, exc_info = None, (type(error), UnserializableValueError(result), None)
+        self._reply(message, {"result": result, "error": None if exc_info is None else serialize(exc_info[1])})
+        self.queue_consumer.ack_message(message)
+        return result, exc_info
+
+    def _reply(self, message: Any, reply: Any) -> None:
+        """To the caller's queue and nowhere else. A caller who is gone, or does not read, changes nothing here."""
+        properties = message.properties
+        content_type, encoding, body = dumps(reply, "json")
+        usual = {"content_type": content_type, "content_encoding": encoding}
+        usual |= {"correlation_id": properties.get("correlation_id") or ""}
+        for may_repeat in (True, False):
+            try:
+                self._publisher.publish(properties["reply_to"], body.encode(), {}, **usual)
+            except ConnectionLost as error:  # perhaps long ago
+                if may_repeat:
+                    continue
+                log.warning("no reply to %s: %s", user_of(message), error)
+            except (QueueGone, QueueFull) as error:
+                log.info("no reply to %s: %s: %s", user_of(message), type(error).__name__, error)
+            return
+
+    def _is_answerable(self, message: Any) -> bool:
+        user, services = user_of(message), account_of(self.container.config["AMQP_URI"])
+        own = "" if user == services else f"user.{user}." if user else "user."
+        reply_to = message.properties.get("reply_to")
+        return reply_to is not None and reply_to.startswith(own) and message.properties.get("content_type") == JSON
+
+    def _is_given_up(self, message: Any) -> bool:
+        """Nothing can be answered in an alarm; what is read after one was perhaps sent long before."""
+        bus = self.service_bus.bus
+        if bus.is_blocked:
+            return True
+        if not bus.was_blocked_lately:
+            return False
+        tasks.sleep(SETTLE_S)
+        return not bus.has_queue(message.properties["reply_to"])
+
+
+class UserRequests(ServiceRequests):
+    """rpc-NAME."""
+
+    queue_consumer = _UserQueue()
+
+    def __init__(self) -> None:
+        super().__init__()
+        limits = (USER_CALLS, CALLS_OF_ONE_USER, WAITING_OF_ONE_USER, WAITING_BYTES_OF_ONE_USER)
+        self._shares: Shares[_Waiting] = Shares(*limits)
+        self._running: set[Any] = set()  # messages of users
+        self._is_ending = False
+
+    def _queue(self, service: str) -> Queue:
+        return Queue(f"rpc-{service}", Exchange(RPC_EXCHANGE, "topic", durable=True), f"{service}.*", durable=True)
+
+    def _decode(self, message: Any) -> None:
+        user = user_of(message)
+        if user == account_of(self.container.config["AMQP_URI"]):
+            super()._decode(message)
+        elif (size := len(message.body)) > MAX_REQUEST_BYTES:
+            self.refuse(message, InvalidRequest(f"the request has {size} bytes; allowed: {MAX_REQUEST_BYTES}"))
+        elif self._shares.offer(user, _Waiting(message), size):
+            self._run_next()
+        else:
+            self.refuse(message, Failed(f"{self.container.service_name} is busy with other calls of {user}; try later"))
+
+    def unregister_provider(self, provider: Any) -> None:
+        self._is_ending = True  # what waits goes back to the broker
+        super().unregister_provider(provider)
+
+    def _run_next(self) -> None:
+        while not self._is_ending and (waiting := self._shares.next()) is not None:
+            message = waiting.message
+            self._running.add(message)
+            if waiting.is_expired():
+                self.queue_consumer.ack_message(message)
+                self._end(message)
+            else:
+                super()._decode(message)
+
+    def handle_result(self, message: Any, result: Any, exc_info: Any) -> Any:
+        try:
+            return super().handle_result(message, result, exc_info)
+        finally:
+            self._end(message)
+            self._run_next()
+
+    def _end(self, message: Any) -> None:
+        if message in self._running:
+            self._running.remove(message)
+            self._shares.done(user_of(message))

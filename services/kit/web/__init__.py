@@ -1,0 +1,1 @@
+"""HTTP: pages of a service, and its metrics."""

@@ -1,0 +1,182 @@
+"""Pure: what a port is, what its interfaces are called, and how they are labelled.
+
+All that netemu must remember of a port is in the alias of its tap, so that the kernel is the only database: a restarted
+netemu reads the interfaces and knows to which node each belongs, and which link was requested.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b85decode, b85encode
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
+
+from walt.contracts.links import (
+    LINK_OPTIONS,
+    MAX_LATENCY_US,
+    Direction,
+    LinkModel,
+    format_link,
+    parse_option,
+    with_change,
+)
+from walt.contracts.names import WALT_NET
+from walt.contracts.nodes import WALT_NET_ID, Network
+
+ALIAS_PREFIX = "walt "
+MAX_ALIAS_BYTES = 254  # the kernel's IFALIASZ, less two
+WALT_NET_MTU = 1500
+LARGEST_MTU = 65521  # of a tap
+UNFINISHED = "walt-unfinished"  # the name of an interface while it is made
+NO_OWNER = "-"  # stands for an empty owner in an alias
+
+
+@dataclass(frozen=True)
+class Port:
+    """One interface of one node on one network. compensation_us: the latency of the platform itself, as measured."""
+
+    node_id: int
+    node: str
+    owner: str
+    slot: int
+    network: Network
+    link: LinkModel = field(default_factory=LinkModel)
+    compensation_us: int = 0
+
+    @property
+    def tap(self) -> str:
+        """The name of the interface that qemu opens."""
+        return tap_name(self.node_id, self.slot)
+
+    @property
+    def bridge(self) -> str:
+        return bridge_name(self.network.id)
+
+    @property
+    def mtu(self) -> int:
+        """Nodes may use frames of any size on their own networks; walt-net is also the server's."""
+        return WALT_NET_MTU if self.network.id == WALT_NET_ID else LARGEST_MTU
+
+    @property
+    def applied(self) -> LinkModel:
+        """The link that the back-end gets: the requested one, less what the platform itself adds, never below 0."""
+        latency_us = max(0, self.link.up.latency_us - self.compensation_us)
+        return replace(self.link, up=replace(self.link.up, latency_us=latency_us))
+
+
+def tap_name(node_id: int, slot: int) -> str:
+    return f"vn{node_id}e{slot}"
+
+
+def bridge_name(network_id: int) -> str:
+    return WALT_NET if network_id == WALT_NET_ID else f"net{network_id}"
+
+
+def helpers(tap: str) -> dict[str, str]:
+    """{role: name} of the interfaces of a shaped port: the cable's taps towards node and bridge, the kernel's ifb."""
+    port = tap.removeprefix("vn")
+    return {"node_end": f"cn{port}", "bridge_end": f"cb{port}", "ifb": f"ib{port}"}
+
+
+def network_alias(network: Network) -> str:
+    return f"{ALIAS_PREFIX}network {network.id} {network.name} {network.owner or NO_OWNER}"
+
+
+def helper_alias(tap: str) -> str:
+    return f"{ALIAS_PREFIX}helper {tap}"
+
+
+def unfinished_alias(tap: str) -> str:
+    """Of a helper interface that is not wired up yet."""
+    return f"{helper_alias(tap)} unfinished"
+
+
+def port_alias(port: Port) -> str:
+    """`walt port NODE OWNER NETWORK_ID NETWORK NETWORK_OWNER COMPENSATION_US:LINK`, the link as a user writes it.
+
+    Node and slot are in the name of the tap. Where the link as text would not fit the kernel's limit, it is packed. A
+    port that an older version labelled has the packed form always, and keeps it until it changes.
+    """
+    prefix = (
+        f"{ALIAS_PREFIX}port {port.node} {port.owner or NO_OWNER} "
+        f"{_base36(port.network.id)} {port.network.name} {port.network.owner or NO_OWNER} "
+    )
+    text = f"{port.compensation_us}:{format_link(port.link)}"
+    if len(prefix + text) <= MAX_ALIAS_BYTES and _parse_link(text) == (port.compensation_us, port.link):
+        return prefix + text
+    return prefix + _pack([port.compensation_us, *astuple(port.link.up), *astuple(port.link.down)])
+
+
+_TAP = re.compile(r"vn(\d+)e(\d+)", re.ASCII)
+_PORT = re.compile(r"walt port (\S+) (\S+) ([0-9a-z]+) (\S+) (\S+) (\S+)", re.ASCII)
+
+
+def parse_port_alias(name: str, alias: str) -> Port | None:
+    """The port whose tap is this interface, or None when it is not the tap of a port."""
+    tap, match = _TAP.fullmatch(name), _PORT.fullmatch(alias)
+    values = _parse_link(match[6]) if match else None
+    if tap is None or match is None or values is None:
+        return None
+    node, owner, network_id, network, network_owner, _ = match.groups()
+    compensation_us, link = values
+    return Port(
+        node_id=int(tap[1]),
+        node=node,
+        owner=_owner_of(owner),
+        slot=int(tap[2]),
+        network=Network(int(network_id, 36), network, _owner_of(network_owner)),
+        link=link,
+        compensation_us=compensation_us,
+    )
+
+
+def _owner_of(text: str) -> str:
+    return "" if text == NO_OWNER else text
+
+
+def _parse_link(text: str) -> tuple[int, LinkModel] | None:
+    """Compensation and link, from either form; None for anything else. No packed form contains a colon."""
+    compensation, colon, options = text.partition(":")
+    if not colon:
+        return _unpack(text)
+    link = LinkModel()
+    try:
+        for option in filter(None, options.split(",")):
+            link = with_change(link, parse_option(*option.split("=", 1)))
+        return int(compensation), link
+    except (ValueError, TypeError):  # an option without a value, or unknown
+        return None
+
+
+_MAXIMA = {option.field: option.maximum for option in LINK_OPTIONS.values()}
+_RADIX = [_MAXIMA[one.name] + 1 for one in fields(Direction)]
+_RADICES = [MAX_LATENCY_US + 1, *_RADIX, *_RADIX]  # compensation, up, down
+
+
+def _pack(values: Sequence[int]) -> str:
+    """The values as one number in mixed radix, the first the least significant; that number in base 85."""
+    number = 0
+    for value, radix in zip(reversed(values), reversed(_RADICES), strict=True):
+        number = number * radix + value
+    return b85encode(number.to_bytes(number.bit_length() // 8 + 1)).decode()
+
+
+def _unpack(text: str) -> tuple[int, LinkModel] | None:
+    try:
+        number = int.from_bytes(b85decode(text))
+    except ValueError:
+        return None
+    values = []
+    for radix in _RADICES:
+        number, value = divmod(number, radix)
+        values.append(value)
+    if number:
+        return None
+    compensation_us, *fields_of_both = values
+    up, down = fields_of_both[: len(_RADIX)], fields_of_both[len(_RADIX) :]
+    return compensation_us, LinkModel(Direction(*up), Direction(*down))
+
+
+def _base36(number: int) -> str:
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return (_base36(number // 36) if number >= 36 else "") + digits[number % 36]

@@ -1,0 +1,44 @@
+"""Pure: ports as the contract reports them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from services.netemu.ports import traffic
+from services.netemu.ports.plan import PortState
+from services.netemu.ports.port import tap_name
+from services.netemu.ports.traffic import Readings
+from walt.contracts.netemu import AttachedPort, PortReport
+from walt.contracts.nodes import Interface
+
+
+def ports(readings: Readings) -> list[PortReport]:
+    """By node and slot."""
+    states = sorted(readings.snapshot.ports.values(), key=lambda state: (state.port.node_id, state.port.slot))
+    return [_report(readings, state) for state in states]
+
+
+def attached(node_id: int, interfaces: Iterable[Interface]) -> list[AttachedPort]:
+    """By slot."""
+    return [AttachedPort(slot, tap_name(node_id, slot)) for slot in sorted(one.slot for one in interfaces)]
+
+
+def _report(readings: Readings, state: PortState) -> PortReport:
+    port = state.port
+    up, down = traffic.of_port(readings, state)
+    return PortReport(
+        node_id=port.node_id,
+        node=port.node,
+        owner=port.owner,
+        network=port.network.name,
+        network_owner=port.network.owner,
+        slot=port.slot,
+        tap=port.tap,
+        backend=state.backend,
+        requested=port.link,
+        compensation_us=port.compensation_us,
+        applied=state.applied,
+        measured_latency_us=traffic.measured_latency_us(readings, state),
+        up=up,
+        down=down,
+    )

@@ -1,0 +1,215 @@
+"""The composition root: the parts of nodes, put together once from the environment, and what they do together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from services.kit import tasks
+from services.kit.bus.bus import Bus
+from services.kit.environment import Environment
+from services.kit.reconcile_loop import keep_in_step
+from services.nodes import health
+from services.nodes.commands import dispute, node_commands, queries, reconcile, run_command
+from services.nodes.commands.node_commands import Command, Outcome
+from services.nodes.commands.user_commands import UserCommands
+from services.nodes.domain import creation, event_texts, model, port_views, registration
+from services.nodes.domain.creation import Placement
+from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_kept
+from services.nodes.domain.model import NodeSummary, RequestContext
+from services.nodes.domain.ownership import Watchers, parse_watchers
+from services.nodes.domain.settings_request import SettingsRequest
+from services.nodes.metrics import NodesCollector
+from services.nodes.peers.agents import Agents
+from services.nodes.peers.capacities import HostCapacities
+from services.nodes.peers.data_in_use import VolumeInspector
+from services.nodes.peers.images import resolve_image
+from services.nodes.storage.database import sqlite_url
+from services.nodes.storage.registry import RegistryStore
+from services.nodes.users.accounts import RENEW_S, Accounts
+from services.nodes.users.rabbitmq_api import ManagementApi
+from walt.contracts import nodes
+from walt.contracts.checks import Check
+from walt.contracts.nodes import (
+    Changed,
+    Event,
+    NodeTarget,
+    NodeView,
+    NodeWanted,
+    Owner,
+    PortView,
+    Revision,
+    Specs,
+    UserView,
+)
+from walt.contracts.vmrunner import VmRemoved, VmReport
+
+
+class NodesApp:
+    def __init__(self, env: Environment, bus: Bus) -> None:
+        self.bus = bus
+        self.host = env.host
+        self.placement = Placement(env.host, env.subnet)
+        self.watchers = watchers(env.variable("WALT_WATCH_CONSOLES", Watchers.OWNER.value))
+        self.store = RegistryStore(
+            env.variable("WALT_DATABASE_URL", "") or sqlite_url(env.state_dir / "nodes"),
+            events_kept(env.variable("WALT_EVENTS_KEPT", str(EVENTS_KEPT))),
+        )
+        self.store.begin_epoch(time.time())
+        self.transaction = self.store.transaction
+        self.accounts = accounts(env)
+        self.user_commands = UserCommands(self.store, self.accounts, self._execute)
+        self.agents = Agents(bus)
+        self.capacities = HostCapacities(bus)
+        self.inspector = VolumeInspector(bus)
+        self._collector = NodesCollector(self._summaries)
+        self._renewal: tasks.Task | None = None
+
+    def start(self) -> None:
+        if self.accounts.are_managed:
+            self._renewal = tasks.spawn(keep_in_step, self.accounts.renew, RENEW_S)
+
+    def stop(self) -> None:
+        if self._renewal:
+            self._renewal.kill()
+        self._collector.close()
+        self.store.close()
+
+    # -- commands of users
+
+    def create(self, user: str, names: Sequence[str], settings: Sequence[str], image: str) -> Changed:
+        capacities = self.capacities.of([self.host])
+        found = resolve_image(self.bus, image, self.account(user))
+        request = creation.parse(names, settings, self.host, capacities, *found)
+        return self.run(user, node_commands.create, request, self.placement, capacities)
+
+    def configure(self, user: str, selection: str, request: SettingsRequest, force: bool) -> Changed:
+        capacities = self.capacities.of([self.host]) if request.concerns_host else {}
+        return self.run(user, node_commands.configure, selection, request, capacities, force=force)
+
+    def boot(self, user: str, selection: str, image: str) -> Changed:
+        return self.run(user, node_commands.boot, selection, *resolve_image(self.bus, image, self.account(user)))
+
+    def run(self, user: str, command: Command, *arguments: Any, force: bool = False) -> Changed:
+        return _changed(self._execute(user, command, *arguments, force=force))
+
+    # -- what users read
+
+    def views(self, user: str, selection: str) -> list[NodeView]:
+        with self.transaction() as registry:
+            account = registry.accounts.of(user).id
+            return [model.view(node) for node in queries.select_nodes(registry, selection, account)]
+
+    def ports(self, user: str, selection: str) -> list[PortView]:
+        with self.transaction() as registry:
+            chosen = queries.select_nodes(registry, selection, registry.accounts.of(user).id)
+        return port_views.views(chosen, self.agents.list_ports(node.host for node in chosen))
+
+    def events(self, user: str, selection: str | None, query: EventQuery) -> list[Event]:
+        with self.transaction() as registry:
+            return queries.events(registry, registry.accounts.of(user).id, selection, query)
+
+    def notices(self, user: str) -> list[Event]:
+        with self.transaction() as registry:
+            return registry.events.by_others(registry.accounts.of(user), time.time() - event_texts.NOTICE_AGE_S)
+
+    def diagnose(self) -> list[Check]:
+        return health.diagnose(self.store, self.bus, [self.host])
+
+    # -- accounts of users
+
+    def accept_registry(self, caller: str) -> list[str]:
+        self.accounts.check_administrator(caller)
+        with self.transaction() as registry:
+            decided = dispute.accept(registry, caller, time.time())
+        self.announce_specs()
+        return decided
+
+    def remove_user(self, caller: str, name: str, force: bool) -> Changed:
+        return _changed(self.user_commands.remove(caller, name, force))
+
+    def users(self, caller: str) -> list[UserView]:
+        return self.accounts.views(caller, self._summaries())
+
+    # -- services and agents
+
+    def account(self, user: str) -> Owner:
+        with self.transaction() as registry:
+            found = registry.accounts.of(user)
+        return Owner(found.name, found.id)
+
+    def present_accounts(self, names: Sequence[str]) -> list[Owner]:
+        with self.transaction() as registry:
+            found = [registry.accounts.present(name) for name in names]
+        return [Owner(one.name, one.id) for one in found if one]
+
+    def specs(self, host: str = "") -> Specs:
+        with self.transaction() as registry:
+            return queries.specs(registry, host)
+
+    def authorize(self, user: str, name: str, action: str) -> NodeTarget:
+        with self.transaction() as registry:
+            return queries.authorize(registry, registry.accounts.of(user).id, name, action, self.watchers)
+
+    def register_machine(self, mac: str, ip: str) -> NodeWanted:
+        outcome = self._execute("", node_commands.register, registration.parse_mac(mac), ip, self.placement)
+        with self.transaction() as registry:
+            return registry.specs(outcome.nodes)[0]
+
+    def check_history(self, agent: str, identity: str, found: Revision) -> Revision | None:
+        with self.transaction() as registry:
+            return dispute.check(registry, agent, identity, found, time.time())
+
+    def apply_report(self, report: VmReport) -> None:
+        with self.transaction() as registry:
+            reconcile.apply_report(registry, report, time.time())
+
+    def forget(self, removed: VmRemoved) -> None:
+        reconcile.forget(self.store, self.bus.announce, removed.node_id)
+
+    def announce_specs(self) -> None:
+        """All of them, as a crash may have come between a commit and its event."""
+        for spec in self.specs().nodes:
+            self.bus.announce(nodes.NODE_WANTED, spec)
+
+    def reconcile(self) -> None:
+        """Virtual nodes with the vmrunner of their host, physical nodes with bootserver."""
+        self.capacities.refresh(self.host)
+        announce = self.bus.announce
+        reconcile.reconcile(
+            self.store,
+            announce,
+            lambda registry: registry.virtual_nodes(self.host),
+            lambda: self.agents.list_vms(self.host),
+        )
+        reconcile.reconcile(self.store, announce, lambda registry: registry.physical_nodes(), self.agents.list_machines)
+
+    def _execute(self, user: str, command: Command, *arguments: Any, force: bool = False) -> Outcome:
+        """Runs the command and announces the specs that it changed."""
+        context = RequestContext(user, time.time(), force)
+        outcome = run_command.run(self.store, self.inspector.check_empty, command, context, *arguments)
+        for spec in outcome.specs:
+            self.bus.announce(nodes.NODE_WANTED, spec)
+        return outcome
+
+    def _summaries(self) -> list[NodeSummary]:
+        with self.transaction() as registry:
+            return registry.summaries()
+
+
+def _changed(outcome: Outcome) -> Changed:
+    return Changed(tuple(map(model.view, outcome.nodes)), tuple(outcome.notes))
+
+
+def watchers(text: str) -> Watchers:
+    try:
+        return parse_watchers(text)
+    except ValueError as allowed:
+        raise SystemExit(str(allowed)) from None
+
+
+def accounts(env: Environment) -> Accounts:
+    url, vhost = env.variable("WALT_BROKER_API", ""), unquote(urlsplit(env.amqp_uri).path[1:]) or "/"
+    return Accounts(ManagementApi(url, vhost) if url else None, env.variable("WALT_PUBLIC_METHODS", ""))

@@ -1,0 +1,208 @@
+"""What each command does to the registry, within one transaction: select, check all, change all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from services.nodes.commands.queries import find_node, select_nodes
+from services.nodes.domain import (
+    creation,
+    data_loss,
+    event_texts,
+    links,
+    model,
+    notes,
+    ownership,
+    physical,
+    registration,
+    selection,
+    settings_request,
+)
+from services.nodes.domain.accounts import Claim
+from services.nodes.domain.creation import NodeRequest, Placement
+from services.nodes.domain.event_texts import Action
+from services.nodes.domain.links import LinkRequest
+from services.nodes.domain.model import Node, RequestContext
+from services.nodes.domain.settings_request import Capacities, SettingsRequest
+from services.nodes.storage.registry import Registry
+from walt.contracts.errors import Conflict, InvalidRequest, Refused, WaltError, together
+from walt.contracts.names import MY_NODES
+from walt.contracts.nodes import NodeWanted
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """nodes: those that the command named, as they are now; specs: of those that it changed."""
+
+    nodes: Sequence[Node]
+    specs: Sequence[NodeWanted]
+    notes: Sequence[str] = ()
+
+
+def create(
+    registry: Registry, context: RequestContext, request: NodeRequest, placement: Placement, capacities: Capacities
+) -> Outcome:
+    new = creation.new_nodes(request, registry.owners(request.names), registry.ips(), placement, context)
+    action = Action("create", context, event_texts.creation_text(request.image, request.config))
+    return _save(registry, action, new, new, notes.of_creation(new, capacities))
+
+
+def configure(
+    registry: Registry, context: RequestContext, text: str, request: SettingsRequest, capacities: Capacities
+) -> Outcome:
+    nodes = _select_owned(registry, context, text, _invalid(request.faults))
+    configs = settings_request.new_configs(nodes, request, capacities)
+    new = [model.configured(node, config) for node, config in zip(nodes, configs, strict=True)]
+    action = Action("config", context, _log_text(event_texts.settings_text(request.values), force=context.force))
+    return _save(registry, action, nodes, new, notes.of_configuration(nodes, new, capacities))
+
+
+def link(registry: Registry, context: RequestContext, text: str, request: LinkRequest) -> Outcome:
+    nodes = _select_owned(registry, context, text, _invalid(request.faults))
+    physical.check_links(nodes)
+    action = Action("link", context, event_texts.link_text(request.network, request.options, request.from_plain))
+    return _save(registry, action, nodes, links.linked(nodes, request))
+
+
+def reboot(registry: Registry, context: RequestContext, text: str, hard: bool) -> Outcome:
+    nodes = _select_owned(registry, context, text)
+    physical.check_soft(nodes, hard)
+    new = [model.rebooted(node, context, hard) for node in nodes]
+    action = Action("reboot", context, _log_text(hard=hard))
+    return _save(registry, action, nodes, new, physical.notes_of_boot(nodes, new))
+
+
+def stop(registry: Registry, context: RequestContext, text: str, hard: bool) -> Outcome:
+    nodes = _select_owned(registry, context, text)
+    physical.check_soft(nodes, hard)
+    new = [model.stopped(node, context, hard) for node in nodes]
+    action = Action("stop", context, _log_text(hard=hard))
+    return _save(registry, action, nodes, new, [*notes.of_stop(nodes, new), *physical.notes_of_stop(nodes)])
+
+
+def start(registry: Registry, context: RequestContext, text: str) -> Outcome:
+    nodes = _select_owned(registry, context, text)
+    physical.check_startable(nodes)
+    new = [model.started(node, context) for node in nodes]
+    return _save(registry, Action("start", context), nodes, new, notes.of_start(nodes, new))
+
+
+def rename(registry: Registry, context: RequestContext, name: str, new_name: str) -> Outcome:
+    node = find_node(registry, name)
+    ownership.check_owned([node], context.account)
+    if node.name == new_name:
+        raise Conflict(f"node '{node.name}' has this name already")
+    creation.check_names_free([new_name], registry.owners([new_name]))
+    new = model.renamed(node, new_name)
+    return _save(registry, Action(event_texts.RENAME, context), [node], [new], notes.of_renaming(node, new))
+
+
+def boot(
+    registry: Registry, context: RequestContext, text: str, image: str, image_errors: Sequence[WaltError]
+) -> Outcome:
+    """image_errors: why the image cannot be used."""
+    nodes = _select_owned(registry, context, text, image_errors)
+    if image_errors:
+        raise together(image_errors)
+    new = [model.with_image(node, image, context) for node in nodes]
+    action = Action("boot", context, f"image={image}")
+    return _save(registry, action, nodes, new, physical.notes_of_boot(nodes, new))
+
+
+def remove(registry: Registry, context: RequestContext, text: str) -> Outcome:
+    nodes = _select_owned(registry, context, text)
+    action = Action("remove", context, _log_text(force=context.force))
+    return _save(registry, action, nodes, [model.removed(node) for node in nodes])
+
+
+def acquire(registry: Registry, context: RequestContext, text: str) -> Outcome:
+    nodes = _select_some(registry, context, text)
+    ownership.check_acquirable(nodes, context.account, context.force)
+    for node in nodes:
+        if not node.is_free:
+            log.warning("node taken over: node=%s from=%s by=%s", node.name, node.owner, context.user)
+    new = [model.acquired(node, context) for node in nodes]
+    return _save(registry, Action("acquire", context), nodes, new, _notes_of_change_of_owner(nodes, new))
+
+
+def release(registry: Registry, context: RequestContext, text: str) -> Outcome:
+    nodes = _select_some(registry, context, text)
+    ownership.check_releasable(nodes, context.account)
+    new = [model.released(node, context) for node in nodes]
+    action = Action("release", context, _log_text(force=context.force))
+    return _save(registry, action, nodes, new, _notes_of_change_of_owner(nodes, new))
+
+
+def register(registry: Registry, context: RequestContext, mac: str, ip: str, placement: Placement) -> Outcome:
+    """The physical node with this MAC; a new one when no node has it."""
+    known = registry.with_mac(mac)
+    if known is not None:
+        registration.check_known(known, mac, ip)
+        return _save(registry, Action("power on", context), [known], [registration.switched_on(known)])
+    new = registration.new_node(mac, ip, registry.with_ip(ip), registry.names(), placement, context)
+    stored = registry.add_machine(new, mac)
+    action = Action("register", context, f"mac={mac} ip={ip}")
+    registry.events.add(event_texts.of_command(action, [new], [stored]))
+    return Outcome([stored], registry.specs([stored]))
+
+
+def release_all(registry: Registry, context: RequestContext, claim: Claim) -> Outcome:
+    """An account that an administrator removes ends, and its nodes are free."""
+    registry.accounts.end(claim)
+    nodes = select_nodes(registry, MY_NODES, claim.account.id)
+    new = [model.released(node, context) for node in nodes]
+    action = Action("release", context, _log_text(f"{claim.account.name} leaves", force=context.force))
+    return _save(registry, action, nodes, new, notes.of_change_of_owner(nodes, new))
+
+
+def _select_some(registry: Registry, context: RequestContext, text: str) -> list[Node]:
+    nodes = select_nodes(registry, text, context.account)
+    selection.check_not_empty(text, nodes)
+    return nodes
+
+
+def _select_owned(
+    registry: Registry, context: RequestContext, text: str, errors: Sequence[WaltError] = ()
+) -> list[Node]:
+    """errors: of the request so far; raised together with those of the node set."""
+    try:
+        nodes = _select_some(registry, context, text)
+        ownership.check_owned(nodes, context.account)
+    except Refused as refused:
+        raise together([*errors, refused]) from None
+    return nodes
+
+
+def _invalid(faults: Sequence[str]) -> list[WaltError]:
+    return [InvalidRequest(*faults)] if faults else []
+
+
+def _notes_of_change_of_owner(before: Sequence[Node], after: Sequence[Node]) -> list[str]:
+    return [*notes.of_change_of_owner(before, after), *physical.notes_of_boot(before, after)]
+
+
+def _log_text(text: str = "", **flags: bool) -> str:
+    """'disks=none --force'."""
+    return " ".join(filter(None, [text, *(f"--{name}" for name, is_given in flags.items() if is_given)]))
+
+
+def _save(
+    registry: Registry,
+    action: Action,
+    before: Sequence[Node],
+    after: Sequence[Node],
+    command_notes: Sequence[str] = (),
+) -> Outcome:
+    data_loss.check(action.context, before, after)
+    pairs = list(zip(before, after, strict=True))
+    nodes = [registry.save(new) if new is not old or not new.id else old for old, new in pairs]
+    changed = [node for old, node in zip(before, nodes, strict=True) if node != old]
+    registry.events.add(event_texts.of_command(action, before, nodes))
+    return Outcome(nodes, registry.specs(changed), command_notes)
+
+
+Command = Callable[..., Outcome]

@@ -1,0 +1,55 @@
+"""What is read from the registry within one transaction: nodes by name or node set, events, rights, specs."""
+
+from __future__ import annotations
+
+from services.nodes.domain import model, ownership, selection
+from services.nodes.domain.event_texts import EventQuery
+from services.nodes.domain.model import Node
+from services.nodes.domain.ownership import Watchers
+from services.nodes.domain.selection import Selection
+from services.nodes.storage.registry import Registry
+from walt.contracts.nodes import Event, NodeTarget, Specs
+
+
+def select_nodes(registry: Registry, text: str, account: str) -> list[Node]:
+    """The nodes of a node set, of which `my-nodes` are this account's; NotFound names every unknown name."""
+    return _resolve(registry, selection.parse(text, account))
+
+
+def find_node(registry: Registry, name: str) -> Node:
+    """The node of this name; InvalidRequest for a node set, as one node is meant."""
+    stored_name = selection.parse_one(name)
+    node = registry.named(stored_name)
+    if node is None:
+        raise selection.not_found([name], registry.names())
+    return node
+
+
+def events(registry: Registry, account: str, text: str | None, query: EventQuery) -> list[Event]:
+    """text: a node set, which may name nodes that are gone; None: the nodes that the account owns or owned."""
+    if text is None:
+        return registry.events.of(registry.names(account), query, account)
+    selected = selection.parse(text, account)
+    logged = registry.events.names(selected.names)
+    rest = selection.without(selected, logged)
+    return registry.events.of([*logged, *(node.name for node in _resolve(registry, rest))], query)
+
+
+def authorize(registry: Registry, account: str, name: str, action: str, watchers: Watchers) -> NodeTarget:
+    node = find_node(registry, name)
+    ownership.check_action(node, account, action, watchers)
+    return model.target(node)
+
+
+def specs(registry: Registry, host: str = "") -> Specs:
+    """Of the virtual and physical nodes of one host, or of every host."""
+    nodes = registry.nodes() if not host else registry.nodes_of_host(host)
+    return Specs(registry.identity, registry.specs(nodes), registry.history.revision)
+
+
+def _resolve(registry: Registry, selected: Selection) -> list[Node]:
+    found = registry.selected(selected)
+    unknown = selection.unknown_names(selected, {node.name for node in found})
+    if unknown:
+        raise selection.not_found(unknown, registry.names())
+    return selection.resolve(selected, found)

@@ -1,0 +1,62 @@
+"""Repairs what lost events left behind: reports not received, specs not applied, removed nodes not forgotten."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from services.nodes.domain import drift, event_texts, model
+from services.nodes.domain.model import Node
+from services.nodes.storage.registry import Registry, RegistryStore
+from walt.contracts import nodes
+from walt.contracts.nodes import NodeRemoved
+from walt.contracts.vmrunner import VmReport
+
+
+def reconcile(
+    store: RegistryStore,
+    announce: Callable[[str, Any], None],
+    load_nodes: Callable[[Registry], Sequence[Node]],
+    list_reports: Callable[[], list[VmReport] | None],
+) -> None:
+    """load_nodes, list_reports: the nodes of one agent, and what it reports; None while it does not answer."""
+    # Read before the agent is asked: a node that is removed meanwhile must not look as if its agent had let it go.
+    with store.transaction() as registry:
+        known = {node.id: node for node in load_nodes(registry)}
+    reports = list_reports()
+    if reports is None:
+        return
+    with store.transaction() as registry:
+        for report in reports:
+            if report.node_id in known and model.reported(known[report.node_id], report) is not known[report.node_id]:
+                apply_report(registry, report, time.time())
+    found = drift.compare(list(known.values()), reports)
+    with store.transaction() as registry:
+        specs = registry.specs(node for node in map(registry.get, found.not_applied) if node)
+    for spec in specs:
+        announce(nodes.NODE_WANTED, spec)
+    for node_id in found.gone:
+        forget(store, announce, node_id)
+
+
+def apply_report(registry: Registry, report: VmReport, now: float) -> None:
+    """now: epoch seconds."""
+    node = registry.get(report.node_id)
+    if node:
+        new = model.reported(node, report)
+        if new is not node:
+            registry.save_status(new)
+            registry.events.add(event_texts.transition(node, new, now))
+
+
+def forget(store: RegistryStore, announce: Callable[[str, Any], None], node_id: int) -> None:
+    """Its agent has nothing left of a node wanted absent. The row is deleted last, so that this is repeated after a
+    crash."""
+    with store.transaction() as registry:
+        node, identity, revision = registry.get(node_id), registry.identity, registry.history.revision
+    if node is None or node.is_present:
+        return
+    announce(nodes.NODE_REMOVED, NodeRemoved(node.id, node.name, node.host, identity, revision))
+    with store.transaction() as registry:
+        registry.delete(node_id)

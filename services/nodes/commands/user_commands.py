@@ -1,0 +1,77 @@
+"""What administrators do to accounts: at the broker, and in the registry, where one command at a time claims one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from services.nodes.commands import node_commands
+from services.nodes.commands.node_commands import Outcome
+from services.nodes.domain.accounts import Claim
+from services.nodes.storage.registry import RegistryStore
+from services.nodes.users import rules
+from services.nodes.users.accounts import Accounts
+from walt.contracts.nodes import NewPassword
+
+Execute = Callable[..., Outcome]  # of `NodesApp`: runs a command of nodes in the name of a user
+
+
+class UserCommands:
+    """Each claims the account first, so that of two commands at once one is refused: each makes a new password."""
+
+    def __init__(self, store: RegistryStore, accounts: Accounts, execute: Execute) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._execute = execute
+
+    def add(self, caller: str, name: str, administrator: bool) -> NewPassword:
+        new = rules.new_account(name, administrator)
+        self._accounts.check_administrator(caller)
+        with self._claimed(name) as claim:
+            made = self._accounts.add(caller, new, self._names_of(claim))
+            with self._store.transaction() as registry:
+                registry.accounts.settle_as_new(claim)
+        return made
+
+    def ensure(self, name: str, administrator: bool) -> NewPassword:
+        """For the set-up of the platform."""
+        new = rules.new_account(name, administrator)
+        with self._claimed(name) as claim:
+            made = self._accounts.ensure(new)
+            self._settle(claim)
+        return made
+
+    def change_password(self, caller: str, name: str, password: str | None) -> NewPassword:
+        if name != caller:
+            self._accounts.check_administrator(caller)
+        with self._claimed(name) as claim:
+            made = self._accounts.change_password(caller, name, password)
+            self._settle(claim)
+        return made
+
+    def remove(self, caller: str, name: str, force: bool) -> Outcome:
+        """The released nodes."""
+        self._accounts.check_administrator(caller)
+        with self._claimed(name) as claim:
+            self._accounts.remove(caller, name, self._names_of(claim), force)
+            return self._execute(caller, node_commands.release_all, claim, force=force)
+
+    @contextlib.contextmanager
+    def _claimed(self, name: str) -> Iterator[Claim]:
+        with self._store.transaction() as registry:
+            claim = registry.accounts.claim(name)
+        try:
+            yield claim
+        except BaseException:
+            with self._store.transaction() as registry:
+                registry.accounts.abandon(claim)
+            raise
+
+    def _settle(self, claim: Claim) -> None:
+        with self._store.transaction() as registry:
+            registry.accounts.settle(claim)
+
+    def _names_of(self, claim: Claim) -> list[str]:
+        """Of the nodes of the account."""
+        with self._store.transaction() as registry:
+            return registry.names(claim.account.id)

@@ -1,0 +1,65 @@
+"""Pure: who may do what to which node. Each check names every node at fault, in a sentence of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from services.nodes.domain.model import Node
+from walt.contracts.errors import Conflict, InvalidRequest, NotOwner, OwnerNeedsForce
+from walt.contracts.nodes import ACTIONS, PING, WATCH_CONSOLE
+
+
+def check_owned(nodes: Iterable[Node], account: str) -> None:
+    """account: the id of the user's. For every command except create, acquire and those that change nothing."""
+    refused = [_not_yours(node) for node in nodes if node.owner_account != account]
+    if refused:
+        raise NotOwner(*refused)
+
+
+def check_acquirable(nodes: Sequence[Node], account: str, force: bool) -> None:
+    owned = [f"node '{node.name}' is already yours" for node in nodes if node.owner_account == account]
+    if owned:
+        raise Conflict(*owned)
+    others = [node for node in nodes if not node.is_free]
+    if others and not force:
+        raise OwnerNeedsForce(*(f"{_not_yours(node)}; take it over with --force" for node in others))
+
+
+def check_releasable(nodes: Sequence[Node], account: str) -> None:
+    free = [f"node '{node.name}' is free already" for node in nodes if node.is_free]
+    if free:
+        raise Conflict(*free)
+    check_owned(nodes, account)
+
+
+class Watchers(Enum):
+    """Who may watch the console of a node that has an owner."""
+
+    OWNER = "owner"
+    ALL = "all"
+
+
+def parse_watchers(text: str) -> Watchers:
+    """The value of WALT_WATCH_CONSOLES; ValueError that says what is allowed."""
+    try:
+        return Watchers(text)
+    except ValueError:
+        allowed = " or ".join(watchers.value for watchers in Watchers)
+        raise ValueError(f"WALT_WATCH_CONSOLES={text} is not accepted; allowed: {allowed}") from None
+
+
+def check_action(node: Node, account: str, action: str, watchers: Watchers) -> None:
+    """Every user may ping any node and watch the console of a free node; that of another's node where `watchers` allows
+    it. All other actions are for its owner only."""
+    if action not in ACTIONS:
+        raise InvalidRequest(f"'{action}' is not an action on a node; allowed: {', '.join(ACTIONS)}")
+    watchable = action == WATCH_CONSOLE and (node.is_free or watchers is Watchers.ALL)
+    if action != PING and not watchable:
+        check_owned([node], account)
+
+
+def _not_yours(node: Node) -> str:
+    if node.is_free:
+        return f"node '{node.name}' is free; acquire it first (walt node acquire {node.name})"
+    return f"node '{node.name}' belongs to {node.owner}"

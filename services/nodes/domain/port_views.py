@@ -1,0 +1,93 @@
+"""Pure: the ports that nodes are to have, joined with the reports of their hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from services.nodes.domain.model import Node
+from walt.contracts import vmrunner
+from walt.contracts.links import format_link
+from walt.contracts.netemu import CABLE, DIRECT, KERNEL, PortReport
+from walt.contracts.nodes import Interface, PortView
+
+UP = "up"
+LAGS = "its link has not followed yet"
+REAL = "a real cable; nothing is emulated"
+COMES = "comes with the next boot"
+GOES = "goes with the next boot"
+
+_RUNS = (vmrunner.BOOTING, vmrunner.BOOTED)
+
+
+def views(nodes: Iterable[Node], reports: Mapping[str, Sequence[PortReport] | None]) -> list[PortView]:
+    """reports: by host; None for a host that does not answer."""
+    return [view for node in nodes for view in _of_node(node, reports[node.host])]
+
+
+def _of_node(node: Node, reports: Sequence[PortReport] | None) -> Iterator[PortView]:
+    unmatched = [report for report in reports or () if report.node_id == node.id]
+    if not node.is_virtual:
+        yield from (_missing(node, interface, REAL) for interface in node.interfaces)
+        return
+    for interface in node.interfaces:
+        report = next((one for one in unmatched if _same(interface, one)), None)
+        if report:
+            unmatched.remove(report)
+            yield _existing(node, report, interface.mac, format_link(interface.link), _state(node, interface, report))
+        else:
+            yield _missing(node, interface, _why_missing(node, reports))
+    for report in unmatched:
+        yield _existing(node, report, "", format_link(report.requested), GOES)
+
+
+def _same(interface: Interface, report: PortReport) -> bool:
+    network = interface.network
+    return (interface.slot, network.name, network.owner) == (report.slot, report.network, report.network_owner)
+
+
+def _state(node: Node, interface: Interface, report: PortReport) -> str:
+    if report.backend not in (DIRECT, KERNEL, CABLE):
+        return f"{report.backend}: it passes nothing and is being repaired"
+    if report.requested != interface.link:
+        return LAGS
+    return f"its node is {vmrunner.STOPPED}" if node.status.state == vmrunner.STOPPED else UP
+
+
+def _why_missing(node: Node, reports: Sequence[PortReport] | None) -> str:
+    if reports is None:
+        return f"host {node.host} does not answer"
+    return COMES if node.status.state in _RUNS else f"its node is {node.status.state}"
+
+
+def _missing(node: Node, interface: Interface, state: str) -> PortView:
+    return PortView(
+        node=node.name,
+        owner=node.owner,
+        network=interface.network.name,
+        interface=_name(interface.slot),
+        mac=interface.mac,
+        state=state,
+        asked=format_link(interface.link),
+    )
+
+
+def _existing(node: Node, report: PortReport, mac: str, asked: str, state: str) -> PortView:
+    return PortView(
+        node=node.name,
+        owner=node.owner,
+        network=report.network,
+        interface=_name(report.slot),
+        mac=mac,
+        state=state,
+        asked=asked,
+        applied=format_link(report.applied),
+        backend=report.backend,
+        compensation_us=report.compensation_us,
+        measured_latency_us=report.measured_latency_us,
+        up=report.up,
+        down=report.down,
+    )
+
+
+def _name(slot: int) -> str:
+    return f"ens{slot}"

@@ -1,0 +1,88 @@
+"""The database behind the registry: opened, migrated, one transaction at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from prometheus_client import Counter
+
+from walt.contracts.errors import Conflict, Failed
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK_WAIT_S = 5
+TRANSACTIONS = Counter("walt_registry_transactions_total", "Transactions of the registry", ["outcome"])
+LOCK = 0x77616C74  # key of the advisory lock that PostgreSQL keeps for this database
+
+
+def sqlite_url(folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder / 'registry.db'}"
+
+
+class Database:
+    """`with database.transaction() as connection:` all or nothing, one at a time over all processes, so that what is
+    read stays true until the commit. Migrated when it is opened. kind: sqlite or postgresql."""
+
+    def __init__(self, url: str) -> None:
+        self.kind = sa.make_url(url).get_backend_name()
+        if self.kind not in _TUNE:
+            raise Failed(f"WALT_DATABASE_URL is of {self.kind}; allowed: {', '.join(_TUNE)}")
+        self._engine = sa.create_engine(url, pool_pre_ping=True)  # the server may have been restarted meanwhile
+        self._one_at_a_time = threading.Lock()
+        _TUNE[self.kind](self._engine)
+        with self.transaction() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        # The driver would block the whole process while it waits for a lock that another greenthread holds.
+        with self._one_at_a_time:
+            try:
+                with self._engine.begin() as connection:
+                    yield connection
+            except sa.exc.IntegrityError as error:
+                TRANSACTIONS.labels("refused").inc()
+                raise Conflict(f"another command was faster ({error.orig}); look again and retry") from error
+            except sa.exc.DBAPIError as error:
+                TRANSACTIONS.labels("rolled_back").inc()
+                raise Failed(f"the database of the registry cannot be used: {error.orig}") from error
+            except BaseException:
+                TRANSACTIONS.labels("rolled_back").inc()
+                raise
+            TRANSACTIONS.labels("committed").inc()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _tune_sqlite(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        busy = f"busy_timeout = {1000 * LOCK_WAIT_S}"
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", busy):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _tune_postgresql(engine: sa.Engine) -> None:
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+
+
+_TUNE = {"sqlite": _tune_sqlite, "postgresql": _tune_postgresql}

@@ -1,0 +1,241 @@
+"""The registry in its database: nodes, the networks of their owners, the MACs of their ports."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from services.nodes.domain import addresses, model
+from services.nodes.domain.event_texts import EVENTS_KEPT
+from services.nodes.domain.model import Node, NodeSummary
+from services.nodes.domain.selection import Selection
+from services.nodes.storage import rows, tables
+from services.nodes.storage.account_table import AccountTable
+from services.nodes.storage.database import Database
+from services.nodes.storage.event_log import EventLog
+from services.nodes.storage.history import History
+from walt.contracts import names
+from walt.contracts.nodes import ABSENT, PHYSICAL, VIRTUAL, Disk, Network, NodeWanted
+
+NODES, PORTS, DISKS, NETWORKS = tables.nodes, tables.ports, tables.disks, tables.networks
+PRESENT = NODES.c.power != ABSENT
+
+
+class RegistryStore:
+    """kind: of its database, sqlite or postgresql."""
+
+    def __init__(self, url: str, events_kept: int = EVENTS_KEPT) -> None:
+        self._database = Database(url)
+        self.kind = self._database.kind
+        self._events_kept = events_kept
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Registry]:
+        """All or nothing: an error inside leaves the registry as it was."""
+        with self._database.transaction() as connection:
+            yield Registry(connection)
+
+    def begin_epoch(self, now: float) -> None:
+        """At each start of nodes. now: epoch seconds."""
+        with self.transaction() as registry:
+            registry.history.begin_epoch(now)
+
+    def prune_events(self) -> None:
+        with self.transaction() as registry:
+            registry.events.prune(self._events_kept)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+class Registry:
+    """The registry within one transaction. Nodes are in the order of their ids."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self.events = EventLog(connection)
+        self.accounts = AccountTable(connection)
+        self.history = History(connection)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Of this database; it never changes."""
+        return str(self._connection.scalars(sa.select(tables.registry.c.id)).one())
+
+    def nodes(self) -> list[Node]:
+        """All of them, including those wanted absent."""
+        return self._nodes(sa.true())
+
+    def virtual_nodes(self, host: str) -> list[Node]:
+        """Of this host, including those wanted absent."""
+        return self._nodes((NODES.c.host == host) & (NODES.c.type == VIRTUAL))
+
+    def nodes_of_host(self, host: str) -> list[Node]:
+        """Virtual and physical nodes, including those wanted absent."""
+        return self._nodes(NODES.c.host == host)
+
+    def physical_nodes(self) -> list[Node]:
+        """Including those wanted absent."""
+        return self._nodes(NODES.c.type == PHYSICAL)
+
+    def selected(self, selection: Selection) -> list[Node]:
+        """The present nodes that the selection means."""
+        meant = NODES.c.name.in_(selection.names) | NODES.c.owner_account.in_(selection.accounts)
+        return self._nodes(PRESENT if selection.is_all else PRESENT & meant)
+
+    def get(self, node_id: int) -> Node | None:
+        return self._node(NODES.c.id == node_id)
+
+    def named(self, name: str) -> Node | None:
+        return self._node(PRESENT & (NODES.c.name == name))
+
+    def with_ip(self, ip: str) -> Node | None:
+        """Also one wanted absent, as for `with_mac`."""
+        return self._node(NODES.c.ip == ip)
+
+    def with_mac(self, mac: str) -> Node | None:
+        return self._node(NODES.c.id.in_(sa.select(PORTS.c.node_id).where(PORTS.c.mac == mac)))
+
+    def specs(self, nodes: Iterable[Node]) -> tuple[NodeWanted, ...]:
+        """For their agents."""
+        revision = self.history.revision
+        return tuple(model.spec(node, self.identity, revision) for node in nodes)
+
+    def names(self, account: str | None = None) -> list[str]:
+        """Of the present nodes, or of those of one account, sorted."""
+        owned = PRESENT if account is None else PRESENT & (NODES.c.owner_account == account)
+        return list(self._connection.scalars(sa.select(NODES.c.name).where(owned).order_by(NODES.c.name)))
+
+    def owners(self, of: Collection[str]) -> dict[str, str]:
+        """{name: owner} of the present nodes with these names."""
+        query = sa.select(NODES.c.name, NODES.c.owner).where(PRESENT, NODES.c.name.in_(of))
+        return {row.name: row.owner for row in self._connection.execute(query)}
+
+    def ips(self) -> set[str]:
+        """All that are taken, also by nodes wanted absent."""
+        return set(self._connection.scalars(sa.select(NODES.c.ip)))
+
+    def summaries(self) -> list[NodeSummary]:
+        """Of the present nodes."""
+        columns = (NODES.c.name, NODES.c.owner, NODES.c.image, NODES.c.host, NODES.c.state)
+        query = sa.select(*columns).where(PRESENT).order_by(NODES.c.name)
+        return [NodeSummary(**row) for row in self._connection.execute(query).mappings()]
+
+    def save(self, node: Node) -> Node:
+        """The node as stored: with its id when it is new, and with its interfaces and disks."""
+        self.history.changed()
+        values = rows.values_of(node)
+        if node.id:
+            self._connection.execute(sa.update(NODES).where(NODES.c.id == node.id).values(values))
+            self._connect_ports(node.id, node, self._disconnect_ports(node.id))
+            self._drop_unused_networks()
+            self._drop_disks(node.id, [disk.id for disk in node.disks])
+            node_id = node.id
+        else:
+            node_id = self._insert(NODES, values)
+            self._connect_ports(node_id, node, set())
+        self._save_disks(node_id, node.disks)
+        saved = self.get(node_id)
+        assert saved is not None
+        return saved
+
+    def add_machine(self, node: Node, mac: str) -> Node:
+        """A new physical node, which brings its MAC on walt-net."""
+        node_id = self._insert(NODES, rows.values_of(node))
+        port = {"node_id": node_id, "network": names.WALT_NET, "mac": mac, "network_id": None}
+        self._connection.execute(sa.insert(PORTS).values(port))
+        return self.save(replace(node, id=node_id))
+
+    def save_status(self, node: Node) -> None:
+        values = rows.status_values(node.status)
+        self._connection.execute(sa.update(NODES).where(NODES.c.id == node.id).values(values))
+
+    def delete(self, node_id: int) -> None:
+        self.history.changed()
+        self._connection.execute(sa.delete(NODES).where(NODES.c.id == node_id))
+        self._drop_unused_networks()
+
+    def _disconnect_ports(self, node_id: int) -> set[str]:
+        """The names of the networks for which the node has a port."""
+        of_node = PORTS.c.node_id == node_id
+        self._connection.execute(sa.update(PORTS).where(of_node).values(network_id=None))
+        return set(self._connection.scalars(sa.select(PORTS.c.network).where(of_node)))
+
+    def _connect_ports(self, node_id: int, node: Node, known: set[str]) -> None:
+        """known: as `_disconnect_ports` returned it."""
+        for use in node.config.networks:
+            network_id = None if use.name == names.WALT_NET else self._network_id(node, use.name)
+            if use.name in known:
+                row = sa.update(PORTS).where(PORTS.c.node_id == node_id, PORTS.c.network == use.name)
+                self._connection.execute(row.values(network_id=network_id))
+            else:
+                mac = addresses.new_mac(self._is_taken, secrets.randbits)
+                port = {"node_id": node_id, "network": use.name, "mac": mac, "network_id": network_id}
+                self._connection.execute(sa.insert(PORTS).values(port))
+
+    def _drop_disks(self, node_id: int, kept: Sequence[int]) -> None:
+        """All but the kept ones, which get negative positions: those of a node must be unique after each statement."""
+        of_node = DISKS.c.node_id == node_id
+        self._connection.execute(sa.delete(DISKS).where(of_node, DISKS.c.id.not_in(kept)))
+        self._connection.execute(sa.update(DISKS).where(of_node).values(position=-1 - DISKS.c.position))
+
+    def _save_disks(self, node_id: int, disks: tuple[Disk, ...]) -> None:
+        """In this order; those without an id get one. Those of before were dropped, or moved out of the way."""
+        for position, disk in enumerate(disks):
+            values = {"position": position, "size_bytes": disk.size_bytes, "template": disk.template}
+            if disk.id:
+                self._connection.execute(sa.update(DISKS).where(DISKS.c.id == disk.id).values(values))
+            else:
+                self._insert(DISKS, {"node_id": node_id, **values})
+
+    def _network_id(self, node: Node, name: str) -> int:
+        """Of the network of that name that the node's owner has, or a new one."""
+        of_owner = NETWORKS.c.owner_account == node.owner_account
+        found = self._connection.scalar(sa.select(NETWORKS.c.id).where(of_owner, NETWORKS.c.name == name))
+        values = {"owner_account": node.owner_account, "owner": node.owner, "name": name}
+        return found if found is not None else self._insert(NETWORKS, values)
+
+    def _is_taken(self, mac: str) -> bool:
+        return self._connection.scalar(sa.select(PORTS.c.mac).where(PORTS.c.mac == mac)) is not None
+
+    def _drop_unused_networks(self) -> None:
+        used = sa.select(PORTS.c.network_id).where(PORTS.c.network_id.is_not(None))
+        self._connection.execute(sa.delete(NETWORKS).where(NETWORKS.c.id.not_in(used)))
+
+    def _insert(self, table: sa.Table, values: dict[str, Any]) -> int:
+        new_id = self.history.new_id()
+        self._connection.execute(sa.insert(table).values(id=new_id, **values))
+        return new_id
+
+    def _node(self, which: sa.ColumnElement[bool]) -> Node | None:
+        return next(iter(self._nodes(which)), None)
+
+    def _nodes(self, which: sa.ColumnElement[bool]) -> list[Node]:
+        found = self._connection.execute(sa.select(NODES).where(which).order_by(NODES.c.id)).mappings().all()
+        ids = sa.select(NODES.c.id).where(which)
+        ports, disks = self._ports(PORTS.c.node_id.in_(ids)), self._disks(DISKS.c.node_id.in_(ids))
+        return [rows.node_of(row, ports.get(row["id"], {}), disks.get(row["id"], ())) for row in found]
+
+    def _ports(self, which: sa.ColumnElement[bool]) -> dict[int, dict[str, tuple[str, Network]]]:
+        """{node id: {network name: (mac, network)}} of the ports that are in use."""
+        in_use = PORTS.c.network_id.is_not(None) | (PORTS.c.network == names.WALT_NET)
+        query = sa.select(PORTS, NETWORKS.c.owner).outerjoin(NETWORKS).where(in_use, which)
+        found: dict[int, dict[str, tuple[str, Network]]] = {}
+        for row in self._connection.execute(query):
+            is_walt_net = row.network_id is None
+            network = rows.WALT_NET if is_walt_net else Network(row.network_id, row.network, row.owner)
+            found.setdefault(row.node_id, {})[row.network] = (row.mac, network)
+        return found
+
+    def _disks(self, which: sa.ColumnElement[bool]) -> dict[int, tuple[Disk, ...]]:
+        """{node id: its disks in order}."""
+        found: dict[int, tuple[Disk, ...]] = {}
+        for row in self._connection.execute(sa.select(DISKS).where(which).order_by(DISKS.c.position)):
+            found[row.node_id] = (*found.get(row.node_id, ()), Disk(row.id, row.size_bytes, row.template))
+        return found

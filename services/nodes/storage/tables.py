@@ -1,0 +1,160 @@
+"""The registry's tables, as the last migration leaves them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+
+from walt.contracts.nodes import ABSENT, VIRTUAL
+
+LongInteger = Integer().with_variant(BigInteger(), "postgresql")  # an Integer of SQLite has 64 bits
+
+metadata = MetaData()
+
+# One row: the identity of this registry, where it is in its history (domain/history.py), and the last id that it gave.
+registry = Table(
+    "registry",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("epoch", String(32), nullable=False, server_default=""),
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column("last_id", Integer, nullable=False, server_default="0"),
+)
+
+# To whom things belong. An id is random, so that it is never used again, be it that a backup was restored. A name is
+# free again when its account has ended. pending: of the command that changes the account at the broker, or "".
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(255), nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("removed_at", Float),  # null: it is present
+    Column("pending", String(32), nullable=False, server_default=""),
+    Column("pending_since", Float, nullable=False, server_default="0"),
+)
+
+Index(
+    "one_present_account_per_name",
+    accounts.c.name,
+    unique=True,
+    sqlite_where=accounts.c.removed_at.is_(None),
+    postgresql_where=accounts.c.removed_at.is_(None),
+)
+
+# Of its history. last_sequence: null in the present one, and in those that were not ours and were accepted.
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("last_sequence", BigInteger),
+)
+
+# Agents that have obeyed what is not of this history; until an administrator decides.
+disputes = Table(
+    "disputes",
+    metadata,
+    Column("agent", String(255), primary_key=True),
+    Column("epoch", String(32), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# Ids are of one counter (`registry.last_id`), so that none is ever used again, also by a registry that was restored.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(63), nullable=False),
+    Column("host", String(63), nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("power", String(8), nullable=False),
+    Column("boot", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("image", String(255), nullable=False),
+    Column("ip", String(45), nullable=False, unique=True),
+    Column("config", JSON, nullable=False),  # NodeConfig, by walt.contracts.serialization
+    Column("state", String(16), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("reported_boot", Integer, nullable=False),
+    Column("reported_sequence", LongInteger, nullable=False),
+    Column("cause", String(64), nullable=False, server_default=""),
+    Column("hard", Boolean, nullable=False, server_default=false()),
+    Column("type", String(16), nullable=False, server_default=VIRTUAL),
+    Column("owner_account", String(32), nullable=False, server_default="", index=True),  # "": free
+    sqlite_autoincrement=True,
+)
+
+# A name is free again as soon as its node is wanted absent, though the row stays until its host has removed it.
+Index(
+    "one_present_node_per_name",
+    nodes.c.name,
+    unique=True,
+    sqlite_where=nodes.c.power != ABSENT,
+    postgresql_where=nodes.c.power != ABSENT,
+)
+
+networks = Table(
+    "networks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner_account", String(255), nullable=False),
+    Column("name", String(32), nullable=False),
+    Column("owner", String(255), nullable=False, server_default=""),
+    UniqueConstraint("owner_account", "name", name="one_network_per_owner_and_name"),
+    sqlite_autoincrement=True,
+)
+
+# The MAC of (node, network name) never changes: the row stays when the node leaves the network.
+ports = Table(
+    "ports",
+    metadata,
+    Column("node_id", ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True),
+    Column("network", String(32), primary_key=True),
+    Column("mac", String(17), nullable=False, unique=True),
+    Column("network_id", ForeignKey("networks.id")),  # null on walt-net, and while the node is not in the network
+)
+
+# The file of a disk is named by its id, so an id is never used again: neither for another node nor another owner.
+disks = Table(
+    "disks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("node_id", ForeignKey("nodes.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),  # 0: vda
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("template", String(32), nullable=False),
+    UniqueConstraint("node_id", "position", name="one_disk_per_position"),
+    sqlite_autoincrement=True,
+)
+
+# What happened, for `walt log`. An event outlives its node, so it has no foreign key to it.
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("node", String(63), nullable=False, index=True),
+    Column("owner", String(255), nullable=False),
+    Column("user", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("owner_account", String(32), nullable=False, server_default="", index=True),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,118 @@
+"""The users of the platform: accounts at the broker, whose rights follow the public methods."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from services.nodes.domain.model import NodeSummary
+from services.nodes.users import rules
+from services.nodes.users.rabbitmq_api import ManagementApi
+from services.nodes.users.rules import BrokerAccount
+from walt.contracts.broker_permissions import user_rights
+from walt.contracts.errors import Failed
+from walt.contracts.nodes import NewPassword, UserView
+
+RENEW_S = 600.0
+PASSWORD_BYTES = 24
+
+log = logging.getLogger(__name__)
+
+
+class Accounts:
+    """broker: None where the platform has no access to the broker's management API, so that users cannot be managed.
+    public_file: WALT_PUBLIC_METHODS."""
+
+    def __init__(self, broker: ManagementApi | None, public_file: str) -> None:
+        self._api = broker
+        self._public_file = public_file
+
+    @property
+    def are_managed(self) -> bool:
+        return self._api is not None
+
+    def check_administrator(self, name: str) -> None:
+        rules.check_administrator(name, self._get(name))
+
+    def add(self, caller: str, account: BrokerAccount, owned: Sequence[str]) -> NewPassword:
+        """owned: names of the nodes of a former user of that name."""
+        rules.check_free(account.name, self._get(account.name), owned)
+        made = self._make(account)
+        log.info("user added: user=%s administrator=%s by=%s", account.name, account.is_administrator, caller)
+        return made
+
+    def remove(self, caller: str, name: str, owned: Sequence[str], force: bool) -> None:
+        """Removes the account only; whoever calls this releases the nodes."""
+        rules.check_removable(name, caller, self._get(name), owned, force)
+        self._broker.delete(name)
+        log.info("user removed: user=%s by=%s", name, caller)
+
+    def views(self, caller: str, nodes: Sequence[NodeSummary]) -> list[UserView]:
+        self.check_administrator(caller)
+        users = [account for account in self._broker.accounts() if account.is_user]
+        connected = {user.name for user in users if self._broker.is_connected(user.name)}
+        return rules.views(users, nodes, connected)
+
+    def change_password(self, caller: str, name: str, password: str | None) -> NewPassword:
+        """password: None for a random one. Connections of another user, made with the old password, are closed."""
+        account = rules.check_user(name, self._get(name))
+        new = self._set_password(account, None if password is None else rules.check_password(password))
+        if name != caller:
+            self._broker.close_connections(name)
+        log.info("password changed: user=%s by=%s", name, caller)
+        return new
+
+    def ensure(self, account: BrokerAccount) -> NewPassword:
+        """For the set-up of the platform: creates the account, or sets a new password. An account of the broker with
+        that name becomes that of a user."""
+        known = self._get(account.name)
+        log.info("user ensured: user=%s administrator=%s", account.name, account.is_administrator)
+        if known is None:
+            return self._make(account)
+        self._broker.put_rights(account.name, user_rights(account.name, self._public()))
+        return self._set_password(replace(account, tags=known.tags | account.tags))
+
+    def renew(self) -> None:
+        """Give every user the rights to exactly the present public methods, as is needed after an upgrade."""
+        public, accounts = self._public(), self._broker.accounts()
+        wanted = {account.name: user_rights(account.name, public) for account in accounts}
+        for name in rules.outdated(accounts, self._broker.rights(), wanted):
+            self._broker.put_rights(name, wanted[name])
+            log.info("rights renewed: user=%s", name)
+
+    @property
+    def _broker(self) -> ManagementApi:
+        if self._api is None:
+            raise Failed("this platform cannot manage users: WALT_BROKER_API is not set for nodes")
+        return self._api
+
+    def _get(self, name: str) -> BrokerAccount | None:
+        return self._broker.account(name)
+
+    def _make(self, account: BrokerAccount) -> NewPassword:
+        rights = user_rights(account.name, self._public())
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._broker.delete, account.name)
+            made = self._set_password(account)
+            self._broker.put_rights(account.name, rights)
+            undo.pop_all()
+        return made
+
+    def _set_password(self, account: BrokerAccount, chosen: str | None = None) -> NewPassword:
+        password = secrets.token_urlsafe(PASSWORD_BYTES) if chosen is None else chosen
+        self._broker.put(account, password)
+        return NewPassword(account.name, password)
+
+    def _public(self) -> list[str]:
+        """The routing keys of the public methods."""
+        try:
+            keys = Path(self._public_file).read_text().split()
+        except OSError as error:
+            raise Failed(f"the list of public methods cannot be read (WALT_PUBLIC_METHODS): {error}") from None
+        if not keys:
+            raise Failed(f"the list of public methods is empty (WALT_PUBLIC_METHODS={self._public_file})")
+        return keys

@@ -1,0 +1,153 @@
+"""The application: all parts of vmrunner, and its reconciliation with nodes."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import IO
+
+from prometheus_client import REGISTRY
+
+from services.kit import tasks
+from services.kit.bus.bus import Bus
+from services.kit.environment import Environment
+from services.kit.files import hold_lock
+from services.kit.metrics import watch_space
+from services.kit.reconcile_loop import keep_in_step
+from services.kit.registry_guard import RegistryGuard
+from services.vmrunner import health
+from services.vmrunner.boot.cache import BootFileCache
+from services.vmrunner.boot.power_on import Booter
+from services.vmrunner.disks.store import DiskStore
+from services.vmrunner.lifecycle.boot_slots import BootSlots
+from services.vmrunner.lifecycle.fleet import Fleet
+from services.vmrunner.lifecycle.record_store import RecordStore
+from services.vmrunner.lifecycle.runner_context import RunnerContext
+from services.vmrunner.memory.host_memory import MemoryLedger
+from services.vmrunner.metrics import FleetCollector
+from services.vmrunner.qemu import accelerator
+from services.vmrunner.qemu.accelerator import Accelerator
+from services.vmrunner.qemu.open_files import VmFolders
+from services.vmrunner.qemu.processes import QemuProcesses
+from services.vmrunner.qemu.uids import UidRange, parse_range
+from services.vmrunner.qemu.vm import Launcher
+from walt.contracts import nodes, serialization, vmrunner
+from walt.contracts.checks import Check
+from walt.contracts.nodes import NodeWanted, Specs
+
+RECONCILE_S = 30.0
+VM_UIDS = "2013265920-2013331455"  # 0x78000000 and 2**16 of them: numbers that Debian and systemd give to nobody
+PROCESS, CONTAINER = "process", "container"  # WALT_VM_LAUNCHER
+
+
+class VmrunnerApp:
+    def __init__(self, env: Environment, bus: Bus) -> None:
+        self._host_name = env.host
+        self._bus = bus
+        self._state_folder = env.state_dir / "vmrunner"
+        self._state_folder.mkdir(parents=True, exist_ok=True)
+        self._lock = only_one(self._state_folder)
+        self._launcher = launcher(env, self._state_folder)
+        memory_file = self._state_folder / "accelerator.json"
+        self._accelerator = Accelerator(configured_accelerator(env), self._launcher, memory_file)
+        self._registry = RegistryGuard(self._state_folder, vmrunner.service_on(env.host), bus.call)
+        self.disks = DiskStore(self._state_folder)
+        self.memory = MemoryLedger(env.host, number_above_0(env, "WALT_MEMORY_FACTOR", "1.5"))
+        self.fleet = self._fleet(number_above_0(env, "WALT_SOFT_END_S", "20"), boot_slots(env))
+        self._collector = FleetCollector(self.fleet, self.memory)
+
+    def start(self) -> None:
+        REGISTRY.register(self._collector)
+        watch_space("machines", self._state_folder)
+        self._reconciliation = tasks.spawn(keep_in_step, self._reconcile, RECONCILE_S, self._registry.wake)
+
+    def stop(self) -> None:
+        self._reconciliation.kill()
+        REGISTRY.unregister(self._collector)
+
+    def apply(self, spec: NodeWanted) -> None:
+        if self._registry.allows(f"the spec of {spec.name}", spec.registry, spec.revision):
+            self.fleet.apply(spec)
+
+    def diagnose(self) -> list[Check]:
+        return list(health.diagnose(self._accelerator, self._launcher, self._state_folder, self._registry.fault))
+
+    def _reconcile(self) -> None:
+        known = self.fleet.known()
+        specs = serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs", host=self._host_name))
+        self._registry.check(specs.registry, specs.revision)
+        self.fleet.reconcile(specs.nodes, known)
+
+    def _fleet(self, soft_end_s: float, slots: int) -> Fleet:
+        cache = BootFileCache(self._state_folder / "cache")
+        booter = Booter(self._host_name, self._bus, cache, self._launcher, self._accelerator, self.disks)
+        context = RunnerContext(
+            name=self._host_name,
+            bus=self._bus,
+            records=RecordStore(self._state_folder),
+            launcher=self._launcher,
+            booter=booter,
+            disks=self.disks,
+            memory=self.memory,
+            slots=BootSlots(slots),
+            soft_end_s=soft_end_s,
+        )
+        return Fleet(context)
+
+
+def only_one(state_folder: Path) -> IO[bytes]:
+    """Two would both adopt, start and end the same VMs."""
+    try:
+        return hold_lock(state_folder / "lock")
+    except BlockingIOError:
+        raise SystemExit(f"another vmrunner has {state_folder}; allowed: one of each host") from None
+
+
+def launcher(env: Environment, state_folder: Path) -> Launcher:
+    run_folder = env.run_dir / "vmrunner"
+    run_folder.mkdir(parents=True, exist_ok=True)
+    os.chmod(run_folder, 0o711)  # the VMs' users must reach their own folders
+    binary = env.variable("WALT_QEMU", "qemu-system-x86_64")
+    folders = VmFolders(run_folder, state_folder, uid_range(env))
+    kind = env.variable("WALT_VM_LAUNCHER", PROCESS)
+    if kind == PROCESS:
+        return QemuProcesses(binary, folders)
+    if kind == CONTAINER:
+        from services.vmrunner.qemu.containers import QemuContainers  # imports the Docker SDK, which only these need
+        from services.vmrunner.qemu.docker_engine import DockerEngine
+
+        image, project = env.variable("WALT_VM_IMAGE", "walt-vm"), env.variable("COMPOSE_PROJECT_NAME", "walt")
+        return QemuContainers(binary, folders, DockerEngine(image, project))
+    raise SystemExit(f"WALT_VM_LAUNCHER={kind}: allowed: {PROCESS}, {CONTAINER}")
+
+
+def uid_range(env: Environment) -> UidRange:
+    try:
+        return parse_range(env.variable("WALT_VM_UIDS", VM_UIDS))
+    except ValueError as error:
+        raise SystemExit(f"WALT_VM_UIDS: {error}") from None
+
+
+def configured_accelerator(env: Environment) -> str:
+    configured = env.variable("WALT_ACCEL", accelerator.AUTO)
+    if configured not in accelerator.ALLOWED:
+        raise SystemExit(f"WALT_ACCEL={configured}: allowed: {', '.join(accelerator.ALLOWED)}")
+    return configured
+
+
+def boot_slots(env: Environment) -> int:
+    if env.variable("WALT_BOOT_SLOTS", "auto") == "auto":
+        return os.cpu_count() or 1
+    return math.ceil(number_above_0(env, "WALT_BOOT_SLOTS", "1"))
+
+
+def number_above_0(env: Environment, name: str, default: str) -> float:
+    text = env.variable(name, default)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise SystemExit(f"{name}={text}: allowed: a number above 0")
+    return number

@@ -1,0 +1,135 @@
+"""All VMs of this host: a runner for each, and the reconciliation of what runs with the specs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from services.vmrunner.lifecycle.runner import Runner
+from services.vmrunner.lifecycle.runner_context import RunnerContext
+from services.vmrunner.qemu.vm import Usage
+from walt.contracts.bootserver import NodeBooted, NodeCopying
+from walt.contracts.errors import WaltError
+from walt.contracts.nodes import ABSENT, NodeWanted
+from walt.contracts.vmrunner import VmReport
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Known:
+    """At one moment. specs: of the runners; removed: nodes that were removed since this process started."""
+
+    ids: set[int]
+    specs: Mapping[int, NodeWanted]
+    removed: set[int]
+
+
+class Fleet:
+    def __init__(self, context: RunnerContext) -> None:
+        self._context = context
+        self._runners: dict[int, Runner] = {}
+        self._removed: dict[int, int] = {}  # node id: version of the spec that removed it
+        self._early: dict[int, NodeBooted] = {}  # came before the spec of their node
+        self._promise_memory()
+
+    def known(self) -> Known:
+        """Nodes of which there is anything on this host: a runner, a qemu, a file."""
+        runners = self._runners
+        ids = {*runners, *self._context.records.known(), *self._context.launcher.known()}
+        return Known(ids, {one: runner.spec for one, runner in runners.items()}, set(self._removed))
+
+    def apply(self, spec: NodeWanted) -> None:
+        """An older spec than the newest, or one of a node that was removed, changes nothing."""
+        if not spec.is_virtual or spec.host != self._context.name or spec.version <= self._removed.get(spec.id, -1):
+            return
+        runner = self._runners.get(spec.id)
+        if runner is not None:
+            runner.apply(spec)
+            return
+        self._runners[spec.id] = runner = Runner(spec, self._context)
+        event = self._early.pop(spec.id, None)
+        if event is not None:
+            runner.booted(event)
+        threading.Thread(target=self._run, args=(runner,), daemon=True).start()
+
+    def booted(self, event: NodeBooted) -> None:
+        runner = self._runners.get(event.node_id)
+        if runner is not None:
+            runner.booted(event)
+        elif event.node_id in self._context.records.known():
+            self._early[event.node_id] = event
+
+    def copying(self, event: NodeCopying) -> None:
+        runner = self._runners.get(event.node_id)
+        if runner is not None:
+            runner.copying(event)
+
+    def reconcile(self, specs: Iterable[NodeWanted], before: Known) -> None:
+        """specs: all of this host, requested after `before` was read: what is in that and has no spec is removed. (A
+        node created in between is in neither.) What events had brought before gives way to them, even to lower
+        versions: the registry may have been restored from a backup."""
+        by_id = {spec.id: spec for spec in specs}
+        for spec in by_id.values():
+            if spec.id in before.removed and spec.power != ABSENT:
+                self._removed.pop(spec.id, None)
+            runner = self._runners.get(spec.id)
+            nothing_came_since = runner is None or runner.spec is before.specs.get(spec.id)
+            self.apply(spec)
+            if nothing_came_since and spec.id in self._runners:
+                self._runners[spec.id].apply(spec, may_go_back=True)
+        for node_id in before.ids - by_id.keys():
+            try:
+                self._remove_unknown(node_id)
+            except (WaltError, OSError) as error:  # tried again next time; the others do not wait for that
+                log.warning("node %d is not in the registry, but cannot be removed: %s", node_id, error)
+
+    def reports(self) -> list[VmReport]:
+        return [runner.report() for runner in self._runners.values()]
+
+    def usage(self) -> list[tuple[str, Usage]]:
+        """Of each running qemu, by node name."""
+        running = [(runner.spec.name, runner.vm) for runner in self._present()]
+        measured = [(name, vm.usage()) for name, vm in running if vm is not None]
+        return [(name, usage) for name, usage in measured if usage is not None]
+
+    def disk_bytes(self) -> list[tuple[str, int]]:
+        """How much of the server's disk space the disks of each node take, by node name."""
+        data = {runner.spec.name: self._context.disks.data(runner.spec.id) for runner in self._present()}
+        return [(name, sum(disk.used_bytes for disk in disks)) for name, disks in data.items() if disks]
+
+    def boots(self) -> list[tuple[str, Mapping[str, int]]]:
+        """How the boots of each node ended, by node name."""
+        return [(runner.spec.name, self._context.boots.of(runner.spec.id)) for runner in self._present()]
+
+    def _present(self) -> list[Runner]:
+        """Without those being removed: another node may have their name already."""
+        return [runner for runner in self._runners.values() if runner.spec.power != ABSENT]
+
+    def _promise_memory(self) -> None:
+        """To what may run already, before the first VM is admitted."""
+        for record in map(self._context.records.load, self._context.records.known()):
+            if record is not None and record.may_hold_memory:
+                self._context.memory.promise(record.node_id, record.ram_bytes)
+
+    def _run(self, runner: Runner) -> None:
+        runner.run()
+        node_id = runner.spec.id
+        self._removed[node_id] = runner.spec.version
+        del self._runners[node_id]
+
+    def _remove_unknown(self, node_id: int) -> None:
+        runner = self._runners.get(node_id)
+        if runner is not None:
+            runner.apply(replace(runner.spec, power=ABSENT, version=runner.spec.version + 1))
+            return
+        if node_id not in self.known().ids:
+            return
+        log.warning("node %d is not in the registry: its VM and files are removed", node_id)
+        vm = self._context.launcher.adopt(node_id)
+        if vm is not None:
+            vm.watch(lambda: None)
+            vm.end()
+        self._context.forget(node_id)

@@ -1,0 +1,54 @@
+"""What all runners of this host share."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from services.kit.bus.bus import Bus
+from services.vmrunner.boot.power_on import Booter
+from services.vmrunner.disks.store import DiskStore
+from services.vmrunner.lifecycle.boot_counts import BootCounts
+from services.vmrunner.lifecycle.boot_slots import BootSlots
+from services.vmrunner.lifecycle.record_store import RecordStore
+from services.vmrunner.lifecycle.transitions import VmRecord
+from services.vmrunner.memory.host_memory import MemoryLedger
+from services.vmrunner.qemu.vm import Launcher
+from walt.contracts.errors import WaltError
+from walt.contracts.nodes import NodeWanted
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunnerContext:
+    """soft_end_s: how long a guest may take to shut down."""
+
+    name: str
+    bus: Bus
+    records: RecordStore
+    launcher: Launcher
+    booter: Booter
+    disks: DiskStore
+    memory: MemoryLedger
+    slots: BootSlots
+    soft_end_s: float
+    boots: BootCounts = field(default_factory=BootCounts)
+
+    def forget(self, node_id: int) -> None:
+        """All that is left of a node whose qemu has ended."""
+        self.launcher.forget(node_id)
+        self.memory.give_back(node_id)
+        self.slots.release(node_id)
+        self.records.forget(node_id)
+        self.boots.forget(node_id)
+
+    def release(self, record: VmRecord, spec: NodeWanted) -> None:
+        """With no qemu running: the memory that was promised to it, and disks no longer in its spec. A disk that
+        cannot be deleted is tried again; it delays nothing."""
+        if not record.keeps_promise:
+            self.memory.give_back(spec.id)
+        try:
+            self.disks.keep_only(spec.id, spec.disks)
+        except (WaltError, OSError) as error:
+            log.warning("%s: a disk that is no longer in its spec cannot be removed: %s", record.name, error)

@@ -1,0 +1,124 @@
+"""Opens what a VM needs of its host, and keeps its run folder: RUN_DIR/NODE_ID, with the socket of its monitor.
+
+The folder belongs to the VM's own user, and stays until its next start or the end of the node: it is the record of who
+has which user. The stderr of qemu goes to `qemu.log` in the VM's state folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.vmrunner.qemu import console_writer, taps
+from services.vmrunner.qemu.command_line import QemuFiles
+from services.vmrunner.qemu.uids import UidRange
+from services.vmrunner.qemu.vm import PowerOn
+
+
+@dataclass(frozen=True)
+class OpenFiles:
+    """standard: qemu's stdin, stdout and stderr."""
+
+    standard: tuple[int, int, int]
+    files: QemuFiles
+
+
+class VmFolders:
+    """The files of the VMs of this host, by node id."""
+
+    def __init__(self, run_folder: Path, state_folder: Path, uids: UidRange) -> None:
+        self.uids = uids
+        self._run_folder = run_folder
+        self._state_folder = state_folder
+        self._turn = threading.Lock()
+
+    def run(self, node_id: int) -> Path:
+        return self._run_folder / str(node_id)
+
+    def monitor(self, node_id: int) -> Path:
+        return self.run(node_id) / "qmp.sock"
+
+    def uid(self, node_id: int) -> int | None:
+        """The user who runs the VM of this node, or ran its last; None when it has no run folder."""
+        try:
+            return self.run(node_id).stat().st_uid
+        except FileNotFoundError:
+            return None
+
+    def renew(self, node_id: int) -> int:
+        """Make an empty run folder for a start of this VM, while it does not run. The result is its user."""
+        with self._turn:
+            taken = {self.uid(other) for other in self.known() - {node_id}}
+            uid = self.uids.choose(node_id, self.uid(node_id), {one for one in taken if one is not None})
+            self.forget(node_id)
+            self.run(node_id).mkdir(parents=True)
+            self.run(node_id).chmod(0o700)
+            os.chown(self.run(node_id), uid, uid)
+        return uid
+
+    def forget(self, node_id: int) -> None:
+        shutil.rmtree(self.run(node_id), ignore_errors=True)
+
+    def known(self) -> set[int]:
+        with contextlib.suppress(FileNotFoundError):
+            return {int(folder.name) for folder in self._run_folder.iterdir() if folder.name.isdigit()}
+        return set()
+
+    @contextlib.contextmanager
+    def opened(self, power_on: PowerOn) -> Iterator[OpenFiles]:
+        """They are closed at the end: qemu has its own by then."""
+        with contextlib.ExitStack() as stack:
+
+            def keep(descriptor: int) -> int:
+                stack.callback(os.close, descriptor)
+                return descriptor
+
+            standard = (
+                keep(console_writer.open_input(power_on.line)),
+                keep(console_writer.open_log(power_on.line)),
+                stack.enter_context(self._stderr(power_on.spec.id, "wb")).fileno(),
+            )
+            files = QemuFiles(
+                kernel=keep(os.open(power_on.kernel, os.O_RDONLY)),
+                initrd=keep(os.open(power_on.initrd, os.O_RDONLY)) if power_on.initrd else None,
+                monitor=stack.enter_context(_listen(self.monitor(power_on.spec.id))).fileno(),
+                taps={slot: keep(taps.open_tap(name)) for slot, name in power_on.taps.items()},
+                disks=tuple(keep(os.open(path, os.O_RDWR)) for path in power_on.disks),
+                root=keep(os.open(power_on.root, os.O_RDONLY)) if power_on.root else None,
+            )
+            yield OpenFiles(standard, files)
+
+    def last_error(self, node_id: int) -> str:
+        """The last line of the stderr of a qemu that did not start, "" if there is none. It comes just before its
+        sockets close."""
+        for _ in range(3):
+            with self._stderr(node_id, "rb") as stderr:
+                lines = stderr.read().decode(errors="replace").strip().splitlines()
+            if lines:
+                return str(lines[-1][-500:])
+            time.sleep(0.05)
+        return ""
+
+    def _stderr(self, node_id: int, mode: str):  # type: ignore[no-untyped-def]
+        path = self._state_folder / str(node_id) / "qemu.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open(mode)
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(1)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

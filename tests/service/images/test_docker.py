@@ -1,0 +1,61 @@
+"""`walt image import` and `build` by a real Docker Engine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from tests.compose import engine
+from tests.service.images.world import tree_of
+from tests.support.image_tree import VERSION
+
+
+@pytest.fixture
+def docker(require, monkeypatch):
+    found, why = engine.find()
+    require("docker", not why, why)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    done = subprocess.run(["docker", "image", "inspect", "debian:bookworm-slim"], capture_output=True, text=True)
+    require("docker", done.returncode == 0, done.stderr)
+
+
+def is_in_engine(image):
+    return subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode == 0
+
+
+def test_image_of_the_docker_engine(walt, platform, docker, tmp_path):
+    status, _, err = walt("image import debian:bookworm-slim")
+    assert status == 0 and "brings no kernel" in err, err
+    tree = tree_of(platform, "debian-bookworm-slim")
+    assert (tree / "etc/debian_version").exists() and (tree / f"lib/modules/{VERSION}").exists()
+    assert not (tree / ".dockerenv").exists()
+    status, _, err = walt("image import no-such-image.invalid/x:y")
+    assert status == 3 and "'no-such-image.invalid/x:y'" in err, err
+    (tmp_path / "Dockerfile").write_text("FROM debian:bookworm-slim\nCOPY hell* /etc/\nRUN echo built > /etc/built\n")
+    (tmp_path / "hello").write_text("hello\n")
+    (tmp_path / "hell-secret").write_text("secret\n")
+    (tmp_path / ".dockerignore").write_text("*-secret\n")
+    status, _, err = walt(f"image build {tmp_path} built")
+    assert status == 0, err
+    assert [(tree_of(platform, "built") / f"etc/{one}").read_text() for one in ("hello", "built")] == [
+        "hello\n",
+        "built\n",
+    ]
+    assert not (tree_of(platform, "built") / "etc/hell-secret").exists()
+    (tmp_path / "Dockerfile").write_text("FROM debian:bookworm-slim\nRUN touch /one\nRUN echo so it goes; exit 3\n")
+    status, _, err = walt(f"image build {tmp_path} failed")
+    assert status == 2 and "so it goes" in err and "returned a non-zero code: 3" in err, err
+    left = subprocess.run(["docker", "ps", "-aq", "--filter", "label=walt.temporary"], capture_output=True, text=True)
+    assert left.stdout == ""
+    layers = re.findall("---> ([0-9a-f]{12})", err)
+    assert len(layers) > 1 and [layer for layer in layers if is_in_engine(layer)] == layers[:1]
+
+
+def test_without_an_engine_docker_is_refused_and_the_rest_is_named(walt, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    status, _, err = walt("image import debian:bookworm-slim")
+    assert status == 1 and "answers on the server (unix:///nowhere/docker.sock: No such file or directory)" in err
+    assert "FILE.tar" in err

@@ -1,0 +1,100 @@
+"""`walt image clone, rename, remove`: names, owners and users of images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from services.bootserver.images import staging
+from services.bootserver.images.staging import Staging
+from tests.service.images.world import NODE, images, tree_of
+from tests.support.amqp_user import AmqpUser
+
+
+def test_clone_rename_remove(walt, platform, system):
+    assert walt("image clone default mine")[0] == 0
+    assert (tree_of(platform, "mine") / "etc/motd").samefile(platform / "images/tiny-1/etc/motd")
+    assert walt("image clone mine other")[0] == 0
+    assert tree_of(platform, "mine") == tree_of(platform, "other")
+    status, _, err = walt("image clone mine other")
+    assert status == 4 and "--force" in err
+    assert walt("image rename other third")[0] == 0
+    assert walt("image remove mine --force")[0] == 0
+    assert tree_of(platform, "third").exists()
+    assert [row["name"] for row in images(walt)] == ["default", "alice/third"]
+
+
+def test_number_of_images_has_a_limit(walt, monkeypatch):
+    monkeypatch.setattr(staging, "IMAGES_PER_USER", 2)
+    assert walt("image clone default one")[0] == walt("image clone one two")[0] == 0
+    status, _, err = walt("image clone one three")
+    assert status == 4 and "you have 2 images besides 'alice/three'; allowed: 2" in err
+    assert walt("image clone one two --force")[0] == walt("image rename two three")[0] == 0
+    assert walt("image clone default one", "bob")[0] == 0
+
+
+def test_image_that_a_node_uses_stays(walt, nodes_service):
+    walt("image clone default mine")
+    nodes_service.specs = {
+        id: replace(NODE, id=id, name=name, image="alice/mine") for id, name in ((7, "vnode1"), (8, "vnode2"))
+    }
+    for line, what in (("remove mine --force", "removed"), ("rename mine other", "renamed")):
+        status, _, err = walt(f"image {line}")
+        assert status == 4
+        assert f"image 'alice/mine' is used by vnode1, vnode2 and cannot be {what}" in err
+    nodes_service.specs.clear()
+    status, _, err = walt("image remove mine")
+    assert status == 4 and "would be lost; allowed: --force" in err
+
+
+def test_images_of_others_and_of_the_platform_are_not_changed(walt, tmp_path):
+    (tmp_path / "file").write_text("x")
+    walt("image clone default mine")
+    for line in (
+        "remove alice/mine --force",
+        "rename alice/mine x",
+        "clone alice/mine x",
+        f"cp {tmp_path}/file alice/mine:/",
+    ):
+        status, _, err = walt(f"image {line}", "bob")
+        assert status == 5 and "alice/mine" in err, (line, err)
+    for line in ("remove default --force", "rename default x", f"cp {tmp_path}/file default:/etc/"):
+        status, _, err = walt(f"image {line}")
+        assert status == 5 and "'default' is the platform's; allowed: to change a clone of it" in err, (line, err)
+    status, _, err = walt("image remove nothing --force")
+    assert status == 3 and "you have no image 'nothing'; you have: alice/mine" in err
+
+
+def test_fault_s32_image_of_a_former_user_is_an_administrators_to_give_or_remove(walt, nodes_service, platform):
+    assert walt("image clone default mine")[0] == walt("image clone default other")[0] == 0
+    nodes_service.accounts["alice"] = "616c69636502"
+    nodes_service.administrators = {"bob"}
+    assert [row["name"] for row in images(walt)] == ["default"]
+    assert walt("image clone default mine")[0] == 0, "its name is free"
+    assert walt("image show --former")[0] == 5
+    rows = json.loads(walt("image show --former -o json", "bob")[1])
+    former = [row["name"] for row in rows]
+    assert former == ["alice~616c69636501/mine", "alice~616c69636501/other"]
+    assert walt(f"image remove {former[1]} --force")[0] == walt(f"image rename {former[0]} mine9")[0] == 5
+    assert walt(f"image remove {former[1]} --force", "bob")[0] == 0
+    status, _, err = walt(f"image rename {former[0]} nobody/x", "bob")
+    assert status == 3 and "no user 'nobody'" in err
+    assert walt(f"image rename {former[0]} alice/mine", "bob")[0] == 4, "she has one of that name"
+    assert walt(f"image rename {former[0]} alice/back", "bob")[0] == 0
+    assert [row["name"] for row in images(walt)] == ["default", "alice/back", "alice/mine"]
+    assert json.loads(walt("image show --former -o json", "bob")[1]) == []
+
+
+def test_fault_s32_job_of_a_former_user_gives_the_next_one_nothing(walt, user_uri, nodes_service, monkeypatch):
+    make, next_alice = Staging.copy_tree, AmqpUser(user_uri("alice"))
+
+    def with_a_change(self, image, folder):
+        nodes_service.accounts["alice"] = "616c69636502"
+        next_alice.call("bootserver.get_images")
+        return make(self, image, folder)
+
+    monkeypatch.setattr(Staging, "copy_tree", with_a_change)
+    status, _, err = walt("image clone default mine")
+    next_alice.close()
+    assert status == 5 and "the account of alice has ended meanwhile" in err
+    assert [row["name"] for row in images(walt)] == ["default"]

@@ -1,0 +1,87 @@
+"""The changes of a real overlay make a new image, and nothing of the node or of this host gets into it."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.bootserver.boot import boot_script
+from services.bootserver.boot.boot_script import SeedKeys
+from services.bootserver.site import Site
+from services.bootserver.workers import apply_overlay
+from tests.service.images.overlay import Tar, manifest
+from tests.service.images.saving import REQUEST
+from walt.contracts.errors import InvalidRequest
+
+
+def test_image_is_what_the_node_saw_and_its_base_is_untouched(overlay):
+    before = manifest(overlay / "base")
+    tree = overlay / "tree"
+    apply_overlay.build(overlay / "base", overlay / "changes.tar", tree)
+    assert manifest(tree) == manifest(overlay / "merged")
+    assert (tree / "mnt/stays").exists()
+    assert manifest(overlay / "base") == before
+    assert (tree / "etc/hard").stat().st_ino == (tree / "etc/motd").stat().st_ino
+    assert (tree / "bin/busybox").stat().st_ino == (overlay / "base/bin/busybox").stat().st_ino
+
+
+def test_nothing_that_makes_it_that_node_is_in_the_image(overlay):
+    tree = overlay / "anonymous"
+    apply_overlay.build(overlay / "base", overlay / "changes.tar", tree)
+    for path in ("etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/machine-id", "etc/ssh/ssh_host_ed25519_key",
+                 "tmp/x", "run/x", "root/.ssh/authorized_keys", "persist", ".walt", "proc/x"):  # fmt: skip
+        assert not os.path.lexists(tree / path), path
+
+
+def test_all_of_the_seed_is_the_nodes_own():
+    seed = boot_script.seed(
+        replace(REQUEST, machine_id="5" * 32), SeedKeys("a", "b", "c"), Site("192.168.172.1", "255.255.252.0", 80)
+    )
+    with tarfile.open(fileobj=io.BytesIO(seed)) as tar:
+        files = [Path(member.name) for member in tar if member.isfile()]
+    assert Path("etc/machine-id") in files and all(map(apply_overlay.belongs_to_node, files))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("changes/../../outside/file", {})],
+        [("changes/a/../../../outside/file", {})],
+        [("changes/way", {"type": tarfile.SYMTYPE, "linkname": "OUTSIDE"}), ("changes/way/file", {})],
+        [("changes/stolen", {"type": tarfile.LNKTYPE, "linkname": "changes/../../outside/secret"})],
+        [
+            ("changes/way", {"type": tarfile.SYMTYPE, "linkname": "OUTSIDE"}),
+            ("changes/stolen", {"type": tarfile.LNKTYPE, "linkname": "changes/way/secret"}),
+        ],
+    ],
+)
+def test_no_path_leads_out_of_the_image(tmp_path, members):
+    outside, base = tmp_path / "outside", tmp_path / "base"
+    outside.mkdir()
+    base.mkdir()
+    (outside / "secret").write_text("secret")
+    tar = Tar(tmp_path / "changes.tar")
+    for name, attributes in members:
+        attributes = {**attributes, "linkname": attributes.get("linkname", "").replace("OUTSIDE", str(outside))}
+        tar.add(name, b"" if "type" in attributes else b"evil", **attributes)
+    with pytest.raises(InvalidRequest, match="the changes of the node"):
+        apply_overlay.build(base, tar.write(), tmp_path / "tree")
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+    assert (outside / "secret").stat().st_nlink == 1
+
+
+def test_listing_cannot_delete_outside(tmp_path):
+    outside, base = tmp_path / "outside", tmp_path / "base"
+    outside.mkdir()
+    base.mkdir()
+    (outside / "file").write_text("x")
+    (base / "way").symlink_to(outside)
+    apply_overlay.build(base, Tar(tmp_path / "1.tar").write(b"./way\0./way/\0"), tmp_path / "tree")
+    with pytest.raises(InvalidRequest, match="below its root"):
+        apply_overlay.build(base, Tar(tmp_path / "2.tar").write(b"../outside\0"), tmp_path / "other")
+    assert (outside / "file").exists()

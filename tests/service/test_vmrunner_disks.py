@@ -1,0 +1,159 @@
+"""Disks, and the guest's clean end, which they need."""
+
+from __future__ import annotations
+
+import signal
+
+import eventlet
+import pytest
+
+from tests.service import vmrunner_world
+from tests.support.wait import wait_until
+from walt.contracts import serialization
+from walt.contracts.errors import Failed
+from walt.contracts.nodes import Disk
+from walt.contracts.vmrunner import DiskData
+
+DISKS = (Disk(21, 10**6, "none"), Disk(22, 16 * 10**6, "ext4"))
+
+
+@pytest.fixture(scope="module")
+def peers(amqp_uri, as_root):
+    with vmrunner_world.peers(amqp_uri) as made:
+        yield made
+
+
+@pytest.fixture
+def variables():
+    return {}
+
+
+@pytest.fixture
+def platform(peers, variables):
+    with vmrunner_world.running(peers, variables) as made:
+        yield made
+
+
+def disk_files(platform):
+    return sorted(path.name for path in (platform.state_folder / "5/disks").glob("*.raw"))
+
+
+def disk_data(platform):
+    return serialization.load_all(DiskData, platform.call("list_data", node_id=5))
+
+
+def test_disks_are_made_kept_and_deleted(platform):
+    assert disk_data(platform) == []
+    platform.boot(disks=DISKS)
+    serials = [word for word in platform.argv() if word.startswith("virtio-blk")]
+    assert ["walt-21" in serials[0], "walt-22" in serials[1]] == [True, True]
+    assert "walt-boot: disk vdb: 16M, template ext4\r\n" in platform.shown()
+    assert [(one.disk_id, one.written) for one in disk_data(platform)] == [(21, False), (22, False)]
+    with (platform.state_folder / "5/disks/21.raw").open("r+b") as disk:
+        disk.write(b"x" * 4096)
+    assert [one.written for one in disk_data(platform)] == [True, False]
+    assert 'walt_vm_disk_bytes{node="vnode1"}' in platform.process.metrics()
+    platform.put(disks=(Disk(23, 10**6, "none"), DISKS[0]))
+    platform.settle()
+    assert disk_files(platform) == ["21.raw", "22.raw"]  # not while its qemu runs
+    platform.put(boot=2)
+    platform.wait_state("booting", boot=2)
+    assert disk_files(platform) == ["21.raw", "23.raw"]
+    assert [one.written for one in disk_data(platform)] == [True, False]
+    platform.put(power="off", disks=DISKS[:1], boot=3)
+    platform.wait_state("stopped")
+    platform.wait(lambda: disk_files(platform) == ["21.raw"], "deleted at its end")
+    platform.put(disks=())
+    platform.wait(lambda: disk_files(platform) == [], "deleted while it is off")
+    platform.put(power="absent")
+    platform.wait(lambda: platform.nodes.removed == [5], "removed")
+    assert not (platform.state_folder / "5").exists()
+
+
+def test_fault_10_a_disk_that_cannot_be_made_is_the_reason(platform):
+    (platform.state_folder / "5").mkdir()
+    (platform.state_folder / "5/disks").write_text("a file is in the way")
+    platform.put(disks=DISKS)
+    assert "disks" in platform.wait_state("failed").reason
+    platform.put(power="absent")
+    platform.wait(lambda: platform.nodes.removed == [5], "removed all the same")
+
+
+def test_another_registry_removes_no_disk(platform):
+    platform.boot(disks=DISKS)
+    platform.nodes.registry = "r2"
+    platform.put(owner="bob", boot=9, disks=DISKS[:1])
+    wait_until(lambda: "the spec of vnode1 is ignored: " in platform.process.log.read_text())
+    platform.process.kill()
+    platform.process.start()
+    wait_until(lambda: "not reconciled yet: " in platform.process.log.read_text())
+    assert disk_files(platform) == ["21.raw", "22.raw"]
+
+
+def power_off(platform):
+    """The guest obeys a moment later."""
+    eventlet.spawn_after(0.2, platform.signal, signal.SIGUSR2)
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("disks", "hard", "told"), [((), False, ["sync"]), ((), True, []), (DISKS, False, ["poweroff"]), (DISKS, True, [])]
+)
+def test_a_guest_is_told_before_its_end(platform, disks, hard, told):
+    platform.console.status_of = lambda command: power_off(platform) if command == ["poweroff"] else 0
+    platform.boot(disks=disks)
+    pid = platform.qemus()[5]
+    platform.put(boot=2, hard=hard)
+    assert platform.wait_state("booting", boot=2).run == 2 and platform.qemus()[5] != pid
+    assert platform.reasons("delaying")[1] == "reboot requested"
+    assert "stopped" not in platform.states()
+    assert platform.console.commands == [[word] for word in told]
+    is_shown = "walt-boot: asking the guest to shut down" in platform.shown()
+    assert is_shown == (told == ["poweroff"])
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [
+        ("deaf", "asking the guest to shut down"),
+        ("refuses", "the guest cannot be told to poweroff: status 127: its output"),
+        ("away", "no route"),
+    ],
+)
+def test_fault_30_a_guest_that_does_not_end_is_ended(platform, how, shown):
+    def refuse(command):
+        raise Failed("192.168.172.2 cannot be reached by ssh: no route")
+
+    status_of = {"deaf": lambda command: 0, "refuses": lambda command: 127, "away": refuse}
+    platform.console.status_of = status_of[how]
+    platform.boot(disks=DISKS)
+    platform.put(power="off", boot=2)
+    assert platform.wait_state("stopped").reason == "powered off as requested"
+    assert shown in platform.shown() and platform.console.commands == [["poweroff"]]
+
+
+@pytest.mark.parametrize("variables", [{"WALT_SOFT_END_S": "100"}])
+def test_a_guest_that_ends_while_the_command_hangs_is_not_waited_for(platform):
+    seen = eventlet.Event()
+
+    def hang(command):
+        power_off(platform)
+        return seen.wait(60)
+
+    platform.console.status_of = hang
+    platform.boot(disks=DISKS)
+    platform.put(power="off", boot=2)
+    platform.wait(lambda: platform.console.commands, "the guest was told")
+    platform.wait_state("stopped")
+    seen.send(0)
+
+
+@pytest.mark.parametrize("variables", [{"WALT_SOFT_END_S": "100"}])
+def test_while_it_waits_for_the_guest_a_harder_spec_counts(platform):
+    platform.boot(disks=DISKS)
+    platform.put(boot=2)
+    platform.wait(lambda: platform.console.commands, "the guest was told")
+    platform.settle()
+    assert platform.last().state == "booted"
+    platform.put(boot=3, hard=True)
+    platform.wait_state("booting", boot=3)

@@ -1,0 +1,45 @@
+"""`netemu@HOST` as its peers know it: a tap for each interface, and reports of ports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.fakes.fake_service import FakeService, serves
+from walt.contracts import netemu, serialization
+from walt.contracts.netemu import AttachedPort, PortReport
+from walt.contracts.nodes import Interface
+
+
+class FakeNetemu(FakeService):
+    """taps: {node id: tap of all its interfaces}, where the test has made real ones; ports: what list_ports tells,
+    beside the ports attached here."""
+
+    def __init__(self, host: str = "lab", taps: dict[int, str] | None = None) -> None:
+        super().__init__()
+        self.name = netemu.service_on(host)
+        self.taps = taps or {}
+        self.ports: list[PortReport] = []
+        self._attached: dict[int, list[PortReport]] = {}
+
+    @serves
+    def attach_ports(
+        self, node_id: int, name: str, owner: str, interfaces: list[Any], ip: str = "", version: int = 0
+    ) -> Any:
+        found = serialization.load_all(Interface, interfaces)
+        self._attached[node_id] = [self._port(node_id, name, owner, one) for one in found]
+        return serialization.dump_all(AttachedPort(port.slot, port.tap) for port in self._attached[node_id])
+
+    @serves
+    def list_ports(self) -> Any:
+        attached = [port for ports in self._attached.values() for port in ports]
+        return serialization.dump_all([*attached, *self.ports])
+
+    @serves
+    def diagnose(self) -> list[Any]:
+        return []
+
+    def _port(self, node_id: int, name: str, owner: str, interface: Interface) -> PortReport:
+        tap = self.taps.get(node_id, f"vn{node_id}e{interface.slot}")
+        network, link = interface.network, interface.link
+        values = (interface.slot, tap, netemu.DIRECT, link, link, 0)
+        return PortReport(node_id, name, owner, network.name, network.owner, *values)

@@ -1,0 +1,188 @@
+"""The model of one port of one node: what its link does to the frames, in each direction. Pure.
+
+`up` is what the node sends, `down` what it receives. Without a suffix, `bw`, `limit` and `seed` hold for both
+directions, all other options for what the node sends only (the blog post's rule: two nodes with lat=10ms see a round
+trip of 20 ms). A value of 0 means that the option is not set.
+
+What both back-ends do, as tc-netem(8):
+  lat      every frame is delayed by so much
+  jitter   the delay varies evenly (uniformly) from lat - jitter to lat + jitter; the frames keep their order
+  bw       a frame occupies the link for its length on the wire at this rate; no burst
+  loss, dup, corrupt   a share of the frames, drawn independently, is lost; arrives twice; has one bit inverted
+  reorder  a share of the frames skips the delay, and so overtakes others
+  limit    at most so many frames wait or are in flight; more are dropped. 0: as many as rate and delay need, but no
+           more than MAX_DELAYED_BYTES or MAX_DELAYED_FRAMES: a long delay must not take the memory of the host
+  seed     the same seed draws the same impairments for the same sequence of frames. 0: drawn anew each time
+
+A frame is one on the wire. A large frame of segmentation offload takes the time of all frames that it stands for. Where
+there is a limit or a random impairment, the cable has it segmented first; netem counts it as one frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from walt.contracts import units
+
+MAX_LATENCY_US = 60_000_000
+MAX_RATE_BPS = 100_000_000_000
+MIN_RATE_BPS = 1_000
+MAX_SHARE_PPM = 1_000_000
+MAX_LIMIT_FRAMES = 1_000_000
+MAX_SEED = 2**31 - 1
+MAX_DELAYED_BYTES = 256 * 2**20  # of one direction
+MAX_DELAYED_FRAMES = 2**19  # also where they are small; the 1 Gbit/s of a 100 ms link fit
+
+
+@dataclass(frozen=True)
+class Direction:
+    latency_us: int = 0
+    rate_bps: int = 0
+    jitter_us: int = 0
+    loss_ppm: int = 0
+    duplicate_ppm: int = 0
+    corrupt_ppm: int = 0
+    reorder_ppm: int = 0
+    limit_frames: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LinkModel:
+    up: Direction = field(default_factory=Direction)
+    down: Direction = field(default_factory=Direction)
+
+    @property
+    def shapes(self) -> bool:
+        """Whether any option is set."""
+        return self != LinkModel()
+
+
+@dataclass(frozen=True)
+class LinkOption:
+    """One option of the link grammar: `lat=10ms`. field: of Direction; sides: the directions it sets when none is
+    named; grammar: what a value looks like, for messages and help."""
+
+    name: str
+    field: str
+    sides: tuple[str, ...]
+    grammar: str
+    parse: Callable[[str], int]
+    format: Callable[[int], str]
+    minimum: int
+    maximum: int
+    help: str
+
+    def value(self, text: str) -> int:
+        """The parsed value; ValueError(what is allowed)."""
+        value = self.parse(text)
+        if not self.minimum <= value <= self.maximum:
+            raise ValueError(f"{self.format(self.minimum)} to {self.format(self.maximum)}")
+        return value
+
+
+SIDES = ("up", "down")
+_UP = ("up",)
+_TIME = (units.LATENCY_RULE, units.parse_latency_us, units.format_latency, 0, MAX_LATENCY_US)
+_RATE = (units.RATE_RULE, units.parse_rate_bps, units.format_rate, MIN_RATE_BPS, MAX_RATE_BPS)
+_SHARE = (units.SHARE_RULE, units.parse_share_ppm, units.format_share, 0, MAX_SHARE_PPM)
+_COUNT = (units.COUNT_RULE, units.parse_whole, str, 0)
+_JITTER = "how far the delay varies, evenly, either way; at most lat; the order is kept"
+_REORDER = "share of the frames that skips the delay and overtakes others; needs lat"
+_LIMIT = "frames that may wait or be under way; 0: what rate and delay need, up to 256 MiB"
+
+_OPTIONS = (
+    LinkOption("lat", "latency_us", _UP, *_TIME, "delay of every frame"),
+    LinkOption("jitter", "jitter_us", _UP, *_TIME, _JITTER),
+    LinkOption("bw", "rate_bps", SIDES, *_RATE, "rate at which frames pass"),
+    LinkOption("loss", "loss_ppm", _UP, *_SHARE, "share of the frames that is lost"),
+    LinkOption("dup", "duplicate_ppm", _UP, *_SHARE, "share of the frames that arrives twice"),
+    LinkOption("corrupt", "corrupt_ppm", _UP, *_SHARE, "share of the frames that arrives with one bit inverted"),
+    LinkOption("reorder", "reorder_ppm", _UP, *_SHARE, _REORDER),
+    LinkOption("limit", "limit_frames", SIDES, *_COUNT, MAX_LIMIT_FRAMES, _LIMIT),
+    LinkOption("seed", "seed", SIDES, *_COUNT, MAX_SEED, "the same seed draws the same fates again; 0: drawn anew"),
+)
+LINK_OPTIONS = {option.name: option for option in _OPTIONS}
+LINK_RULE = ", ".join(f"{name}[.up|.down]=" for name in LINK_OPTIONS)
+
+
+@dataclass(frozen=True)
+class LinkChange:
+    """Parsed link options, which can be applied to any link. values: (side, field of Direction, value)."""
+
+    values: tuple[tuple[str, str, int], ...] = ()
+
+
+def parse_option(key: str, text: str) -> LinkChange:
+    """`parse_option('lat.up', '10ms')`; ValueError(what is allowed) for an unknown option or a bad value."""
+    name, _, side = key.partition(".")
+    option = LINK_OPTIONS.get(name)
+    if option is None or (side and side not in SIDES) or key.endswith("."):
+        raise ValueError(LINK_RULE)
+    value = option.value(text)
+    return LinkChange(tuple((one, option.field, value) for one in ((side,) if side else option.sides)))
+
+
+def parse_change(options: Iterable[str]) -> LinkChange:
+    """['lat=10ms', 'loss=1%'], each option once; Faults of all of them."""
+    given, faults = list(options), list[str]()
+    changes = units.parse_each(_parse_option, given, faults)
+    twice = units.doubled(option.partition("=")[0] for option in given)
+    faults += [f"{key} is given twice; allowed: each option once" for key in twice]
+    if faults:
+        raise units.Faults(*faults)
+    return LinkChange(tuple(value for change in changes for value in change.values))
+
+
+def with_change(link: LinkModel, change: LinkChange) -> LinkModel:
+    """The changed link, whose values are not checked against each other."""
+    for side, name, value in change.values:
+        link = replace(link, **{side: replace(getattr(link, side), **{name: value})})
+    return link
+
+
+def parse_options(link: LinkModel, options: Iterable[str]) -> LinkModel:
+    """The link with these options; Faults of all options, or of their combination."""
+    return check_consistent(with_change(link, parse_change(options)))
+
+
+def _parse_option(option: str) -> LinkChange:
+    key, equals, text = option.partition("=")
+    try:
+        if not equals:
+            raise ValueError(LINK_RULE)
+        return parse_option(key, text)
+    except ValueError as allowed:
+        raise units.Faults(f"'{option}' is not an option of a link; allowed: {allowed}") from None
+
+
+def check_consistent(link: LinkModel) -> LinkModel:
+    """The link itself, or Faults when its values contradict each other."""
+    faults = []
+    for side in SIDES:
+        one: Direction = getattr(link, side)
+        if one.jitter_us > one.latency_us:
+            jitter, latency = units.format_latency(one.jitter_us), units.format_latency(one.latency_us)
+            faults.append(f"{side}: jitter={jitter} exceeds lat={latency}; allowed: a jitter of at most lat")
+        if one.reorder_ppm and not one.latency_us:
+            share = units.format_share(one.reorder_ppm)
+            faults.append(
+                f"{side}: reorder={share} has no lat; allowed: with a lat (frames overtake only those that are delayed)"
+            )
+    if faults:
+        raise units.Faults(*faults)
+    return link
+
+
+def format_link(link: LinkModel) -> str:
+    """The shortest text that parses back to this link: 'lat=10ms,bw=100Mbps', '' for a plain one."""
+    return ",".join(text for option in LINK_OPTIONS.values() for text in _format_option(option, link))
+
+
+def _format_option(option: LinkOption, link: LinkModel) -> list[str]:
+    values = {side: getattr(getattr(link, side), option.field) for side in SIDES}
+    without_suffix = {side: values[option.sides[0]] if side in option.sides else 0 for side in SIDES}
+    if values == without_suffix:
+        return [f"{option.name}={option.format(values[option.sides[0]])}"] if values[option.sides[0]] else []
+    return [f"{option.name}.{side}={option.format(values[side])}" for side in SIDES if values[side]]

@@ -1,0 +1,304 @@
+"""nodes: the registry. The only writer of wanted state: configuration, owner, power, image.
+
+Public RPC (users):
+  create_nodes(names, settings=[], image=None) -> Changed
+  get_nodes(selection) -> [NodeView]            selection: "a,b,my-nodes,free-nodes,all-nodes"
+  configure_nodes(selection, settings, force=False) -> Changed        force: also what destroys data on a disk
+  link_nodes(selection, network, options, replace=False) -> Changed   options: ["lat=10ms", …] of that network's link;
+                                                the others stay as they are, unless replace
+  reboot_nodes(selection, hard=False) | stop_nodes(selection, hard=False) -> Changed    hard: without asking the guest
+  start_nodes(selection) -> Changed
+  rename_node(name, new_name) -> Changed
+  boot_nodes(selection, image) -> Changed
+  remove_nodes(selection, force=False) | release_nodes(selection, force=False) -> Changed   force: data goes with it
+  acquire_nodes(selection, force=False) -> Changed      force: take it from its owner
+  get_ports(selection) -> [PortView]            every network port of these nodes, as requested and as it is
+  get_events(selection=None, since=0.0, after=0, limit=1000) -> [Event]    oldest first; None: of the caller's nodes,
+                                                also of those that were his; since: epoch seconds; after: an Event.id;
+                                                limit: the newest so many or, after an event, the next so many
+  get_notices() -> [Event]                      what was done to the caller's nodes by others, of the last day
+  diagnose() -> [Check]                          of every service and host agent
+  add_user(name, administrator=False) -> NewPassword          administrators: an account with a password of its own
+  remove_user(name, force=False) -> Changed     administrators: the account and its connections are gone; force: so are
+                                                its nodes (released; they are the answer)
+  get_users() -> [UserView]                     administrators
+  accept_registry() -> [str]                    administrators: this registry is the right one, though it is not the one
+                                                that these agents last obeyed
+  change_password(name=None, password=None) -> NewPassword    name None: one's own, else administrators; password None:
+                                                a new one is made; another's connections are closed
+Internal RPC (services):
+  get_specs(host="") -> Specs                    of one host, or of all; including nodes wanted absent
+  authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when the user may not do it
+  get_account(user) -> Owner                     the present account of a caller; Denied when it has ended
+  get_accounts(names) -> [Owner]                 the present accounts of these names
+  check_administrator(user)                      Denied when he is none
+  register_machine(mac, ip) -> NodeWanted        a machine boots over walt-net: the physical node with this MAC, a new
+                                                 free one when there is none
+  check_history(agent, registry, epoch, sequence) -> Revision | None    the present revision, if what this agent has
+                                                obeyed last is of the history of this registry; None: it is not, and
+                                                an administrator must decide
+  ensure_user(name, administrator) -> NewPassword     for the set-up of the platform: created, or given a new password
+Events: NODE_WANTED (NodeWanted): vmrunner, netemu, bootserver;  NODE_REMOVED (NodeRemoved): netemu, bootserver, console
+Hears: vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from walt.contracts.links import LinkModel
+from walt.contracts.netemu import Traffic
+from walt.contracts.settings import LAN
+
+SERVICE = "nodes"
+
+NODE_WANTED = "node_wanted"  # the spec of one node is new or has changed
+NODE_REMOVED = "node_removed"  # the node and its row are gone: every agent forgets it
+
+VIRTUAL = "virtual"
+PHYSICAL = "physical"  # a machine, managed by bootserver instead of the agents of a host
+
+POWER_ON = "on"
+POWER_OFF = "off"
+ABSENT = "absent"
+
+PING = "ping it"
+WATCH_CONSOLE = "watch its console"
+USE_CONSOLE = "write to its console"
+LOG_IN = "log in to it"
+CONNECT = "connect to its ports"
+SAVE = "save it as an image"
+ACTIONS = (PING, WATCH_CONSOLE, USE_CONSOLE, LOG_IN, CONNECT, SAVE)
+
+MACHINES = uuid.UUID("7b1f6c5e-3a0d-4f0e-9d57-2c8e4b6a9f13")  # the namespace of `machine_uuid`
+
+FIRST_SLOT = 2  # PCI slot of the first interface: the guest calls it ens2
+
+
+def machine_uuid(registry: str, node_id: int) -> uuid.UUID:
+    """What tells the node's machine from all others, also from those of other platforms; the same at every boot. Its
+    32 hex digits are the machine-id of its OS, from which DHCP clients make their identity."""
+    return uuid.uuid5(MACHINES, f"{registry}/{node_id}")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Of a node: name and id of an account, both "" of a free node. account is "" as well where a service of the
+    version before tells or has stored it; the name decides then."""
+
+    name: str
+    account: str = ""
+
+    def is_same(self, other: Owner) -> bool:
+        return self.name == other.name and (self.account == other.account or "" in (self.account, other.account))
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Where a registry is in its history. epoch: a new one at each start of nodes, "" from a `nodes` of the version
+    before; sequence: grows with each change, over all epochs."""
+
+    epoch: str = ""
+    sequence: int = 0
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of one owner. id 0 is walt-net, the platform's own."""
+
+    id: int
+    name: str
+    owner: str
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One interface of a node: PCI slot (2, 3, … in the order of `networks`), MAC for good, network, link."""
+
+    slot: int
+    mac: str
+    network: Network
+    link: LinkModel = field(default_factory=LinkModel)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One disk of a node: the first is vda. id is never used again, so its file never becomes that of another disk; the
+    size of a disk may grow, its template never changes."""
+
+    id: int
+    size_bytes: int
+    template: str
+
+
+@dataclass(frozen=True)
+class NodeWanted:
+    """The spec of one node: everything that an agent needs to apply it.
+
+    id is never used again for another node. boot counts the requested boots and ends (create, reboot, stop, …): an
+    agent that sees it grow ends the running VM and, unless power is off, boots it again. version grows with every
+    change. hard: end the VM without asking its guest first.
+    """
+
+    id: int
+    name: str
+    host: str
+    owner: str  # "" when free
+    power: str  # POWER_ON, POWER_OFF, ABSENT
+    boot: int
+    version: int
+    image: str
+    ip: str
+    cpu_cores: int
+    ram_bytes: int
+    boot_delay_s: int | None
+    boot_timeout_s: int | None
+    boot_retries: int
+    interfaces: tuple[Interface, ...]
+    disks: tuple[Disk, ...] = ()
+    netsetup: str = LAN
+    hard: bool = False
+    type: str = VIRTUAL
+    registry: str = ""  # identity of the database that holds the node; "" from a `nodes` of the version before
+    owner_account: str = ""  # id of the owner's account, which no other ever has; as `registry`, and "" when free
+    revision: Revision = field(default_factory=Revision, compare=False)  # of that database when this was read
+
+    @property
+    def owned_by(self) -> Owner:
+        return Owner(self.owner, self.owner_account)
+
+    @property
+    def machine_uuid(self) -> uuid.UUID:
+        return machine_uuid(self.registry, self.id)
+
+    @property
+    def is_virtual(self) -> bool:
+        return self.type == VIRTUAL
+
+    @property
+    def walt_net(self) -> Interface:
+        return next(one for one in self.interfaces if one.network.id == WALT_NET_ID)
+
+
+WALT_NET_ID = 0
+
+
+@dataclass(frozen=True)
+class NodeRemoved:
+    id: int
+    name: str
+    host: str
+    registry: str = ""
+    revision: Revision = field(default_factory=Revision, compare=False)
+
+
+@dataclass(frozen=True)
+class Specs:
+    """All specs of one host, or of every host, and the database that holds them: its identity, and its revision."""
+
+    registry: str
+    nodes: tuple[NodeWanted, ...]
+    revision: Revision = field(default_factory=Revision, compare=False)
+
+
+@dataclass(frozen=True)
+class NodeTarget:
+    """What console needs to serve a user on one node. host: of the console that reaches it; version: of the spec on
+    which the permission rests (`NodeWanted`)."""
+
+    id: int
+    name: str
+    owner: str
+    host: str
+    ip: str
+    state: str
+    type: str = VIRTUAL
+    version: int = 0
+    owner_account: str = ""
+
+    @property
+    def owned_by(self) -> Owner:
+        return Owner(self.owner, self.owner_account)
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """What `walt node show` prints of a node. since: epoch seconds; config: {setting: text}."""
+
+    name: str
+    owner: str
+    state: str
+    since: float
+    reason: str
+    type: str
+    ip: str
+    mac: str
+    image: str
+    host: str
+    config: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The result of a command. nodes: those that it named, as they are now; notes: sentences for the user."""
+
+    nodes: tuple[NodeView, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PortView:
+    """One port of a node on a network.
+
+    asked, applied: the requested and the real link, in the settings grammar. applied is None when the port does not
+    exist yet (`state` says why); its delay is shorter than requested by what the platform itself adds.
+    mac: "" for an interface that the settings no longer have but the node keeps until its next boot.
+    interface: its name in the guest. measured_latency_us: of what the node sends, None when it is not measured."""
+
+    node: str
+    owner: str
+    network: str
+    interface: str
+    mac: str
+    state: str
+    asked: str
+    applied: str | None = None
+    backend: str = ""
+    compensation_us: int = 0
+    measured_latency_us: int | None = None
+    up: Traffic = field(default_factory=Traffic)
+    down: Traffic = field(default_factory=Traffic)
+
+
+@dataclass(frozen=True)
+class UserView:
+    """A user with an account. nodes: names of those that he owns; connected: at this moment."""
+
+    name: str
+    administrator: bool
+    nodes: tuple[str, ...]
+    connected: bool
+
+
+@dataclass(frozen=True)
+class NewPassword:
+    """Sent once, and stored nowhere."""
+
+    name: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a node. user: who requested it, "" for a change of its state; owner, owner_account: of
+    the node at that time; kind: the command ("create", "config", "takeover", …) or "state"."""
+
+    id: int
+    at: float
+    node: str
+    owner: str
+    user: str
+    kind: str
+    text: str
+    owner_account: str = ""

@@ -1,0 +1,113 @@
+"""vmrunner@HOST: the VMs of one host: delay, bootloader, run, exit, again.
+
+Internal RPC: list_vms() -> [VmReport]     list_data(node_id) -> [DiskData]     capacity() -> Capacity
+              diagnose() -> [Check]
+Events of `vmrunner`, whichever host they come from; nodes hears both:
+        VM_CHANGED (VmReport): every transition;  VM_REMOVED (VmRemoved): a node whose spec is ABSENT is removed
+Hears: nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_COPYING
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from walt.contracts.agent_names import on_host
+
+SERVICE = "vmrunner"
+
+VM_CHANGED = "vm_changed"
+VM_REMOVED = "vm_removed"
+
+STOPPED = "stopped"
+DELAYING = "delaying"
+LOADING = "loading"
+BOOTING = "booting"
+BOOTED = "booted"
+FAILED = "failed"
+STATES = (STOPPED, DELAYING, LOADING, BOOTING, BOOTED, FAILED)
+
+# `VmReport.cause`: what led to the state. The state says what came of it: "no-boot" while DELAYING is a retry, while
+# FAILED the end of the retries. Two reports of a node with the same boot, state and cause differ at most in the figures
+# of their sentences. DELAYING, LOADING and BOOTING carry the cause of their boot, unless they have one of their own.
+
+# Requested by a user:
+CAUSE_POWERED_ON = "powered-on"
+CAUSE_REBOOT_REQUESTED = "reboot-requested"
+CAUSE_STOP_REQUESTED = "stop-requested"
+# The guest, or its qemu, ended:
+CAUSE_GUEST_REBOOTED = "guest-rebooted"
+CAUSE_GUEST_POWERED_OFF = "guest-powered-off"
+CAUSE_GUEST_PANICKED = "guest-panicked"
+CAUSE_CRASHED = "crashed"
+CAUSE_KILLED = "killed"
+CAUSE_ENDED_UNSEEN = "ended-unseen"  # while its agent was away
+CAUSE_ENDED = "ended"  # in a way that has no code here
+# On its way, and there:
+CAUSE_NEVER_STARTED = "never-started"
+CAUSE_COPYING_IMAGE = "copying-image"  # to its disk; BOOTING
+CAUSE_SSH_ANSWERS = "ssh-answers"  # BOOTED
+CAUSE_NO_BOOT = "no-boot"  # its ssh server did not answer within boot.timeout
+# The host could not do it:
+CAUSE_NO_MEMORY = "no-memory"  # DELAYING: not now; FAILED: never on this host
+CAUSE_WAITS_FOR_SLOT = "waits-for-slot"  # DELAYING: as many nodes as it has CPUs boot on its host already
+CAUSE_PEER_AWAY = "peer-away"  # another service does not answer
+CAUSE_BOOT_SCRIPT = "boot-script"  # its script, kernel or initrd cannot be had or run
+CAUSE_CANNOT_START = "cannot-start"  # any other fault of the host
+# Physical nodes only:
+CAUSE_NO_ANSWER = "no-answer"  # its ssh server stopped answering
+CAUSE_NOT_BACK = "not-back"  # it was rebooted and has not asked what to boot since
+CAUSE_COMMAND_FAILED = "command-failed"  # it could not be told to reboot or to power off
+CAUSE_STILL_ON = "still-on"  # it was told to power off and answers all the same
+
+
+def service_on(host: str) -> str:
+    return on_host(SERVICE, host)
+
+
+@dataclass(frozen=True)
+class VmReport:
+    """The state of one node's VM or, from bootserver, of one physical node's machine.
+
+    boot: the `NodeWanted.boot` it answers; run: counts every power-on of this node; sequence: grows with every
+    report of this node, over restarts too, so that a late report is told from a new one; since: epoch seconds.
+    cause: a code for why it is in this state (CAUSE_…); "" from an agent of the version before. reason: the same
+    as a sentence for people, which may hold figures, such as the progress of a download.
+    """
+
+    node_id: int
+    name: str
+    host: str
+    boot: int
+    run: int
+    sequence: int
+    state: str
+    since: float
+    reason: str
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class VmRemoved:
+    node_id: int
+    name: str
+    host: str
+
+
+@dataclass(frozen=True)
+class DiskData:
+    """What a node has written to one of its disks: `used_bytes` of the server's disk space, `written` when anything
+    was changed since the disk was made, and is not discarded by its next boot anyway (hybrid-boot-v). A disk that no
+    boot has made yet is not listed."""
+
+    disk_id: int
+    used_bytes: int
+    written: bool
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the host has. memory_factor: how far its operator lets the memory of running nodes be over-committed."""
+
+    cpu_cores: int
+    ram_bytes: int
+    memory_factor: float
