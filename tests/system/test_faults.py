@@ -1,8 +1,10 @@
 """Things break: services are killed, the broker goes away, the host lacks something. VMs never notice, and what
 failed recovers by itself once it is mended."""
 
+import contextlib
 import json
 import re
+import sqlite3
 import threading
 
 import pytest
@@ -109,7 +111,7 @@ def test_qemu_missing(pair, walt, platform):
 
 def test_bridge_name_taken(pair, walt, platform):
     """An interface that is not ours has the name of the next bridge: it stays as it is, and the node says so."""
-    last = max(int(name.removeprefix("net")) for name in platform.bridges() if name.startswith("net"))
+    last = _last_id(platform)
     taken = [f"net{number}" for number in range(last + 1, last + 100)]
     batch = "".join(f"link add {name} type bridge\n" for name in taken)
     platform.inside("sh", "-c", f"echo '{batch}' | ip -batch -")
@@ -121,6 +123,13 @@ def test_bridge_name_taken(pair, walt, platform):
     finally:
         platform.inside("sh", "-c", f"echo '{batch.replace('add', 'del')}' | ip -batch -")
     walt("node", "wait", "left", timeout=240)
+
+
+def _last_id(platform):
+    """The newest id of the registry, which leaps ahead whenever `nodes` starts."""
+    database = platform.instance.state / "nodes" / "registry.db"
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return connection.execute("select last_id from registry").fetchone()[0]
 
 
 def test_doctor_tells_what_there_is(walt):

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kombu import Connection
 from nameko.containers import ServiceContainer
 from nameko.events import event_handler
 from nameko.rpc import rpc
@@ -76,9 +77,17 @@ def serving(uri: str, *fakes: FakeService) -> Iterator[None]:
     try:
         for fake in fakes:
             fake.uri = uri
+            _delete_internal_queue(uri, fake.name)
             containers.append(ServiceContainer(fake._service_class(), {"AMQP_URI": uri}))
             containers[-1].start()
         yield
     finally:
         for container in containers:
             container.stop()
+
+
+def _delete_internal_queue(uri: str, service: str) -> None:
+    """A real service of an earlier test has left it, durable. Calls of services go there as long as it exists; without
+    it they reach the queue of the fake, which is that of users."""
+    with Connection(uri) as connection:
+        connection.channel().queue_delete(f"internal-{service}")
