@@ -13,19 +13,22 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.vmrunner.boot.origin import joined
+from services.vmrunner.boot.script_menu import Menu, split_options
 from services.vmrunner.boot.script_parser import (
+    CHOOSING,
     FAILURE,
     QUITTING,
     SUCCESS,
     ScriptCommand,
     ScriptError,
     ScriptLine,
-    expand,
     parse,
 )
+from services.vmrunner.boot.script_values import SHOWN_CHARS, expand, listed
 from walt.contracts.errors import Failed
 
 MAX_DEPTH = 16
+WITH_VALUE_OF_CHOOSE = ("--menu", "-m", "--default", "-d", "--timeout", "-t", "--retimeout", "-r")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,22 @@ class _Booted(Exception):
     """`boot` was reached."""
 
 
+class _Jump(Exception):
+    """`goto` was reached; its argument is the label."""
+
+
+class _IsFalse(Failed):
+    """What `isset` and `iseq` ask is not so: no fault to print."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A script under way. labels: each with its place among the lines."""
+
+    depth: int
+    labels: dict[str, int]
+
+
 @dataclass
 class _LoadedImages:
     kernel: LoadedFile | None = None
@@ -90,6 +109,7 @@ class Interpreter:
     _commands: int = 0
     _variables: dict[str, str] = field(default_factory=dict)
     _images: _LoadedImages = field(default_factory=_LoadedImages)
+    _menu: Menu | None = None
 
     def run(self, url: str, variables: dict[str, str]) -> Boot:
         """Once."""
@@ -110,19 +130,26 @@ class Interpreter:
         self.host.say(f"{url} ... ")
         text = self.host.text(url)
         self.host.say("ok\n")
-        for line in parse(text, url):
-            self._line(line, depth)
+        lines = parse(text, url)
+        frame = _Frame(depth, {line.label: at for at, line in reversed(list(enumerate(lines))) if line.label})
+        at = 0
+        while at < len(lines):
+            try:
+                self._line(lines[at], frame)
+                at += 1
+            except _Jump as jump:
+                at = frame.labels[str(jump)]
 
-    def _line(self, line: ScriptLine, depth: int) -> None:
+    def _line(self, line: ScriptLine, frame: _Frame) -> None:
         fault: Failed | None = None
         for command in line.commands:
             if (command.operator == SUCCESS and fault) or (command.operator == FAILURE and not fault):
                 continue
-            fault = self._attempt(line, command, depth)
+            fault = self._attempt(line, command, frame)
         if fault:
             raise fault
 
-    def _attempt(self, line: ScriptLine, command: ScriptCommand, depth: int) -> Failed | None:
+    def _attempt(self, line: ScriptLine, command: ScriptCommand, frame: _Frame) -> Failed | None:
         if not command.words:
             return None
         self._commands += 1
@@ -130,11 +157,12 @@ class Interpreter:
             raise ScriptEnded(f"the boot script has run {self.limits.commands} commands and no `boot`")
         try:
             name, *arguments = self._expand(command)
-            self._execute(name, arguments, line, depth)
+            self._execute(name, arguments, line, frame)
         except ScriptError as fault:
             return fault
         except Failed as fault:
-            self.host.say(f"failed: {fault}\n")
+            if not isinstance(fault, _IsFalse):
+                self.host.say(f"failed: {fault}\n")
             return ScriptError(f"{line.url}, line {line.number}, {command.words[0]}: {fault}")
         return None
 
@@ -145,7 +173,7 @@ class Interpreter:
             left -= len(words[-1])
         return words
 
-    def _execute(self, name: str, arguments: list[str], line: ScriptLine, depth: int) -> None:
+    def _execute(self, name: str, arguments: list[str], line: ScriptLine, frame: _Frame) -> None:
         options = [word for word in arguments if word.startswith("-")]
         if name == "echo":
             self.host.say(" ".join(a for a in arguments if a != "-n") + ("" if "-n" in options else "\n"))
@@ -159,13 +187,48 @@ class Interpreter:
             if self._images.kernel is None:
                 raise Failed("no kernel was loaded")
             raise _Booted
+        elif name in CHOOSING:
+            self._choose(name, arguments, frame)
         elif name in QUITTING:
             raise ScriptEnded(f"{line.url}, line {line.number}: the script gives up: {name}")
         else:
             target, rest = _target(name, arguments)
-            self._load(name, joined(line.url, target), rest, depth)
+            self._load(name, joined(line.url, target), rest, frame.depth)
+
+    def _choose(self, name: str, arguments: list[str], frame: _Frame) -> None:
+        if name == "isset":
+            if not any(arguments):
+                raise _IsFalse("it is not set")
+        elif name == "iseq":
+            if len(arguments) != 2:
+                raise Failed("'iseq' needs two arguments")
+            if arguments[0] != arguments[1]:
+                raise _IsFalse(f"'{arguments[0][:SHOWN_CHARS]}' is not '{arguments[1][:SHOWN_CHARS]}'")
+        elif name == "goto":
+            label = _first(name, arguments)
+            if label not in frame.labels:
+                raise Failed(f"there is no label '{label[:SHOWN_CHARS]}'; allowed: {listed(list(frame.labels))}")
+            raise _Jump(label)
+        else:
+            self._use_menu(name, arguments)
+
+    def _use_menu(self, name: str, arguments: list[str]) -> None:
+        if name == "menu":
+            self._menu = Menu(" ".join(split_options(arguments, ("--name", "-n"))[1]))
+        elif self._menu is None:
+            raise Failed(f"'{name}' without a `menu` before it")
+        elif name == "item":
+            self._menu.add(arguments)
+        else:
+            options, words = split_options(arguments, WITH_VALUE_OF_CHOOSE)
+            chosen = self._menu.chosen(options.get("--default") or options.get("-d") or "")
+            for shown in (*self._menu.lines(), f"chosen: {chosen}"):
+                self.host.say(f"{shown}\n")
+            self._set(_first(name, words), chosen)
 
     def _set(self, name: str, value: str) -> None:
+        if ":" in name:
+            raise Failed(f"'{name}' has a form; `set` and `choose` take a name without one")
         self._variables[name] = value
         if sum(len(key) + len(text) for key, text in self._variables.items()) > self.limits.variable_chars:
             limit = self.limits.variable_chars
@@ -194,11 +257,7 @@ def _number(file: LoadedFile | None) -> int | None:
 
 def _target(name: str, arguments: list[str]) -> tuple[str, list[str]]:
     """The URI among the arguments, and the arguments after it; options come before it, two of them with a value."""
-    words = list(arguments)
-    while words and words[0].startswith("-"):
-        option = words.pop(0)
-        if option in ("--name", "-n", "--timeout", "-t", "--drive", "-d") and words:
-            words.pop(0)
+    _, words = split_options(arguments, ("--name", "-n", "--timeout", "-t", "--drive", "-d"))
     return _first(name, words), words[1:]
 
 

@@ -1,20 +1,19 @@
-"""The lines of an iPXE script, and the variables in them. Pure."""
+"""The lines and labels of an iPXE script. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from services.vmrunner.boot.script_values import SHOWN_CHARS
 from walt.contracts.errors import Failed
 
 SUCCESS, FAILURE = "&&", "||"
 QUITTING = ("reboot", "shell", "exit")
 LOADING = ("chain", "kernel", "initrd", "imgfetch", "module", "sanhook")
-COMMANDS = ("echo", "set", "sleep", "imgfree", "boot", *QUITTING, *LOADING)
-SHOWN_CHARS = 60  # of a word that is refused
-
-_VARIABLE = re.compile(r"\$\{([^${}]*)\}")
+CHOOSING = ("isset", "iseq", "goto", "menu", "item", "choose")
+COMMANDS = ("echo", "set", "sleep", "imgfree", "boot", *CHOOSING, *QUITTING, *LOADING)
+LABEL = ":"
 
 
 class ScriptError(Failed):
@@ -31,9 +30,12 @@ class ScriptCommand:
 
 @dataclass(frozen=True)
 class ScriptLine:
+    """label: that of a line `:label`, which has no commands."""
+
     url: str
     number: int
     commands: tuple[ScriptCommand, ...]
+    label: str = ""
 
 
 def parse(text: str, url: str) -> list[ScriptLine]:
@@ -41,8 +43,14 @@ def parse(text: str, url: str) -> list[ScriptLine]:
     first, *rest = text.splitlines() or [""]
     if first.strip() != "#!ipxe":
         raise ScriptError(f"{url}: not an iPXE script (its first line is not '#!ipxe')")
-    lines = (ScriptLine(url, number, tuple(_commands(line))) for number, line in enumerate(rest, start=2))
-    return [_checked(line) for line in lines]
+    return [_line(url, number, line) for number, line in enumerate(rest, start=2)]
+
+
+def _line(url: str, number: int, text: str) -> ScriptLine:
+    if text.lstrip().startswith(LABEL):
+        label, *_ = text.strip().removeprefix(LABEL).split() or [""]
+        return ScriptLine(url, number, (), label)
+    return _checked(ScriptLine(url, number, tuple(_commands(text))))
 
 
 def _commands(text: str) -> Iterator[ScriptCommand]:
@@ -67,25 +75,3 @@ def _checked(line: ScriptLine) -> ScriptLine:
                 f"allowed: {', '.join(COMMANDS)}"
             )
     return line
-
-
-def expand(word: str, variables: dict[str, str], limit_chars: int) -> str:
-    """'${mac:hexhyp}' -> '52-54-00-…'; a variable that is not set is empty, as in iPXE. Failed above the limit, before
-    more memory than that is used."""
-    parts: list[str] = []
-    at = total = 0
-    for match in _VARIABLE.finditer(word):
-        parts += [word[at : match.start()], _value(match[1], variables)]
-        total += len(parts[-2]) + len(parts[-1])
-        at = match.end()
-        if total > limit_chars:
-            break
-    if total + len(word) - at > limit_chars:
-        raise Failed("a command that is too long once its variables are expanded")
-    return "".join([*parts, word[at:]])
-
-
-def _value(reference: str, variables: dict[str, str]) -> str:
-    name, _, form = reference.partition(":")
-    value = variables.get(name, "")
-    return value.replace(":", "-") if form == "hexhyp" else value

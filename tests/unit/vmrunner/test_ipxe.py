@@ -8,7 +8,7 @@ import pytest
 from services.vmrunner.boot.ipxe import Interpreter
 from services.vmrunner.boot.origin import origin_of
 from services.vmrunner.boot.script_host import Fetched, ScriptHost
-from services.vmrunner.boot.script_parser import ScriptError, expand
+from services.vmrunner.boot.script_parser import ScriptError
 from walt.contracts.errors import Failed
 
 BASE = "http://10.0.0.1/boot/5/"
@@ -138,7 +138,7 @@ def test_imgfree_forgets():
 @pytest.mark.parametrize(
     ("script", "fault"),
     [
-        ("echo a\ngoto top", "line 3: 'goto' is not a known command; allowed: echo"),
+        ("echo a\nparam top", "line 3: 'param' is not a known command; allowed: echo"),
         ("chain x || dhcp", "line 2: 'dhcp' is not a known command"),  # not even where it would not be reached
         ("kernel nowhere\nboot", "line 2, kernel: .*404"),
         ("boot", "line 2, boot: no kernel was loaded"),
@@ -160,10 +160,6 @@ def test_a_page_that_is_no_script():
     server.text = lambda url, on_progress: "<html>"
     with pytest.raises(ScriptError, match="not an iPXE script"):
         Interpreter(Host(server)).run(START, {})
-
-
-def test_expand():
-    assert expand("a${mac:hexhyp}b${ip}${none:x}", VARIABLES, 100) == "a52-54-00-00-00-01b10.0.0.2"
 
 
 # Scripts of images that were made for upstream
