@@ -57,6 +57,28 @@ def test_no_unit_failed(debian, walt):
     assert run(walt, "systemctl", "--failed", "--no-legend") == ""
 
 
+def test_fault_b10_every_user_may_ping(debian, walt):
+    run(walt, "su", "nobody", "-s", "/bin/sh", "-c", "'ping -c 1 127.0.0.1'")
+
+
+def test_fault_b16_static_device_nodes_are_there_and_load_their_modules(debian, walt):
+    run(walt, "test -c /dev/net/tun && test -c /dev/fuse && test -c /dev/loop-control")
+    assert run(walt, "stat", "-c", "%a", "/dev/net/tun", "/dev/fuse").split() == ["666", "666"]
+    run(walt, "ip tuntap add tap9 mode tap && ip tuntap del tap9 mode tap")
+    run(walt, "losetup", "--find")
+
+
+def test_fault_b17_an_account_with_a_key_can_log_in(debian, walt):
+    """Without a password, which means that it is locked for sshd without PAM."""
+    run(
+        walt,
+        "useradd -m -s /bin/bash alice && install -d -o alice -m 700 ~alice/.ssh"
+        " && ssh-keygen -q -t ed25519 -N '' -f /root/key && install -o alice /root/key.pub ~alice/.ssh/authorized_keys",
+    )
+    login = "ssh -i /root/key -o StrictHostKeyChecking=no -o BatchMode=yes alice@localhost id -un"
+    assert run(walt, login).strip() == "alice"
+
+
 def test_links_by_the_guests_kernel(debian, walt, platform, require):
     """The same behaviour suite as on the host, here on netem: this host's kernel may not have it, Debian's has."""
     archive = _suite()
