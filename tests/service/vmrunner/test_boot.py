@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import vmrunner_world
+from tests.service.vmrunner import world
 from walt.contracts import serialization
 from walt.contracts.errors import Failed, NotFound, Unreachable
 from walt.contracts.vmrunner import (
@@ -19,23 +19,6 @@ from walt.contracts.vmrunner import (
     CAUSE_WAITS_FOR_SLOT,
     Capacity,
 )
-
-
-@pytest.fixture(scope="module")
-def peers(amqp_uri, as_root):
-    with vmrunner_world.peers(amqp_uri) as made:
-        yield made
-
-
-@pytest.fixture
-def variables():
-    return {}
-
-
-@pytest.fixture
-def platform(peers, variables):
-    with vmrunner_world.running(peers, variables) as made:
-        yield made
 
 
 @pytest.mark.parametrize("variables", [{"WALT_MEMORY_FACTOR": "0.02"}])
@@ -144,7 +127,7 @@ def test_fault_s4_a_boot_script_runs_in_a_process_of_its_own(platform):
     platform.server.files["/script"] = b"#!ipxe\necho begins\nsleep 1000\n"
     platform.put()
     pid, uid = wait_for_the_script(platform, "begins")
-    assert uid == 2013265920 + 1 + vmrunner_world.NODE
+    assert uid == 2013265920 + 1 + world.NODE
     os.kill(pid, signal.SIGKILL)
     failed = platform.wait_state("failed")
     assert failed.reason == "the process of the boot script ended: SIGKILL; next try in 2 s"
@@ -153,7 +136,7 @@ def test_fault_s4_a_boot_script_runs_in_a_process_of_its_own(platform):
     (report,) = platform.reports()
     assert (report.state, report.cause) == ("failed", CAUSE_BOOT_SCRIPT) and "SIGKILL" in report.reason
     platform.wait(lambda: script_processes(platform), "the next try")
-    platform.server.files["/script"] = vmrunner_world.SCRIPT.encode()
+    platform.server.files["/script"] = world.SCRIPT.encode()
     platform.put(boot=2)
     platform.wait_state("booting", boot=2)
     assert not script_processes(platform) and os.stat(f"/proc/{platform.qemus()[5]}").st_uid == uid

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import vmrunner_world
+from tests.service.vmrunner import world
 from tests.support.specs import spec
 from walt.contracts import bootserver
 from walt.contracts.bootserver import NodeCopying
@@ -23,18 +23,6 @@ from walt.contracts.vmrunner import (
     CAUSE_POWERED_ON,
     CAUSE_SSH_ANSWERS,
 )
-
-
-@pytest.fixture(scope="module")
-def peers(amqp_uri, as_root):
-    with vmrunner_world.peers(amqp_uri) as made:
-        yield made
-
-
-@pytest.fixture
-def platform(peers):
-    with vmrunner_world.running(peers, {}) as made:
-        yield made
 
 
 def test_from_spec_to_booted(platform):
@@ -132,7 +120,7 @@ def test_off_on_and_absent(platform):
     platform.wait(lambda: platform.nodes.removed == [5], "removed")
     assert platform.qemus() == {} and not (platform.state_folder / "5").exists()
     platform.announce(replace(gone, power="on", version=gone.version - 1))  # late
-    platform.announce(spec(id=6, host=vmrunner_world.HOST, power="absent"))  # never was on this host
+    platform.announce(spec(id=6, host=world.HOST, power="absent"))  # never was on this host
     platform.wait(lambda: 6 in platform.nodes.removed, "the removal of nothing is announced too")
     assert platform.qemus() == {} and platform.reports() == []
 

@@ -7,7 +7,6 @@ import signal
 import eventlet
 import pytest
 
-from tests.service import vmrunner_world
 from tests.support.wait import wait_until
 from walt.contracts import serialization
 from walt.contracts.errors import Failed
@@ -15,23 +14,6 @@ from walt.contracts.nodes import Disk
 from walt.contracts.vmrunner import DiskData
 
 DISKS = (Disk(21, 10**6, "none"), Disk(22, 16 * 10**6, "ext4"))
-
-
-@pytest.fixture(scope="module")
-def peers(amqp_uri, as_root):
-    with vmrunner_world.peers(amqp_uri) as made:
-        yield made
-
-
-@pytest.fixture
-def variables():
-    return {}
-
-
-@pytest.fixture
-def platform(peers, variables):
-    with vmrunner_world.running(peers, variables) as made:
-        yield made
 
 
 def disk_files(platform):

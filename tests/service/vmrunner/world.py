@@ -37,7 +37,7 @@ from walt.contracts.vmrunner import VmRemoved, VmReport
 
 HOST = "lab"
 NAME = vmrunner.service_on(HOST)
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NODE = 5
 NODES = (NODE, 6, 7, 8, 9)
 _markers = itertools.count(100)  # nodes that only ever are to be removed
