@@ -181,16 +181,9 @@ class _Timer(Entrypoint):
         if not self._at_once and self._stopped.wait(self._seconds):
             return
         while True:
-            done = tasks.Signal()
-            self.container.spawn_worker(self, (), {}, handle_result=functools.partial(_note_end, done))
-            done.wait()
+            tasks.run_worker(self)
             if self._once or self._stopped.wait(self._seconds):
                 return
-
-
-def _note_end(done: tasks.Signal, context: Any, result: Any, error: Any) -> tuple[Any, Any]:
-    done.set()
-    return result, error
 
 
 def every(seconds: float, *, at_once: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -135,6 +135,19 @@ def close(fd: int) -> None:
     green_os.close(fd)
 
 
+def run_worker(entrypoint: Any, *args: Any, **kwargs: Any) -> tuple[Any, Exception | None]:
+    """Run the method of a nameko entrypoint to its end, in a worker: its result, and its exception."""
+    done = Signal()
+
+    def on_end(_context: Any, result: Any, error: Any) -> tuple[Any, Any]:
+        done.set((result, error and error[1]))
+        return result, error
+
+    entrypoint.container.spawn_worker(entrypoint, args, kwargs, handle_result=on_end)
+    ended: tuple[Any, Exception | None] = done.wait()
+    return ended
+
+
 def wait_for_all(tasks: Sequence[Task]) -> None:
     """Until all have ended; the first exception is raised, and the others are ended."""
     try:

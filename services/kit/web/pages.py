@@ -8,7 +8,6 @@ The server listens on WALT_HTTP_ADDRESS. A WaltError becomes the status code of 
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -123,19 +122,12 @@ class _Page(Entrypoint):
         return Rule(self._path, methods=[self._method], endpoint=self)
 
     def respond(self, request: Request, values: dict[str, Any]) -> Response:
-        done = tasks.Signal()
-        self.container.spawn_worker(self, (request,), values, handle_result=functools.partial(_note_end, done))
-        result, error = done.wait()
+        result, error = tasks.run_worker(self, request, **values)
         if error is None:
             return result  # type: ignore[no-any-return]
         if isinstance(error, WaltError):
             return Response(f"{error}\n", status=STATUS.get(type(error), 500), mimetype="text/plain")
         return Response("internal error; the log of the service tells more\n", status=500, mimetype="text/plain")
-
-
-def _note_end(done: tasks.Signal, context: Any, result: Any, error: Any) -> tuple[Any, Any]:
-    done.set((result, error and error[1]))
-    return result, error
 
 
 def page(method: str, path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -100,7 +100,6 @@ def variables(spec: NodeWanted, plan: BootPlan) -> dict[str, str]:
     """The variables that iPXE and a DHCP answer would give a script."""
     return {
         "mac": spec.walt_net.mac,
-        "net0/mac": spec.walt_net.mac,
         "ip": plan.ip,
         "netmask": plan.netmask,
         "gateway": plan.gateway,
