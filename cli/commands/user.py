@@ -1,4 +1,4 @@
-"""`walt user …`: accounts and passwords. For administrators, except one's own password."""
+"""`walt user …`: accounts, passwords, limits. For administrators, except one's own password and use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import click
 from walt.client import Client
 from walt.client_toml import create_private_file, rewrite, with_login
 from walt.contracts.errors import Failed, InvalidRequest
-from walt.contracts.nodes import Changed
+from walt.contracts.limits import RESOURCES, format_value
+from walt.contracts.nodes import Changed, UserUse
+from walt.contracts.units import format_size
 from walt.replies import read
 
 from ..ui.confirm import confirm_force
@@ -30,9 +32,9 @@ config_option = click.option(
 
 @click.group()
 def user() -> None:
-    """Manage accounts and passwords.
+    """Manage accounts, passwords and limits.
 
-    Requires an administrator, except to change one's own password.
+    Requires an administrator, except to change one's own password and to see one's own limits.
     """
 
 
@@ -75,6 +77,48 @@ def list_users(client: Client, output: str) -> None:
 
 @user.command()
 @click.argument("name", metavar="[USER]", required=False)
+@output_option
+@click.pass_obj
+def show(client: Client, name: str | None, output: str) -> None:
+    """Show what you, or USER, may have, and how much of it is used.
+
+    The limits of others are for administrators to see.
+    """
+    echo_use(client.call("nodes", "get_use", name=name), output)
+
+
+@user.command()
+@click.argument("name", metavar="USER")
+@click.argument("limits", metavar="LIMIT=VALUE...", nargs=-1, required=True)
+@output_option
+@click.pass_obj
+def limit(client: Client, name: str, limits: tuple[str, ...], output: str) -> None:
+    """Limit what a user may have.
+
+    \b
+    nodes=N         nodes that the user owns
+    ram=SIZE        their memory together, whether they run or not
+    disk=SIZE       the sizes of their disks together, whatever is on them
+    images=N        images that the user has made
+    image.space=SIZE  the sizes of these images together
+
+    VALUE may also be none (no limit) or default (as for all users). What the user has already stays.
+    """
+    echo_use(client.call("nodes", "set_limits", name=name, limits=list(limits)), output)
+
+
+def echo_use(reply: Any, output: str) -> None:
+    """A row for each limit; used and allowed are numbers in json, yaml and csv, null for none and for not known."""
+    use = read(UserUse, reply)
+    rows = [
+        {"limit": name, "used": use.used.get(one.field), "allowed": getattr(use.allowed, one.field)}
+        for name, one in RESOURCES.items()
+    ]
+    echo(rows, USE_COLUMNS, output, "no limits")
+
+
+@user.command()
+@click.argument("name", metavar="[USER]", required=False)
 @click.option("--choose", is_flag=True, help="Set the password that you type, or the first line of stdin.")
 @config_option
 @click.pass_obj
@@ -101,6 +145,18 @@ COLUMNS = [
     Column("connected", cell=lambda row: "yes" if row["connected"] else "no"),
     Column("nodes", cell=lambda row: ",".join(row["nodes"])),
 ]
+
+
+USE_COLUMNS = [
+    Column("limit"),
+    Column("used", cell=lambda row: "?" if row["used"] is None else _quantity(row["limit"], row["used"])),
+    Column("allowed", cell=lambda row: format_value(RESOURCES[row["limit"]], row["allowed"])),
+]
+
+
+def _quantity(limit: str, value: int) -> str:
+    """The sizes of images are no round numbers."""
+    return format_size(value).replace(" ", "") if limit == "image.space" else format_value(RESOURCES[limit], value)
 
 
 def _create_login(client: Client, path: Path | None, method: str, **arguments: Any) -> None:

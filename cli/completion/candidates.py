@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 from walt.client import Client
 from walt.contracts import disks, links, units
 from walt.contracts.errors import Unreachable, WaltError
+from walt.contracts.limits import DEFAULT, NONE, RESOURCES
 from walt.contracts.links import LinkChange
 from walt.contracts.names import ALL_NODES, FREE_NODES, MY_NODES, NODE_SETS, WALT_NET
 from walt.contracts.settings import NETSETUPS, SETTINGS, parse_networks
@@ -207,6 +208,14 @@ def _time_out(number: int, frame: FrameType | None) -> NoReturn:
     raise Unreachable("the platform takes too long to answer")
 
 
+def user_limits(request: CompletionRequest) -> list[str]:
+    name, equals, _ = request.typed.partition("=")
+    if equals:
+        return [f"{name}={word}" for word in (NONE, DEFAULT)] if name in RESOURCES else []
+    given = {text.partition("=")[0] for text in request.given}
+    return [f"{one}=" for one in RESOURCES if one not in given]
+
+
 # --- the command tree ---------------------------------------------------------------------------------------
 
 CANDIDATES: dict[str, CandidateFinder] = {
@@ -223,6 +232,7 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "KEY=VALUE": settings,
     "[KEY=VALUE]...": settings,
     "[OPTION=VALUE]...": link_options,
+    "LIMIT=VALUE...": user_limits,
     "[TOPIC]": lambda request: topics(),
 }
 WITH_FILES = ("SRC...", "DST")  # of this computer

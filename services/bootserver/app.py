@@ -17,6 +17,7 @@ from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.dns import dns_probe, dnsmasq, zone
 from services.bootserver.dns.zone import Zone
 from services.bootserver.images.catalogue import Catalogue
+from services.bootserver.images.image_limits import ImageLimits
 from services.bootserver.images.image_records import ImageRecords
 from services.bootserver.images.image_users import ImageUsers
 from services.bootserver.images.importer import ImageImporter
@@ -44,9 +45,10 @@ from services.kit.registry_guard import RegistryGuard
 from services.kit.tasks import Task
 from services.kit.web import pages
 from walt.contracts import bootserver, nodes, serialization
-from walt.contracts.bootserver import ImageView, NodeAccess, NodeBooted
+from walt.contracts.bootserver import ImageUse, ImageView, NodeAccess, NodeBooted
 from walt.contracts.checks import Check
 from walt.contracts.errors import Denied
+from walt.contracts.limits import UserLimits
 from walt.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted, Owner, Specs
 
 COMMAND_LIMIT_S = 15.0  # of a reboot or poweroff command
@@ -100,7 +102,8 @@ class BootserverApp:
         self.pxe = PxeBoot(site, self.boots, self.payload, self.machines, self._register_machine)
 
     def _make_image_commands(self, state: Path) -> None:
-        images, staging = self.images, Staging(self.images, self._records.folders)
+        images, self.image_limits = self.images, ImageLimits(self.images, self._get_limits)
+        staging = Staging(images, self.image_limits, self._records.folders)
         self._staging, self.jobs, self.transfers = staging, Jobs(), Transfers(state / "transfers")
         self.image_users = ImageUsers(images.records, self._get_account, self._get_accounts, self._check_administrator)
         self.catalogue = Catalogue(images, staging, self.image_users, lambda: list(self._specs().nodes))
@@ -134,6 +137,10 @@ class BootserverApp:
     def get_images(self, user: str, former: bool) -> list[ImageView]:
         users, images = self.image_users, self.images
         return images.views(users.former(user) if former else images.names_for(users.identify(user)))
+
+    def count_images(self, owner: Owner) -> ImageUse:
+        """Of an account without images: none."""
+        return self.image_limits.use(owner.name) if self.images.records.is_bound_to(owner) else ImageUse(0, 0)
 
     def diagnose(self) -> list[Check]:
         return health.diagnose(self._site, self.images, self.persist.image_paths(), self._probes, self._registry.fault)
@@ -191,6 +198,9 @@ class BootserverApp:
 
     def _get_account(self, user: str) -> Owner:
         return serialization.load(Owner, self._bus.call(nodes.SERVICE, "get_account", user=user))
+
+    def _get_limits(self, user: str) -> UserLimits:
+        return serialization.load(UserLimits, self._bus.call(nodes.SERVICE, "get_limits", user=user))
 
     def _get_accounts(self, names: Sequence[str]) -> list[Owner]:
         return serialization.load_all(Owner, self._bus.call(nodes.SERVICE, "get_accounts", names=list(names)))

@@ -5,15 +5,15 @@ Owns:      the image store, the boot record of every node, the ssh keys of platf
 Serves:    to users get_images, save_image, import_image, clone_image, rename_image, remove_image, and for long work
            and large data open_upload, write_upload, finish_upload, open_download, read_download, close_transfer,
            follow_job;
-           to services publish_boot, open_access, check_image, persist_bytes, list_machines, diagnose;
+           to services publish_boot, open_access, check_image, count_images, persist_bytes, list_machines, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/copying (each to that node only),
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (for the ROM of a machine), and any other path: a file
            beside the boot script of an image, to the node that boots it.
 Announces: NODE_BOOTED, once per boot (and again when this service starts): its ssh server answers. Probed from here, so
            that an image needs nothing special. NODE_COPYING, while a node copies its image to its disk.
            MACHINE_CHANGED, MACHINE_REMOVED of physical nodes.
-Asks:      nodes get_account, get_accounts, check_administrator (whose images are whose), authorize, and
-           register_machine, when a machine boots; console run_command, to reboot it.
+Asks:      nodes get_account, get_accounts, get_limits, check_administrator (whose images are whose), authorize,
+           and register_machine, when a machine boots; console run_command, to reboot it.
 Hears:     nodes NODE_WANTED (names; boots and power-offs of physical nodes), NODE_REMOVED (forget it); asks nodes
            get_specs at start and now and then, in case an event was lost.
 
@@ -40,7 +40,7 @@ from services.kit.bus.entrypoints import Caller, internal, on_event, public
 from services.kit.web import pages
 from services.kit.web.pages import page
 from walt.contracts import bootserver, nodes
-from walt.contracts.bootserver import BootPlan, BootRequest, ImageChanged, ImageView, JobView, NodeAccess
+from walt.contracts.bootserver import BootPlan, BootRequest, ImageChanged, ImageUse, ImageView, JobView, NodeAccess
 from walt.contracts.checks import Check
 from walt.contracts.nodes import NodeRemoved, NodeWanted, Owner
 from walt.contracts.vmrunner import VmReport
@@ -65,6 +65,10 @@ class BootserverService:
     @internal
     def check_image(self, name: str, user: str = "", account: str = "") -> ImageView:
         return self.app.check_image(name, Owner(user, account))
+
+    @internal
+    def count_images(self, user: str, account: str) -> ImageUse:
+        return self.app.count_images(Owner(user, account))
 
     @public
     def get_images(self, former: bool = False) -> list[ImageView]:

@@ -25,13 +25,15 @@ from services.nodes.metrics import NodesCollector
 from services.nodes.peers.agents import Agents
 from services.nodes.peers.capacities import HostCapacities
 from services.nodes.peers.data_in_use import VolumeInspector
-from services.nodes.peers.images import resolve_image
+from services.nodes.peers.images import count_images, resolve_image
 from services.nodes.storage.database import sqlite_url
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users.accounts import RENEW_S, Accounts
 from services.nodes.users.rabbitmq_api import ManagementApi
 from walt.contracts import nodes
 from walt.contracts.checks import Check
+from walt.contracts.errors import InvalidRequest
+from walt.contracts.limits import UserLimits, parse_change, parse_limits
 from walt.contracts.nodes import (
     Changed,
     Event,
@@ -42,6 +44,7 @@ from walt.contracts.nodes import (
     PortView,
     Revision,
     Specs,
+    UserUse,
     UserView,
 )
 from walt.contracts.vmrunner import VmRemoved, VmReport
@@ -56,6 +59,7 @@ class NodesApp:
         self.store = RegistryStore(
             env.variable("WALT_DATABASE_URL", "") or sqlite_url(env.state_dir / "nodes"),
             events_kept(env.variable("WALT_EVENTS_KEPT", str(EVENTS_KEPT))),
+            user_limits(env.variable("WALT_USER_LIMITS", "")),
         )
         self.store.begin_epoch(time.time())
         self.transaction = self.store.transaction
@@ -133,7 +137,18 @@ class NodesApp:
     def users(self, caller: str) -> list[UserView]:
         return self.accounts.views(caller, self._summaries())
 
+    def use(self, caller: str, name: str) -> UserUse:
+        return self.user_commands.use(caller, name, lambda account: count_images(self.bus, account))
+
+    def limit(self, caller: str, name: str, texts: Sequence[str]) -> UserUse:
+        self.user_commands.limit(caller, name, parse_change(texts))
+        return self.use(caller, name)
+
     # -- services and agents
+
+    def limits(self, user: str) -> UserLimits:
+        with self.transaction() as registry:
+            return registry.accounts.limits(registry.accounts.of(user).id)
 
     def account(self, user: str) -> Owner:
         with self.transaction() as registry:
@@ -208,6 +223,13 @@ def watchers(text: str) -> Watchers:
         return parse_watchers(text)
     except ValueError as allowed:
         raise SystemExit(str(allowed)) from None
+
+
+def user_limits(text: str) -> UserLimits:
+    try:
+        return parse_limits(text)
+    except InvalidRequest as refused:
+        raise SystemExit(f"WALT_USER_LIMITS={text}: {refused}") from None
 
 
 def accounts(env: Environment) -> Accounts:

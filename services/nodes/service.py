@@ -4,10 +4,11 @@ Owns:       which nodes there are, their settings, owner, image, power, addresse
             log of what happened to nodes (each command that changed them, each transition of their states).
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, get_ports, get_events, get_notices, add_user,
-            remove_user, get_users, change_password, accept_registry, diagnose (users); get_specs, authorize,
-            get_account, get_accounts, check_administrator, ensure_user, register_machine, check_history (services).
-Asks:       vmrunner list_data, capacity; bootserver check_image, persist_bytes, list_machines; netemu list_ports; the
-            management API of the broker, which stores the accounts of users; all services for diagnose.
+            remove_user, get_users, get_use, set_limits, change_password, accept_registry, diagnose (users); get_specs,
+            authorize, get_account, get_limits, get_accounts, check_administrator, ensure_user, register_machine,
+            check_history (services).
+Asks:       vmrunner list_data, capacity; bootserver check_image, count_images, persist_bytes, list_machines; netemu
+            list_ports; the management API of the broker, which stores the accounts of users; all services for diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED.
 Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED; asks both at intervals for
             what was lost.
@@ -17,6 +18,7 @@ Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nod
              WALT_BROKER_API     http://USER:PASSWORD@HOST:15672, an account with the tag "administrator" (default:
                                  none, and users cannot be managed)
              WALT_PUBLIC_METHODS file of what users may call, as `python -m deploy.broker.public_methods` prints it
+             WALT_USER_LIMITS    what a user may have, "nodes=20,ram=16G" (default: see walt/contracts/limits.py)
              WALT_WATCH_CONSOLES who may watch a node's console: owner or all (default: owner)
              WALT_HOST           the host that runs new nodes
              WALT_SUBNET         addresses of the nodes; the first is the server's, the upper quarter for physical nodes
@@ -36,6 +38,7 @@ from services.nodes.domain.event_texts import EventQuery
 from walt.contracts import bootserver, nodes, vmrunner
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.checks import Check
+from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
 from walt.contracts.nodes import (
     Changed,
@@ -48,6 +51,7 @@ from walt.contracts.nodes import (
     PortView,
     Revision,
     Specs,
+    UserUse,
     UserView,
 )
 from walt.contracts.vmrunner import VmRemoved, VmReport
@@ -143,6 +147,14 @@ class NodesService:
         return self.app.users(self.caller)
 
     @public
+    def get_use(self, name: Text | None = None) -> UserUse:
+        return self.app.use(self.caller, name or self.caller)
+
+    @public
+    def set_limits(self, name: Text, limits: Texts) -> UserUse:
+        return self.app.limit(self.caller, name, limits)
+
+    @public
     def change_password(self, name: Text | None = None, password: Secret | None = None) -> NewPassword:
         return self.app.user_commands.change_password(self.caller, name or self.caller, password)
 
@@ -165,6 +177,10 @@ class NodesService:
     @internal
     def get_account(self, user: Text) -> Owner:
         return self.app.account(user)
+
+    @internal
+    def get_limits(self, user: Text) -> UserLimits:
+        return self.app.limits(user)
 
     @internal
     def get_accounts(self, names: tuple[str, ...]) -> list[Owner]:

@@ -36,6 +36,8 @@ Internal RPC:
   check_image(name, user="", account="") -> ImageView
       the image that this user means by that name (NAME: the user's own, else the platform's; or USER/NAME), with its
       full name; or NotFound
+  count_images(user, account) -> ImageUse
+      of this account
   persist_bytes(node_id) -> {owner: int}
       bytes in the node's /persist by owner, former owners too
   diagnose() -> [Check]
@@ -126,6 +128,14 @@ class NodeBooted:
 class NodeCopying:
     node_id: int
     run: int
+
+
+@dataclass(frozen=True)
+class ImageUse:
+    """How many images a user has, and their sizes together."""
+
+    images: int
+    image_bytes: int
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@
           OwnerNeedsForce     as above; the same command with force takes it over
         Conflict         4    name taken, node busy, state does not allow it
           NeedsForce          as above; the same command with force does it, and destroys the data that it names
+          LimitReached        it would give the user more than an administrator allows
         Denied           5    no identity, or not allowed to this user
       Failed             1    our fault, or the host's
         Unreachable      6    broker or service does not answer
@@ -64,6 +65,10 @@ class NeedsForce(Conflict):
     force_helps = True
 
 
+class LimitReached(Conflict):
+    pass
+
+
 class Denied(Refused):
     exit_code = 5
 
@@ -99,6 +104,7 @@ WIRE_ERRORS: dict[str, type[WaltError]] = {
         OwnerNeedsForce,
         Conflict,
         NeedsForce,
+        LimitReached,
         Denied,
         Failed,
         Unreachable,

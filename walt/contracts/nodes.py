@@ -22,6 +22,8 @@ Public RPC (users):
   remove_user(name, force=False) -> Changed     administrators: the account and its connections are gone; force: so are
                                                 its nodes (released; they are the answer)
   get_users() -> [UserView]                     administrators
+  get_use(name=None) -> UserUse                 name None: one's own, else administrators
+  set_limits(name, limits) -> UserUse           administrators; limits: ["ram=32G", "images=none", "disk=default"]
   accept_registry() -> [str]                    administrators: this registry is the right one, though it is not the one
                                                 that these agents last obeyed
   change_password(name=None, password=None) -> NewPassword    name None: one's own, else administrators; password None:
@@ -30,6 +32,7 @@ Internal RPC (services):
   get_specs(host="") -> Specs                    of one host, or of all; including nodes wanted absent
   authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when the user may not do it
   get_account(user) -> Owner                     the present account of a caller; Denied when it has ended
+  get_limits(user) -> UserLimits                     of what this user may have
   get_accounts(names) -> [Owner]                 the present accounts of these names
   check_administrator(user)                      Denied when he is none
   register_machine(mac, ip) -> NodeWanted        a machine boots over walt-net: the physical node with this MAC, a new
@@ -47,6 +50,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
+from walt.contracts.limits import UserLimits
 from walt.contracts.links import LinkModel
 from walt.contracts.netemu import Traffic
 from walt.contracts.settings import LAN
@@ -279,6 +283,15 @@ class UserView:
     administrator: bool
     nodes: tuple[str, ...]
     connected: bool
+
+
+@dataclass(frozen=True)
+class UserUse:
+    """allowed: the limits of a user; used: by field of `UserLimits`, without those that are not known at the moment."""
+
+    user: str
+    allowed: UserLimits
+    used: dict[str, int]
 
 
 @dataclass(frozen=True)

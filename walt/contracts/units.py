@@ -119,7 +119,8 @@ def format_memory(memory_bytes: int) -> str:
 
 def format_disk(disk_bytes: int) -> str:
     """The largest unit that leaves a whole number: 1500 GB -> '1500G'."""
-    unit = next(one for one in reversed(DISK_UNITS_BYTES) if disk_bytes % DISK_UNITS_BYTES[one] == 0)
+    units = [one for one in DISK_UNITS_BYTES if disk_bytes and disk_bytes % DISK_UNITS_BYTES[one] == 0]
+    unit = units[-1] if units else "M"
     return f"{disk_bytes // DISK_UNITS_BYTES[unit]}{unit}"
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from services.bootserver.images import image_names
 from services.bootserver.images.image_names import ImageName
-from services.bootserver.images.image_records import ImageRecord
 from services.bootserver.images.image_users import ImageUsers
 from services.bootserver.images.staging import Staging
 from services.bootserver.images.store import ImageStore
@@ -45,9 +43,8 @@ class Catalogue:
             raise Conflict(f"'{target}' is that image itself; allowed: another name")
         with self._staging.lock(target):
             self._staging.check_may_create(target, force)
-            if self._images.is_user_folder(source.folder):  # its content never changes, so both may share it
-                self._images.records.put(ImageRecord(target.owner, target.name, source.folder, time.time()))
-                self._staging.remove_orphans()
+            if self._images.is_user_folder(source.folder):
+                self._staging.share(source, target)
             else:  # the operator may take an image of the platform away, so a clone needs a tree of its own
                 with self._staging.folder() as folder:
                     self._staging.copy_tree(source, folder)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from services.bootserver.images.image_limits import ImageLimits
 from services.bootserver.images.image_names import ImageName
 from services.bootserver.images.image_records import ImageRecord
 from services.bootserver.images.store import Image, ImageStore
@@ -21,15 +22,15 @@ from services.kit.subprocesses import run
 from walt.contracts.errors import Conflict, Denied, NeedsForce
 
 COPY_LIMIT_S = 600
-IMAGES_PER_USER = 200  # each reconciliation walks through all records
 TREE = "tree"  # in the staging folder: what is to become the image
 
 
 class Staging:
     """`in_use()`: folders of the images that nodes run."""
 
-    def __init__(self, images: ImageStore, in_use: Callable[[], set[str]]) -> None:
+    def __init__(self, images: ImageStore, limits: ImageLimits, in_use: Callable[[], set[str]]) -> None:
         self._images = images
+        self._limits = limits
         self._in_use = in_use
         self._in_progress: set[str] = set()
         self._kept: list[str] = []
@@ -51,12 +52,7 @@ class Staging:
     def check_may_create(self, image_name: ImageName, force: bool) -> None:
         if not force and self._images.records.find(image_name):
             raise NeedsForce(f"image '{image_name}' is there already; allowed: another name, or --force to replace it")
-        records = self._images.records.all()
-        others = sum(one.owner == image_name.owner and one.image_name != image_name for one in records)
-        if others >= IMAGES_PER_USER:
-            raise Conflict(
-                f"you have {others} images besides '{image_name}'; allowed: {IMAGES_PER_USER} (walt image remove)"
-            )
+        self._limits.check(image_name)
 
     def check_name_free(self, image_name: ImageName) -> None:
         if self._images.records.find(image_name):
@@ -90,9 +86,10 @@ class Staging:
         self._in_progress.add(folder)
         try:
             (staging_folder / TREE).rename(self._images.folder / folder)
-            self._images.boot_files(self._images.in_folder(folder, str(image_name)))
+            image = self._images.in_folder(folder, str(image_name))
+            self._images.boot_files(image)
             self._check_account(image_name)
-            self._images.records.put(ImageRecord(image_name.owner, image_name.name, folder, time.time()))
+            self._enter(image_name, image)
         except BaseException:
             self._images.remove(folder)
             raise
@@ -100,6 +97,15 @@ class Staging:
             self._in_progress.discard(folder)
         self.remove_orphans()
         return self._images.find(str(image_name))
+
+    def share(self, image: Image, image_name: ImageName) -> None:
+        """A second name for the image of a user: its content never changes, so both may have its folder."""
+        self._enter(image_name, image)
+        self.remove_orphans()
+
+    def _enter(self, image_name: ImageName, image: Image) -> None:
+        with self._limits.admitted(image_name, image):
+            self._images.records.put(ImageRecord(image_name.owner, image_name.name, image.folder, time.time()))
 
     def _check_account(self, image_name: ImageName) -> None:
         """A job takes minutes, in which its user may be removed, and another be added under the name."""

@@ -11,6 +11,7 @@ from services.nodes.domain import (
     creation,
     data_loss,
     event_texts,
+    limits,
     links,
     model,
     notes,
@@ -197,12 +198,22 @@ def _save(
     after: Sequence[Node],
     command_notes: Sequence[str] = (),
 ) -> Outcome:
+    _check_limits(registry, action.context, before, after)
     data_loss.check(action.context, before, after)
     pairs = list(zip(before, after, strict=True))
     nodes = [registry.save(new) if new is not old or not new.id else old for old, new in pairs]
     changed = [node for old, node in zip(before, nodes, strict=True) if node != old]
     registry.events.add(event_texts.of_command(action, before, nodes))
     return Outcome(nodes, registry.specs(changed), command_notes)
+
+
+def _check_limits(registry: Registry, context: RequestContext, before: Sequence[Node], after: Sequence[Node]) -> None:
+    """Nobody gets more than he may have, by whatever command."""
+    if not context.account:
+        return  # a service asks, and what it makes is nobody's
+    added, allowed = limits.growth(context.account, before, after), registry.accounts.limits(context.account)
+    if limits.may_exceed(added, allowed):
+        limits.check(context.user, allowed, limits.use(registry.of_account(context.account)), added)
 
 
 Command = Callable[..., Outcome]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 from services.nodes.commands import node_commands
 from services.nodes.commands.node_commands import Outcome
-from services.nodes.domain.accounts import Claim
-from services.nodes.storage.registry import RegistryStore
+from services.nodes.domain import limits
+from services.nodes.domain.accounts import Account, Claim
+from services.nodes.storage.registry import Registry, RegistryStore
 from services.nodes.users import rules
 from services.nodes.users.accounts import Accounts
-from walt.contracts.nodes import NewPassword
+from walt.contracts.limits import UNLIMITED, LimitsChange
+from walt.contracts.nodes import NewPassword, UserUse
+
+log = logging.getLogger(__name__)
 
 Execute = Callable[..., Outcome]  # of `NodesApp`: runs a command of nodes in the name of a user
 
@@ -30,7 +36,8 @@ class UserCommands:
         with self._claimed(name) as claim:
             made = self._accounts.add(caller, new, self._names_of(claim))
             with self._store.transaction() as registry:
-                registry.accounts.settle_as_new(claim)
+                account = registry.accounts.settle_as_new(claim)
+                _give_first_limits(registry, account, administrator)
         return made
 
     def ensure(self, name: str, administrator: bool) -> NewPassword:
@@ -38,7 +45,10 @@ class UserCommands:
         new = rules.new_account(name, administrator)
         with self._claimed(name) as claim:
             made = self._accounts.ensure(new)
-            self._settle(claim)
+            with self._store.transaction() as registry:
+                registry.accounts.settle(claim)
+                if claim.is_new:
+                    _give_first_limits(registry, claim.account, administrator)
         return made
 
     def change_password(self, caller: str, name: str, password: str | None) -> NewPassword:
@@ -55,6 +65,24 @@ class UserCommands:
         with self._claimed(name) as claim:
             self._accounts.remove(caller, name, self._names_of(claim), force)
             return self._execute(caller, node_commands.release_all, claim, force=force)
+
+    def limit(self, caller: str, name: str, change: LimitsChange) -> None:
+        self._accounts.check_administrator(caller)
+        self._accounts.check_user(name)
+        with self._store.transaction() as registry:
+            registry.accounts.change_limits(registry.accounts.of(name).id, change)
+        log.info("user limited: user=%s limits=%s by=%s", name, change, caller)
+
+    def use(self, caller: str, name: str, images: Callable[[Account], dict[str, int]]) -> UserUse:
+        """images(account): what its images take, as `UserUse.used` has it."""
+        if name != caller:
+            self._accounts.check_administrator(caller)
+            self._accounts.check_user(name)
+        with self._store.transaction() as registry:
+            account = registry.accounts.of(name)
+            allowed = registry.accounts.limits(account.id)
+            used = limits.use(registry.of_account(account.id))
+        return UserUse(name, allowed, {**asdict(used), **images(account)})
 
     @contextlib.contextmanager
     def _claimed(self, name: str) -> Iterator[Claim]:
@@ -75,3 +103,9 @@ class UserCommands:
         """Of the nodes of the account."""
         with self._store.transaction() as registry:
             return registry.names(claim.account.id)
+
+
+def _give_first_limits(registry: Registry, account: Account, administrator: bool) -> None:
+    """An administrator may change limits, so none are put on him; everybody else has those of all users."""
+    if administrator:
+        registry.accounts.change_limits(account.id, LimitsChange(asdict(UNLIMITED)))

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from services.nodes.domain import accounts
 from services.nodes.domain.accounts import Account, Claim
 from services.nodes.storage import tables
+from walt.contracts.limits import UNLIMITED, LimitsChange, UserLimits, Value
 
 ACCOUNTS = tables.accounts
 PRESENT = ACCOUNTS.c.removed_at.is_(None)
 
 
 class AccountTable:
-    """The accounts within one transaction."""
+    """The accounts within one transaction. limits: of users without limits of their own."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, limits: UserLimits = UNLIMITED) -> None:
         self._connection = connection
+        self._limits = limits
 
     def of(self, name: str) -> Account:
         """The present account of a caller, whom the broker vouches for. One that only the broker has, as it was made by
@@ -35,6 +38,17 @@ class AccountTable:
         columns = (ACCOUNTS.c.id, ACCOUNTS.c.name, ACCOUNTS.c.created_at)
         row = self._connection.execute(sa.select(*columns).where(PRESENT, ACCOUNTS.c.name == name)).one_or_none()
         return None if row is None else Account(*row)
+
+    def limits(self, account: str) -> UserLimits:
+        """Those of its own, and for the others those of all users."""
+        return replace(self._limits, **self._own_limits(account))
+
+    def change_limits(self, account: str, change: LimitsChange) -> None:
+        changed = sa.update(ACCOUNTS).where(ACCOUNTS.c.id == account)
+        self._connection.execute(changed.values(limits=change.of(self._own_limits(account))))
+
+    def _own_limits(self, account: str) -> dict[str, Value]:
+        return dict(self._connection.scalars(sa.select(ACCOUNTS.c.limits).where(ACCOUNTS.c.id == account)).one())
 
     def claim(self, name: str) -> Claim:
         """The present account of that name, or a new one, for one command alone; Conflict while another has it."""
@@ -55,13 +69,13 @@ class AccountTable:
         if not self._close(claim):
             raise accounts.overtaken(claim.account.name)
 
-    def settle_as_new(self, claim: Claim) -> None:
+    def settle_as_new(self, claim: Claim) -> Account:
         """As `settle`; what an account of before has, which only its name was left of, stays that one's."""
         if claim.is_new:
             self.settle(claim)
-        else:
-            self.end(claim)
-            self._enter(claim.account.name)
+            return claim.account
+        self.end(claim)
+        return self._enter(claim.account.name)
 
     def end(self, claim: Claim) -> None:
         """The account is removed; Conflict as for `settle`."""

@@ -21,6 +21,7 @@ from services.nodes.storage.database import Database
 from services.nodes.storage.event_log import EventLog
 from services.nodes.storage.history import History
 from walt.contracts import names
+from walt.contracts.limits import UNLIMITED, UserLimits
 from walt.contracts.nodes import ABSENT, PHYSICAL, VIRTUAL, Disk, Network, NodeWanted
 
 NODES, PORTS, DISKS, NETWORKS = tables.nodes, tables.ports, tables.disks, tables.networks
@@ -28,18 +29,19 @@ PRESENT = NODES.c.power != ABSENT
 
 
 class RegistryStore:
-    """kind: of its database, sqlite or postgresql."""
+    """kind: of its database, sqlite or postgresql; limits: of users without limits of their own."""
 
-    def __init__(self, url: str, events_kept: int = EVENTS_KEPT) -> None:
+    def __init__(self, url: str, events_kept: int = EVENTS_KEPT, limits: UserLimits = UNLIMITED) -> None:
         self._database = Database(url)
         self.kind = self._database.kind
         self._events_kept = events_kept
+        self._limits = limits
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Registry]:
         """All or nothing: an error inside leaves the registry as it was."""
         with self._database.transaction() as connection:
-            yield Registry(connection)
+            yield Registry(connection, self._limits)
 
     def begin_epoch(self, now: float) -> None:
         """At each start of nodes. now: epoch seconds."""
@@ -57,10 +59,10 @@ class RegistryStore:
 class Registry:
     """The registry within one transaction. Nodes are in the order of their ids."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, limits: UserLimits = UNLIMITED) -> None:
         self._connection = connection
         self.events = EventLog(connection)
-        self.accounts = AccountTable(connection)
+        self.accounts = AccountTable(connection, limits)
         self.history = History(connection)
 
     @functools.cached_property
@@ -88,6 +90,10 @@ class Registry:
         """The present nodes that the selection means."""
         meant = NODES.c.name.in_(selection.names) | NODES.c.owner_account.in_(selection.accounts)
         return self._nodes(PRESENT if selection.is_all else PRESENT & meant)
+
+    def of_account(self, account: str) -> list[Node]:
+        """The present nodes that it owns."""
+        return self._nodes(PRESENT & (NODES.c.owner_account == account))
 
     def get(self, node_id: int) -> Node | None:
         return self._node(NODES.c.id == node_id)

@@ -46,6 +46,7 @@ accounts = Table(
     Column("removed_at", Float),  # null: it is present
     Column("pending", String(32), nullable=False, server_default=""),
     Column("pending_since", Float, nullable=False, server_default="0"),
+    Column("limits", JSON, nullable=False, server_default="{}"),  # its own, by field of UserLimits; else those of all
 )
 
 Index(

@@ -38,6 +38,9 @@ class Accounts:
     def check_administrator(self, name: str) -> None:
         rules.check_administrator(name, self._get(name))
 
+    def check_user(self, name: str) -> None:
+        rules.check_user(name, self._get(name))
+
     def add(self, caller: str, account: BrokerAccount, owned: Sequence[str]) -> NewPassword:
         """owned: names of the nodes of a former user of that name."""
         rules.check_free(account.name, self._get(account.name), owned)

@@ -21,6 +21,7 @@ from tests.support.fakes.fake_service import serving
 from tests.support.fakes.nodes import FakeNodes
 from tests.support.image_tree import make_kernel
 from walt.client import Client
+from walt.contracts.limits import UNLIMITED
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def nodes_service(peer: FakeNodes) -> FakeNodes:
     peer.specs.clear()
     peer.accounts.clear()
     peer.administrators.clear()
+    peer.limits = UNLIMITED
     return peer
 
 

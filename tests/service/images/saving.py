@@ -6,6 +6,7 @@ import shutil
 
 from services.bootserver.boot.boot_records import BootRecord
 from services.bootserver.images.catalogue import Catalogue
+from services.bootserver.images.image_limits import ImageLimits
 from services.bootserver.images.image_records import RECORDS, ImageRecords
 from services.bootserver.images.image_users import ImageUsers
 from services.bootserver.images.save_node import NodeSaver, RunningNodes
@@ -14,6 +15,7 @@ from services.bootserver.images.store import ImageStore
 from walt.contracts import nodes
 from walt.contracts.bootserver import BootRequest, NodeAccess
 from walt.contracts.errors import NotOwner
+from walt.contracts.limits import UNLIMITED
 from walt.contracts.nodes import NodeTarget, Owner
 from walt.contracts.vmrunner import BOOTED
 
@@ -55,7 +57,7 @@ class Saving:
         records = ImageRecords(self.folder / "images", "users")
         self.images = ImageStore(self.folder / "images", {"default": "base"}, records, self.folder / "cache")
         self.node = RunningNode()
-        self.staging = Staging(self.images, self.node.folders)
+        self.staging = Staging(self.images, ImageLimits(self.images, lambda user: UNLIMITED), self.node.folders)
         self.jobs = ImmediateJobs()
         users = ImageUsers(records, lambda user: Owner(user, f"{user}-1"), lambda names: [], lambda user: None)
         catalogue = Catalogue(self.images, self.staging, users, lambda: [])

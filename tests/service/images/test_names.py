@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from services.bootserver.images import staging
 from services.bootserver.images.staging import Staging
 from tests.service.images.world import NODE, images, tree_of
 from tests.support.amqp_user import AmqpUser
+from walt.contracts.limits import UserLimits
 
 
 def test_clone_rename_remove(walt, platform, system):
@@ -24,13 +24,26 @@ def test_clone_rename_remove(walt, platform, system):
     assert [row["name"] for row in images(walt)] == ["default", "alice/third"]
 
 
-def test_number_of_images_has_a_limit(walt, monkeypatch):
-    monkeypatch.setattr(staging, "IMAGES_PER_USER", 2)
+def test_number_of_images_has_a_limit(walt, nodes_service):
+    nodes_service.limits = UserLimits(images=2)
     assert walt("image clone default one")[0] == walt("image clone one two")[0] == 0
     status, _, err = walt("image clone one three")
-    assert status == 4 and "you have 2 images besides 'alice/three'; allowed: 2" in err
+    assert status == 4 and "images: alice has 2 besides 'alice/three'; allowed: 2" in err
     assert walt("image clone one two --force")[0] == walt("image rename two three")[0] == 0
     assert walt("image clone default one", "bob")[0] == 0
+
+
+def test_space_of_images_has_a_limit(walt, nodes_service, platform):
+    assert walt("image clone default one")[0] == 0
+    size_bytes = images(walt)[1]["size_bytes"]
+    nodes_service.limits = UserLimits(image_bytes=2 * size_bytes)
+    assert walt("image clone one two")[0] == 0
+    for line in ("clone one three", "clone default three"):
+        status, _, err = walt(f"image {line}")
+        assert status == 4 and "image.space: the images of alice take" in err and "'alice/three'" in err
+    assert [row["name"] for row in images(walt)] == ["default", "alice/one", "alice/two"]
+    assert len(list((platform / "images/users").glob("[0-9a-f]*"))) == 1  # nothing is left of what was refused
+    assert walt("image clone one two --force")[0] == walt("image clone default four", "bob")[0] == 0
 
 
 def test_image_that_a_node_uses_stays(walt, nodes_service):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from tests.unit.nodes.sample import new_nodes
 from walt.contracts import settings
 from walt.contracts.checks import FAIL, OK
 from walt.contracts.errors import Failed
+from walt.contracts.limits import UNLIMITED, LimitsChange, UserLimits
 from walt.contracts.nodes import Event
 from walt.contracts.settings import NodeConfig, parse_settings
 from walt.contracts.vmrunner import BOOTED, VmReport
@@ -46,6 +48,35 @@ for _ in range({BOOTS}):
     with store.transaction() as registry:
         (node,) = registry.nodes()
         registry.save(model.changed(node, boot=node.boot + 1))
+"""
+
+
+ATTEMPTS = 500
+CREATE_MANY_TIMES = f"""
+import sys
+from services.nodes.commands import node_commands
+from services.nodes.domain.creation import NodeRequest
+from services.nodes.domain.model import RequestContext
+from services.nodes.storage.registry import RegistryStore
+from tests.unit.nodes.sample import PLACEMENT
+from walt.contracts.errors import LimitReached
+from walt.contracts.limits import UserLimits
+from walt.contracts.settings import NodeConfig
+
+url, name = sys.argv[1:]
+store = RegistryStore(url, limits=UserLimits(nodes=1))
+for _ in range({ATTEMPTS}):
+    try:
+        with store.transaction() as registry:
+            bob = registry.accounts.of("bob").id
+            context = RequestContext("bob", 1.0, account=bob)
+            made = node_commands.create(registry, context, NodeRequest((name,), NodeConfig()), PLACEMENT, {{}})
+        with store.transaction() as registry:
+            assert registry.names(bob) == [name], registry.names(bob)
+            registry.delete(made.nodes[0].id)
+        print("created")
+    except LimitReached:
+        print("refused")
 """
 
 
@@ -153,6 +184,33 @@ def test_fault_s32_each_owner_of_earlier_versions_gets_an_account(empty_url, rev
         if revision == "0005":
             assert registry.events.of([], EventQuery(0.0, 0, 9), registry.accounts.of("bob").id)[0].node == "gone"
     store.close()
+
+
+def test_accounts_of_earlier_versions_have_no_limits_and_new_ones_those_of_all(empty_url):
+    write_nodes_of("0005", empty_url)
+    allowed = UserLimits(nodes=7)
+    store = RegistryStore(empty_url, limits=allowed)
+    with store.transaction() as registry:
+        assert registry.accounts.limits(registry.accounts.of("alice").id) == UNLIMITED
+        bob = registry.accounts.of("bob").id
+        assert registry.accounts.limits(bob) == allowed
+        registry.accounts.change_limits(bob, LimitsChange({"nodes": None, "images": 1}))
+        registry.accounts.change_limits(bob, LimitsChange({}, frozenset({"nodes"})))
+        assert registry.accounts.limits(bob) == replace(allowed, images=1)
+    store.close()
+
+
+def test_users_who_race_for_the_last_of_a_limit_never_pass_it(store, url):
+    """Two processes, each of which tries ATTEMPTS times to have two nodes where one is allowed."""
+    with store.transaction() as registry:
+        registry.accounts.of("bob")
+    argv = [sys.executable, "-c", CREATE_MANY_TIMES, url]
+    processes = [subprocess.Popen([*argv, name], cwd=ROOT, stdout=subprocess.PIPE, text=True) for name in ("a", "b")]
+    had = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    counts = Counter(one for of_process in had for one in of_process)
+    assert set(counts) == {"created", "refused"} and counts.total() == 2 * ATTEMPTS
+    assert counts["refused"] > 0
 
 
 def write_event(url, **values):

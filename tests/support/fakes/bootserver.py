@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.fakes.fake_service import FakeService, serves
 from walt.contracts import bootserver, serialization
-from walt.contracts.bootserver import BootPlan, BootRequest, ImageView, NodeAccess
+from walt.contracts.bootserver import BootPlan, BootRequest, ImageUse, ImageView, NodeAccess
 from walt.contracts.errors import NotFound
 from walt.contracts.vmrunner import VmReport
 
@@ -46,6 +46,11 @@ class FakeBootserver(FakeService):
     def check_image(self, name: str, user: str = "", account: str = "") -> Any:
         found = self._find(f"{user}/{name}", name)
         return serialization.dump(ImageView(found, found.rpartition("/")[0], 0.0, 1, "linux"))
+
+    @serves
+    def count_images(self, user: str, account: str) -> Any:
+        own = [name for name in self.images if name.startswith(f"{user}/")]
+        return serialization.dump(ImageUse(len(own), len(own)))
 
     @serves
     def persist_bytes(self, node_id: int) -> dict[str, int]:

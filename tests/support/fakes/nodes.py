@@ -10,6 +10,7 @@ from tests.support.fakes.fake_service import FakeService, serves
 from tests.support.specs import spec
 from walt.contracts import bootserver, nodes, serialization, vmrunner
 from walt.contracts.errors import Denied, NotFound, NotOwner
+from walt.contracts.limits import UNLIMITED
 from walt.contracts.nodes import Interface, Network, NodeRemoved, NodeTarget, NodeWanted, Owner, Revision, Specs
 from walt.contracts.vmrunner import BOOTED, VmRemoved, VmReport
 
@@ -18,7 +19,7 @@ HOST = "lab"
 
 class FakeNodes(FakeService):
     """specs: by node id; states: of nodes that are not booted; reports, removed: as they came from agents; accounts:
-    {name: id} of the present ones; administrators: names of users."""
+    {name: id} of the present ones; administrators: names of users; limits: of each user."""
 
     name = nodes.SERVICE
 
@@ -31,6 +32,7 @@ class FakeNodes(FakeService):
         self.removed: list[int] = []
         self.accounts: dict[str, str] = {}
         self.administrators: set[str] = set()
+        self.limits = UNLIMITED
         self._hosts = hosts
         self.revision = Revision()
         self.accepted = set[str]()
@@ -77,6 +79,10 @@ class FakeNodes(FakeService):
     @serves
     def get_account(self, user: str) -> Any:
         return serialization.dump(Owner(user, self.accounts.setdefault(user, f"{user.encode().hex()}01")))
+
+    @serves
+    def get_limits(self, user: str) -> Any:
+        return serialization.dump(self.limits)
 
     @serves
     def get_accounts(self, names: Sequence[str]) -> Any:

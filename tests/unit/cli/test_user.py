@@ -120,3 +120,34 @@ def test_list(own, capsys):
 def test_file_without_the_line_is_refused():
     with pytest.raises(InvalidRequest, match="amqp_uri is not on a line of its own"):
         with_login("x = 1\n", "bob", "p")
+
+
+USE = {
+    "user": "bob",
+    "allowed": {"nodes": 20, "ram_bytes": 2**34, "disk_bytes": None, "images": 20, "image_bytes": 40 * 10**9},
+    "used": {"nodes": 3, "ram_bytes": 3 * 2**29, "disk_bytes": 40 * 10**9, "image_bytes": 412_345_678},
+}
+
+
+def test_show_prints_what_is_used_and_allowed(own, capsys):
+    client = Configured(own, get_use=USE)
+    assert run(["user", "show"], client) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["limit", "used", "allowed"],
+        ["nodes", "3", "20"],
+        ["ram", "1536M", "16G"],
+        ["disk", "40G", "none"],
+        ["images", "?", "20"],
+        ["image.space", "412MB", "40G"],
+    ]
+    assert run(["user", "show", "bob", "-o", "json"], client) == 0
+    assert json.loads(capsys.readouterr().out)[3] == {"limit": "images", "used": None, "allowed": 20}
+    assert client.calls == [("nodes.get_use", {"name": None}), ("nodes.get_use", {"name": "bob"})]
+
+
+def test_limit_sends_the_words_as_they_are(own, capsys):
+    client = Configured(own, set_limits=USE)
+    assert run(["user", "limit", "bob", "nodes=20", "disk=none"], client) == 0
+    assert client.calls == [("nodes.set_limits", {"name": "bob", "limits": ["nodes=20", "disk=none"]})]
+    assert capsys.readouterr().out.splitlines()[3].split() == ["disk", "40G", "none"]
+    assert run(["user", "limit", "bob"], client) == 2
