@@ -19,6 +19,8 @@ from walt.contracts.nodes import NewPassword, UserView
 
 RENEW_S = 600.0
 PASSWORD_BYTES = 24
+# Of one user at the broker: a command takes one connection and some channels, so this is a class of scripts.
+CONNECTION_LIMITS = {"max-connections": 200, "max-channels": 1000}
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +79,21 @@ class Accounts:
         if known is None:
             return self._make(account)
         self._broker.put_rights(account.name, user_rights(account.name, self._public()))
+        self._broker.put_limits(account.name, CONNECTION_LIMITS)
         return self._set_password(replace(account, tags=known.tags | account.tags))
 
     def renew(self) -> None:
-        """Give every user the rights to exactly the present public methods, as is needed after an upgrade."""
+        """Give every user the rights to exactly the present public methods, and his limits at the broker, as is needed
+        after an upgrade."""
         public, accounts = self._public(), self._broker.accounts()
         wanted = {account.name: user_rights(account.name, public) for account in accounts}
         for name in rules.outdated(accounts, self._broker.rights(), wanted):
             self._broker.put_rights(name, wanted[name])
             log.info("rights renewed: user=%s", name)
+        limits = self._broker.limits()
+        for name in rules.outdated(accounts, limits, dict.fromkeys(wanted, CONNECTION_LIMITS)):
+            self._broker.put_limits(name, CONNECTION_LIMITS)
+            log.info("limits at the broker renewed: user=%s", name)
 
     @property
     def _broker(self) -> ManagementApi:
@@ -102,6 +110,7 @@ class Accounts:
             undo.callback(self._broker.delete, account.name)
             made = self._set_password(account)
             self._broker.put_rights(account.name, rights)
+            self._broker.put_limits(account.name, CONNECTION_LIMITS)
             undo.pop_all()
         return made
 

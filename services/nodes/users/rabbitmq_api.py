@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -65,6 +66,14 @@ class ManagementApi:
             self._request("PUT", f"topic-permissions/{path}", body)
         plain = {"configure": rights.configure, "write": rights.write, "read": rights.read}
         self._request("PUT", f"permissions/{path}", plain)
+
+    def limits(self) -> dict[str, dict[str, int]]:
+        """By account: {'max-connections': 200, …}, of those that have any."""
+        return {row["user"]: row["value"] for row in self._request("GET", "user-limits")}
+
+    def put_limits(self, name: str, limits: Mapping[str, int]) -> None:
+        for limit, value in limits.items():
+            self._request("PUT", f"user-limits/{_quoted(name)}/{limit}", {"value": value})
 
     def is_connected(self, name: str) -> bool:
         """Asked for each user, since the list of all connections may be five seconds old."""

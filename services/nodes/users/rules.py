@@ -99,5 +99,5 @@ def views(
 def outdated(
     accounts: Iterable[BrokerAccount], actual: Mapping[str, object], wanted: Mapping[str, object]
 ) -> list[str]:
-    """The users whose rights differ from those that the present public methods give."""
+    """The users who have not what they should have: rights by the present public methods, or limits."""
     return [one.name for one in accounts if one.is_user and actual.get(one.name) != wanted[one.name]]

@@ -40,7 +40,7 @@ def test_space_of_images_has_a_limit(walt, nodes_service, platform):
     assert walt("image clone one two")[0] == 0
     for line in ("clone one three", "clone default three"):
         status, _, err = walt(f"image {line}")
-        assert status == 4 and "image.space: the images of alice take" in err and "'alice/three'" in err
+        assert status == 4 and "image.space: the images of alice take" in err
     assert [row["name"] for row in images(walt)] == ["default", "alice/one", "alice/two"]
     assert len(list((platform / "images/users").glob("[0-9a-f]*"))) == 1  # nothing is left of what was refused
     assert walt("image clone one two --force")[0] == walt("image clone default four", "bob")[0] == 0

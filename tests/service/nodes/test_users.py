@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 
 import pytest
-from amqp.exceptions import AccessRefused, ConnectionForced
+from amqp.exceptions import AccessRefused, ConnectionForced, NotAllowed
 
 from cli.tree import run
 from services.nodes import app
+from services.nodes.users import accounts
 from services.nodes.users.rabbitmq_api import ManagementApi
 from services.nodes.users.rules import BrokerAccount
 from tests.service.conftest import PUBLIC
@@ -285,3 +286,16 @@ def test_an_account_by_the_walt_command_from_its_making_to_its_end(
 def test_bad_setting_of_watchers_ends_the_start():
     with pytest.raises(SystemExit, match="WALT_WATCH_CONSOLES=everyone is not accepted; allowed: owner or all"):
         app.watchers("everyone")
+
+
+def test_connections_and_channels_of_a_user_have_a_limit(admin, login, api, service, monkeypatch):
+    monkeypatch.setattr(accounts, "CONNECTION_LIMITS", {"max-connections": 2, "max-channels": 3})
+    password = do(admin, "add_user", name="bea")["password"]
+    first, second = login("bea", password), login("bea", password)
+    with pytest.raises((NotAllowed, ConnectionForced, OSError)):
+        login("bea", password)
+    assert do(first, "get_use")["user"] == do(second, "get_use")["user"] == "bea"
+    monkeypatch.undo()
+    service.app.accounts.renew()
+    assert api.limits()["bea"] == accounts.CONNECTION_LIMITS
+    assert do(login("bea", password), "get_use")["user"] == "bea"

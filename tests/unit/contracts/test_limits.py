@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from walt.contracts.errors import InvalidRequest
 from walt.contracts.limits import RESOURCES, UNLIMITED, UserLimits, format_value, parse_change, parse_limits
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_limits_of_all_users():
@@ -46,3 +50,12 @@ def test_each_field_has_a_name_and_its_text_parses_back():
         value = getattr(UserLimits(), one.field)
         assert one.parse(format_value(one, value)) == value
         assert format_value(one, None) == "none"
+
+
+def test_what_is_said_of_the_defaults_is_true():
+    (line,) = re.findall(r"^#WALT_USER_LIMITS=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert parse_limits(line) == UserLimits()
+    said = {**dict(re.findall(r"^\| `([a-z.]+)` \| (\w+) \|", (ROOT / "docs/limits.md").read_text(), re.MULTILINE))}
+    assert said == {name: format_value(one, getattr(UserLimits(), one.field)) for name, one in RESOURCES.items()}
+    topic = re.findall(r"^    ([a-z.]+)=\S+ .*\((\w+)\)$", (ROOT / "cli/topics/users.txt").read_text(), re.MULTILINE)
+    assert dict(topic) == said

@@ -111,6 +111,7 @@ def test_exit_codes() -> None:
         "NotOwner": 4,
         "Conflict": 4,
         "NeedsForce": 4,
+        "LimitReached": 4,
         "OwnerNeedsForce": 4,
         "Denied": 5,
         "Unreachable": 6,
