@@ -24,6 +24,7 @@ from services.vmrunner.lifecycle.boot_slots import BootSlots
 from services.vmrunner.lifecycle.fleet import Fleet
 from services.vmrunner.lifecycle.record_store import RecordStore
 from services.vmrunner.lifecycle.runner_context import RunnerContext
+from services.vmrunner.lifecycle.space_guard import LOOK_S, SpaceGuard
 from services.vmrunner.memory.host_memory import MemoryLedger
 from services.vmrunner.metrics import FleetCollector
 from services.vmrunner.qemu import accelerator
@@ -35,9 +36,11 @@ from services.vmrunner.qemu.vm import Launcher
 from walt.contracts import nodes, serialization, vmrunner
 from walt.contracts.checks import Check
 from walt.contracts.nodes import NodeWanted, Specs
+from walt.contracts.units import parse_disk_bytes
 
 RECONCILE_S = 30.0
 VM_UIDS = "2013265920-2013331455"  # 0x78000000 and 2**16 of them: numbers that Debian and systemd give to nobody
+DISK_FLOOR = "4G"
 PROCESS, CONTAINER = "process", "container"  # WALT_VM_LAUNCHER
 
 
@@ -55,14 +58,18 @@ class VmrunnerApp:
         self.disks = DiskStore(self._state_folder)
         self.memory = MemoryLedger(env.host, number_above_0(env, "WALT_MEMORY_FACTOR", "1.5"))
         self.fleet = self._fleet(number_above_0(env, "WALT_SOFT_END_S", "20"), boot_slots(env))
+        self._floor_bytes = disk_floor(env)
+        self.space = SpaceGuard(self.fleet, self._state_folder, self._floor_bytes)
         self._collector = FleetCollector(self.fleet, self.memory)
 
     def start(self) -> None:
         REGISTRY.register(self._collector)
         watch_space("machines", self._state_folder)
+        self._space_watch = tasks.spawn_loop("space", self.space.look, every_s=LOOK_S)
         self._reconciliation = tasks.spawn(keep_in_step, self._reconcile, RECONCILE_S, self._registry.wake)
 
     def stop(self) -> None:
+        self._space_watch.kill()
         self._reconciliation.kill()
         REGISTRY.unregister(self._collector)
 
@@ -71,7 +78,11 @@ class VmrunnerApp:
             self.fleet.apply(spec)
 
     def diagnose(self) -> list[Check]:
-        return list(health.diagnose(self._accelerator, self._launcher, self._state_folder, self._registry.fault))
+        return list(
+            health.diagnose(
+                self._accelerator, self._launcher, self._state_folder, self._floor_bytes, self._registry.fault
+            )
+        )
 
     def _reconcile(self) -> None:
         known = self.fleet.known()
@@ -140,6 +151,14 @@ def boot_slots(env: Environment) -> int:
     if env.variable("WALT_BOOT_SLOTS", "auto") == "auto":
         return os.cpu_count() or 1
     return math.ceil(number_above_0(env, "WALT_BOOT_SLOTS", "1"))
+
+
+def disk_floor(env: Environment) -> int:
+    text = env.variable("WALT_DISK_FLOOR", DISK_FLOOR)
+    try:
+        return parse_disk_bytes(text)
+    except ValueError as allowed:
+        raise SystemExit(f"WALT_DISK_FLOOR={text}: allowed: {allowed}") from None
 
 
 def number_above_0(env: Environment, name: str, default: str) -> float:

@@ -19,11 +19,12 @@ KSM_RUN = Path("/sys/kernel/mm/ksm/run")
 KSM_SHARING = Path("/sys/kernel/mm/ksm/pages_sharing")
 PAGE_BYTES = 4096
 LOW_MEMORY_BYTES = 2**30
-LOW_SPACE_BYTES = 2 * 2**30
 
 
-def diagnose(chooser: Accelerator, launcher: Launcher, state_folder: Path, registry_fault: str) -> Iterator[Check]:
-    """registry_fault: of the RegistryGuard, "" for none."""
+def diagnose(
+    chooser: Accelerator, launcher: Launcher, state_folder: Path, floor_bytes: int, registry_fault: str
+) -> Iterator[Check]:
+    """floor_bytes: WALT_DISK_FLOOR; registry_fault: of the RegistryGuard, "" for none."""
     try:
         yield check_accelerator(chooser.known(), chooser.memory)
         yield Check("qemu", OK, launcher.version())
@@ -32,7 +33,7 @@ def diagnose(chooser: Accelerator, launcher: Launcher, state_folder: Path, regis
     yield check_ksm(read_number(KSM_RUN), read_number(KSM_SHARING))
     yield check_memory(meminfo_bytes("MemAvailable"))
     yield check_disk_tools({tool for tool in templates.TOOLS if shutil.which(tool) is None})
-    yield check_space(shutil.disk_usage(state_folder).free, state_folder)
+    yield check_space(shutil.disk_usage(state_folder).free, floor_bytes, state_folder)
     yield check_registry(registry_fault)
 
 
@@ -81,16 +82,18 @@ def check_disk_tools(missing: set[str]) -> Check:
     return Check(subject, FAIL, found, "nodes with such disks cannot boot", f"apt-get install {packages}")
 
 
-def check_space(free_bytes: int, folder: Path) -> Check:
+def check_space(free_bytes: int, floor_bytes: int, folder: Path) -> Check:
     subject, found = "space for VMs", f"{free_bytes / 2**30:.1f} GiB free in {folder}"
-    if free_bytes >= LOW_SPACE_BYTES:
+    if free_bytes >= 2 * floor_bytes:
         return Check(subject, OK, found)
+    if free_bytes < floor_bytes:
+        return Check(subject, FAIL, found, "nodes that write to their disks are paused", f"free space in {folder}")
     return Check(
         subject,
         WARN,
         found,
-        "nodes may get errors when they write to their disks",
-        f"free space on the disk of {folder}",
+        f"nodes that write to their disks are paused below {floor_bytes / 2**30:.1f} GiB",
+        f"free space in {folder}",
     )
 
 

@@ -18,6 +18,7 @@ Environment: WALT_VM_LAUNCHER  process (default) or container: then WALT_VM_IMAG
              WALT_ACCEL     auto (default: KVM if a kernel boots under it, else TCG), kvm or tcg
              WALT_SOFT_END_S     how long a guest with disks may take to shut down (default 20)
              WALT_MEMORY_FACTOR  how much ram all running VMs may have: so many times the host's memory (default 1.5)
+             WALT_DISK_FLOOR     how much of the disk stays free: VMs that write below it are paused (default 4G)
              WALT_BOOT_SLOTS     how many VMs boot at once (default auto: as many as the host has CPUs)
              folders `vmrunner` in WALT_STATE_DIR and WALT_RUN_DIR
 """

@@ -49,6 +49,7 @@ CAUSE_SSH_ANSWERS = "ssh-answers"  # BOOTED
 CAUSE_NO_BOOT = "no-boot"  # its ssh server did not answer within boot.timeout
 # The host could not do it:
 CAUSE_NO_MEMORY = "no-memory"  # DELAYING: not now; FAILED: never on this host
+CAUSE_NO_SPACE = "no-space"  # BOOTED: it is paused, as the disk of its host is nearly full
 CAUSE_WAITS_FOR_SLOT = "waits-for-slot"  # DELAYING: as many nodes as it has CPUs boot on its host already
 CAUSE_PEER_AWAY = "peer-away"  # another service does not answer
 CAUSE_BOOT_SCRIPT = "boot-script"  # its script, kernel or initrd cannot be had or run

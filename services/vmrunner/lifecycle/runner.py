@@ -60,7 +60,7 @@ class _Superseded(Exception):
 
 class Runner:
     """`apply`, `booted` and `copying` may come twice or late; `run` returns when the node is removed. The constructor
-    must not block: two concurrent specs of a node must not create two runners."""
+    must not block: two concurrent specs of a node must not create two runners. vm: None while none is known."""
 
     def __init__(self, spec: NodeWanted, context: RunnerContext) -> None:
         self.spec = spec
@@ -71,14 +71,10 @@ class Runner:
         self._searched = False  # whether it is known if a qemu of it runs
         self._removed = False
         self._goes_back = False
-        self._vm: Vm | None = None
+        self.vm: Vm | None = None
         self._boot_clock: BootClock | None = None
         self._booted: NodeBooted | None = None
         self._copying: tuple[NodeCopying, float] | None = None  # and when it came
-
-    @property
-    def vm(self) -> Vm | None:
-        return self._vm
 
     def report(self) -> VmReport:
         return transitions.report(self.record, self._context.name)
@@ -123,7 +119,7 @@ class Runner:
         if self._goes_back:
             self._goes_back = False
             self._transition(transitions.gone_back(self.record, self.spec.boot))
-        ending = ENDED_UNSEEN if self._vm is None else self._vm.ending
+        ending = ENDED_UNSEEN if self.vm is None else self.vm.ending
         if ending is None:
             self._take_events()
         else:
@@ -151,13 +147,13 @@ class Runner:
                 self._wakeup.wait(None if until is None else max(0.0, until - time.time()))
 
     def _search(self) -> None:
-        self._vm = self._context.launcher.adopt(self.spec.id)
+        self.vm = self._context.launcher.adopt(self.spec.id)
         self._searched = True
-        if self._vm is not None:
-            self._vm.watch(self._wakeup.set)
-            self._context.memory.occupy(self.spec.id, self.record.ram_bytes or self.spec.ram_bytes, self._vm)
+        if self.vm is not None:
+            self.vm.watch(self._wakeup.set)
+            self._context.memory.occupy(self.spec.id, self.record.ram_bytes or self.spec.ram_bytes, self.vm)
             if self.record.state != BOOTED:
-                self._watch_boot(self._vm)
+                self._watch_boot(self.vm)
 
     def _watch_boot(self, vm: Vm) -> None:
         self._boot_clock = BootClock(vm.cpu_seconds)
@@ -169,6 +165,8 @@ class Runner:
             self._transition(transitions.copying(self.record, event.run, at))
         if self._booted is not None:
             self._transition(transitions.booted(self.record, self._booted.run, self._booted.at, time.time()))
+        is_paused = self.vm is not None and self.vm.is_paused
+        self._transition(transitions.paused(self.record, is_paused, time.time()))
         if self._boot_clock is not None and decision.is_late(self.record, self.spec, time.time()):
             self._transition(transitions.starved(self.record, self._boot_clock.starved_s()))
 
@@ -243,10 +241,10 @@ class Runner:
 
     def _power_on(self, spec: NodeWanted) -> None:
         line = self._console.writer or self._console.open()
-        self._vm = self._context.booter.power_on(spec, self.record.run, line, self._check_still_wanted)
-        self._context.memory.occupy(spec.id, spec.ram_bytes, self._vm)
-        self._vm.watch(self._wakeup.set)
-        self._watch_boot(self._vm)
+        self.vm = self._context.booter.power_on(spec, self.record.run, line, self._check_still_wanted)
+        self._context.memory.occupy(spec.id, spec.ram_bytes, self.vm)
+        self.vm.watch(self._wakeup.set)
+        self._watch_boot(self.vm)
         self._transition(transitions.started(self.record, time.time()))
         self._console.close()
 
@@ -283,14 +281,14 @@ class Runner:
 
     def _shut_down_guest(self) -> None:
         """Let the guest end cleanly; what it has not done in time is forced. A newer, harder spec ends the wait."""
-        if self._vm is not None:
+        if self.vm is not None:
             command = guest_shutdown.GuestCommand(self._context, self.spec.id, self._console.say, self._wakeup)
-            command.run(self._vm, self._shutdown_command)
+            command.run(self.vm, self._shutdown_command)
 
     def _end_vm(self) -> None:
-        if self._vm is not None:
-            self._vm.end()
-            self._vm = None
+        if self.vm is not None:
+            self.vm.end()
+            self.vm = None
 
     def _remove(self) -> None:
         self._end_vm()

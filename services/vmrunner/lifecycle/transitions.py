@@ -21,6 +21,7 @@ from walt.contracts.vmrunner import (
     BOOTING,
     CAUSE_COPYING_IMAGE,
     CAUSE_NEVER_STARTED,
+    CAUSE_NO_SPACE,
     CAUSE_POWERED_ON,
     CAUSE_SSH_ANSWERS,
     DELAYING,
@@ -31,6 +32,7 @@ from walt.contracts.vmrunner import (
 )
 
 MAX_BACKOFF_S = 30
+NO_SPACE = "it is paused, as it writes and the disk of its host is nearly full; it runs on once there is room"
 MEMORY_RETRY_S = 2  # between two requests for memory of the host
 
 
@@ -144,6 +146,15 @@ def copying(record: VmRecord, run: int, at: float) -> VmRecord:
         reason = f"{record.cycle_reason}; its system copies the image to its disk"
         record = replace(_to(record, BOOTING, CAUSE_COPYING_IMAGE, reason, at), since=record.since)
     return replace(record, cycle_start=at)
+
+
+def paused(record: VmRecord, is_paused: bool, now: float) -> VmRecord:
+    """For lack of space on the disk of its host. The same record when that is known, or it has not booted yet."""
+    if record.state != BOOTED or is_paused == (record.cause == CAUSE_NO_SPACE):
+        return record
+    if is_paused:
+        return _to(record, BOOTED, CAUSE_NO_SPACE, NO_SPACE, now)
+    return _to(record, BOOTED, CAUSE_SSH_ANSWERS, "it runs again", now)
 
 
 def starved(record: VmRecord, seconds: float) -> VmRecord:

@@ -58,11 +58,13 @@ class PowerOn:
 
 
 class Vm(ABC):
-    """ending: how it ended, None while it runs. pid: of qemu, in the host's PID namespace."""
+    """ending: how it ended, None while it runs. is_paused: by `pause`. pid: of qemu, in the host's PID namespace."""
 
     def __init__(self, pid: int, monitor: Qmp | None) -> None:
         self.pid = pid
         self.ending: Ending | None = None
+        self.is_paused = False
+        self._on_change: Callable[[], None] = lambda: None
         self._monitor = monitor
         self._gone = threading.Event()
 
@@ -82,9 +84,22 @@ class Vm(ABC):
     def _until_gone(self) -> None:
         """Returns when qemu is gone, and nothing of it is left."""
 
-    def watch(self, on_end: Callable[[], None]) -> None:
-        """Call `on_end` once, when qemu is gone."""
-        threading.Thread(target=self._watch, args=(on_end,), daemon=True).start()
+    def pause(self, is_paused: bool) -> None:
+        """Its CPUs stop, or run on. Nothing happens to one that is gone, or whose monitor is another's."""
+        self._tell("stop" if is_paused else "cont")
+        self.is_paused = is_paused
+        self._on_change()
+
+    def _tell(self, command: str) -> None:
+        if self._monitor is not None:
+            with contextlib.suppress(QmpClosed):
+                self._monitor.send(command)
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change` when it is paused or runs on, and at last when qemu is gone."""
+        self._on_change = on_change
+        self._tell("cont")  # a former vmrunner may have paused it
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def wait(self, limit_s: float) -> bool:
         """Whether it has ended within that time."""
@@ -94,8 +109,7 @@ class Vm(ABC):
         """Ends qemu by its monitor, else by SIGTERM, else by SIGKILL; Failed if it survives. Only while it is
         watched."""
         if self._monitor is not None:
-            with contextlib.suppress(QmpClosed):
-                self._monitor.send("quit")
+            self._tell("quit")
             if self.wait(END_STEP_S):
                 return
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -105,14 +119,14 @@ class Vm(ABC):
                 return
         raise Failed(f"qemu, process {self.pid}, does not end")
 
-    def _watch(self, on_end: Callable[[], None]) -> None:
+    def _watch(self) -> None:
         found = ENDED_UNSEEN
         if self._monitor is not None:
             found = ending(_shutdown_reason(self._monitor))
         self._until_gone()
         self.ending = found
         self._gone.set()
-        on_end()
+        self._on_change()
 
 
 def _shutdown_reason(monitor: Qmp) -> str | None:

@@ -1,6 +1,7 @@
 """Stands for qemu in the service tests: takes its command line, answers QMP, echoes its line, ends as told by signals.
 
-SIGUSR1: the guest reboots; SIGUSR2: the guest powers off; SIGKILL: a crash. Its argv is kept beside its pid file.
+SIGUSR1: the guest reboots; SIGUSR2: the guest powers off; SIGKILL: a crash. Its argv is kept beside its pid
+file, and so are the commands that its monitor got.
 """
 
 import json
@@ -52,6 +53,9 @@ while True:
     time.sleep(0.5 if again else 0)  # a busy one greets late
     say({"QMP": {}})
     for line in client.makefile():
-        if json.loads(line)["execute"] == "quit":
+        command = json.loads(line)["execute"]
+        with pid_file.with_name("monitor.log").open("a") as log:
+            log.write(f"{command}\n")
+        if command == "quit":
             end("host-qmp-quit")
         say({"return": {}})

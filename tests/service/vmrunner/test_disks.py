@@ -139,3 +139,25 @@ def test_while_it_waits_for_the_guest_a_harder_spec_counts(platform):
     assert platform.last().state == "booted"
     platform.put(boot=3, hard=True)
     platform.wait_state("booting", boot=3)
+
+
+@pytest.mark.parametrize("variables", [{"WALT_DISK_FLOOR": "1000000T"}])
+def test_fault_s8_a_node_that_writes_below_the_floor_is_paused_until_there_is_room(platform):
+    """Of two nodes one writes. The floor is above what any disk has, then, after a restart, below what is free."""
+    for node_id in (5, 6):
+        platform.boot(node_id, disks=DISKS[:1] if node_id == 5 else (Disk(31, 10**6, "none"),))
+        platform.announce_booted(platform.nodes.last_report(node_id))
+        platform.wait_state("booted", node_id)
+    with (platform.state_folder / "5/disks/21.raw").open("r+b") as disk:
+        eventlet.sleep(2.5)
+        disk.write(b"x" * 500_000)
+    platform.wait(lambda: platform.nodes.last_report(5).cause == "no-space", "paused")
+    assert "the disk of its host is nearly full" in platform.nodes.last_report(5).reason
+    platform.wait(lambda: platform.monitor_commands(5)[-1] == "stop", "its monitor was told so")
+    assert "stop" not in platform.monitor_commands(6) and platform.nodes.last_report(6).cause == "ssh-answers"
+    assert "space for VMs" in str(platform.call("diagnose"))
+    platform.process.kill()
+    platform.process.set("WALT_DISK_FLOOR", "1M")
+    platform.process.start()
+    platform.wait(lambda: platform.nodes.last_report(5).cause == "ssh-answers", "it runs again")
+    platform.wait(lambda: platform.monitor_commands(5)[-1] == "cont", "its monitor was told so")

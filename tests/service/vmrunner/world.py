@@ -134,6 +134,10 @@ class Process:
             argv = [sys.executable, "-m", "services.vmrunner"]
             self.child = subprocess.Popen(argv, cwd=ROOT, env=self._env, stdout=log, stderr=log)
 
+    def set(self, name: str, value: str) -> None:
+        """For the next start."""
+        self._env[name] = value
+
     def kill(self) -> None:
         self.child.kill()
         self.child.wait()
@@ -262,6 +266,9 @@ class Platform:
                 os.kill(pid, 0)
                 found[int(file.parent.name)] = pid
         return found
+
+    def monitor_commands(self, node_id: int) -> list[str]:
+        return (self.folder / f"run/vmrunner/{node_id}/monitor.log").read_text().split()
 
     def signal(self, number: int, node_id: int = NODE) -> None:
         """SIGUSR1: its guest reboots, SIGUSR2: powers off (fake_qemu.py)."""

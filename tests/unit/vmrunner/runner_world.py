@@ -41,6 +41,7 @@ class Vm:
     def __init__(self, world: World) -> None:
         self._world = world
         self.ending: Ending | None = None
+        self.is_paused = False
 
     def watch(self, on_end) -> None:
         self._on_end = on_end

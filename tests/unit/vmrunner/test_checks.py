@@ -24,8 +24,9 @@ MEMORY = Path("/s/accelerator.json")
         (health.check_memory(2**33), OK, "8.0 GiB"),
         (health.check_disk_tools({"mkfs.vfat", "sfdisk"}), FAIL, "mkfs.vfat, sfdisk not installed"),
         (health.check_disk_tools(set()), OK, "sfdisk are installed"),
-        (health.check_space(2**30, Path("/s")), WARN, "1.0 GiB free in /s"),
-        (health.check_space(2**35, Path("/s")), OK, "32.0 GiB"),
+        (health.check_space(2**30, 2**30, Path("/s")), WARN, "1.0 GiB free in /s"),
+        (health.check_space(2**29, 2**30, Path("/s")), FAIL, "0.5 GiB free in /s"),
+        (health.check_space(2**35, 2**30, Path("/s")), OK, "32.0 GiB"),
     ],
 )
 def test_checks(check, status, found):
