@@ -219,7 +219,7 @@ class Emulation:
         if backend == CABLE:
             if previous != CABLE:
                 self._wire_cable(port)
-            self.cable.set_port(port.tap, port.applied)
+            self.cable.set_port(port.tap, port.applied, port.owner)
             if previous != CABLE:
                 self._enter_cable(port, previous)
             return

@@ -2,7 +2,10 @@
 
 model.py        pure: arrival -> departure
 impairments.py  pure: loss, duplication, corruption, …
-switch.py       taps, epoll, timer: the real-time loop
+fairness.py     pure: whose turn it is, shares of time and memory
+lanes.py        ports, their two directions, the accounts of their owners
+switch.py       the real-time loop
+timer.py        what wakes it
 protocol.py     pure: the format of requests
 control.py      its client in netemu
 __main__.py     the process

@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from services.netemu.cable.answering import Answering
+from services.netemu.cable.lanes import Account, CablePort, Lane
 from services.netemu.cable.protocol import dump_link, load_link, lock_path, socket_path
-from services.netemu.cable.switch import CablePort, Lane, Switch
+from services.netemu.cable.switch import Switch
 
 REALTIME_PRIORITY = 10
 _PR_SET_TIMERSLACK = 29
 PORTS_PER_PAGE = 32
+MAX_REALTIME_US = 2_000_000  # of processor time without a pause; fairness.py pauses far sooner
 
 
 class CableProcess:
@@ -36,6 +38,8 @@ class CableProcess:
         self.switch = Switch()
         self._started_ns = time.monotonic_ns()
         self.realtime = become_realtime()
+        if self.realtime:
+            limit_realtime()
         self._answering = Answering(self.switch, _listen(run_dir), self._answer)
 
     def run(self) -> None:
@@ -54,7 +58,8 @@ class CableProcess:
                     return self._show(request.get("after"))
                 case "set":
                     ends = request["node_end"], request["bridge_end"]
-                    self.switch.set_port(request["tap"], *ends, load_link(request))
+                    # a netemu of the version before names no owner
+                    self.switch.set_port(request["tap"], *ends, load_link(request), str(request.get("owner", "")))
                 case "drop":
                     self.switch.drop_port(request["tap"])
         except OSError as error:
@@ -75,8 +80,20 @@ class CableProcess:
             "started_ns": self._started_ns,
             "realtime": self.realtime,
             "overhead_us": self.switch.overhead_ns / 1000,
+            "owners": {} if after else {owner: self._dump_owner(one) for owner, one in self.switch.accounts.items()},
             "ports": {tap: _dump_port(self.switch.ports[tap]) for tap in taps},
             "more": len(taps) == PORTS_PER_PAGE and after is not None,
+        }
+
+    def _dump_owner(self, account: Account) -> dict[str, Any]:
+        share = account.share
+        age_ns = time.monotonic_ns() - share.limited_at_ns
+        return {
+            "owner": share.owner,
+            "queued_bytes": share.queued_bytes,
+            "dropped": share.dropped,
+            "held_s": share.held_ns / 1e9,
+            "limited_ago_s": age_ns / 1e9 if share.limited_at_ns else None,
         }
 
 
@@ -106,6 +123,18 @@ def become_realtime() -> bool:
         print("no real-time priority: frames may be late on a busy host (SCHED_FIFO needs CAP_SYS_NICE)", flush=True)
         return False
     return True
+
+
+def limit_realtime() -> None:
+    """A loop that never waits, by a fault of ours, must not keep a core for good: it goes on as an ordinary process."""
+
+    def step_down(*_: object) -> None:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        print(f"no pause for {MAX_REALTIME_US / 1e6:g} s: the real-time priority is given up", flush=True)
+
+    signal.signal(signal.SIGXCPU, step_down)
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_RTTIME)
+    resource.setrlimit(resource.RLIMIT_RTTIME, (MAX_REALTIME_US, hard_limit))
 
 
 def _raise_open_files_limit() -> None:

@@ -1,6 +1,6 @@
 """netemu's client of the cable: one JSON line each way on a unix socket.
 
-{"do": "set", "tap": …, "node_end": …, "bridge_end": …, "up": [the fields of Direction], "down": […]}
+{"do": "set", "tap": …, "node_end": …, "bridge_end": …, "owner": …, "up": [the fields of Direction], "down": […]}
 {"do": "drop", "tap": …}      {"do": "show", "after": tap} -> the next ports, by name, and whether there are more
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 from services.kit.subprocesses import child_environment
 from services.netemu.cable.protocol import dump_link, load_link, lock_path, socket_path
 from services.netemu.ports.port import helpers
-from services.netemu.ports.traffic import CableState
+from services.netemu.ports.traffic import CableShare, CableState
 from walt.contracts.errors import Failed
 from walt.contracts.links import LinkModel
 from walt.contracts.netemu import Traffic
@@ -47,7 +47,7 @@ class CableClient:
         """None when it is not running; Failed when it runs, and does not answer."""
         try:
             page = self._request({"do": "show", "after": ""})
-            ports = page["ports"]
+            ports, owners = page["ports"], page.get("owners", {})
             while page.get("more"):  # a cable of the version before sends all in one
                 page = self._request({"do": "show", "after": max(page["ports"])})
                 ports.update(page["ports"])
@@ -66,6 +66,7 @@ class CableClient:
             {tap: Traffic(*port["down_counters"]) for tap, port in ports.items()},
             {tap: port["delay_us"] for tap, port in ports.items() if port["delay_us"] is not None},
             page["started_ns"],
+            {owner: CableShare(**share) for owner, share in owners.items()},
         )
 
     def _has_ended(self) -> bool:
@@ -81,10 +82,10 @@ class CableClient:
             return False
         return True
 
-    def set_port(self, tap: str, link: LinkModel) -> None:
+    def set_port(self, tap: str, link: LinkModel, owner: str) -> None:
         ends = {role: name for role, name in helpers(tap).items() if role != "ifb"}
         try:
-            reply = self._request({"do": "set", "tap": tap, **ends, **dump_link(link)})
+            reply = self._request({"do": "set", "tap": tap, "owner": owner, **ends, **dump_link(link)})
         except OSError as error:
             raise Failed(f"the cable does not answer ({error})") from None
         if "error" in reply:

@@ -1,85 +1,32 @@
 """The real-time loop of the cable: frames in from taps, out to taps when they are due.
 
-Each port has two taps: the kernel redirects what the node sends to `node_end`, the bridge sends what the node
-receives to `bridge_end`. Frames keep their virtio headers, so large frames of segmentation offload need not be
-segmented. Where frames are impaired or counted one by one, the kernel segments them and completes their checksums
-before we read them: otherwise 45 of them would be lost together, and the receiver would not notice that a frame is
-corrupt.
+After each wait one owner has his turn (fairness.py): a few frames of one of his taps, and a few of his that are due.
+So another's storm delays a frame by a turn, whatever waits for its own time, comes in, or is thrown away meanwhile.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import errno
 import heapq
 import os
 import select
-import struct
 import time
-from collections import deque
 from collections.abc import Callable
 
-from services.kit.tun import VNET_HEADER_BYTES, open_tap, set_offload
-from services.netemu.cable.impairments import ImpairmentSequence, corrupted, is_per_frame
-from services.netemu.cable.model import RunningMean, Wire, wire_size
+from services.kit.tun import VNET_HEADER_BYTES
+from services.netemu.cable.fairness import Shares
+from services.netemu.cable.impairments import ImpairmentSequence, corrupted
+from services.netemu.cable.lanes import Account, CablePort, Head, Lane, memory_of
+from services.netemu.cable.model import RunningMean, wire_size
+from services.netemu.cable.timer import Timer
 from walt.contracts.links import LinkModel
 
 READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
 MAX_COST_NS = 500_000  # so that one hiccup does not spoil a mean
 MAX_QUEUED_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8  # in flight on all ports together
-FRAMES_PER_TURN = 16  # of one lane; then frames that are due are sent
+FRAMES_PER_TURN = 16  # that are read, and as many that are sent
+FREED_PER_TURN = 64
 TAP_IS_GONE = (errno.EBADFD, errno.EIO)  # the interface was removed
-_libc = ctypes.CDLL(None, use_errno=True)
-_TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 0o4000, 0o2000000, 1
-
-
-class Lane:
-    """One direction of one port: a tap to read, a tap to write, and the frames in flight, by their departure.
-
-    overtaking: the lane of the frames that skip the delay (each lane keeps its order, so these need one of their own).
-    """
-
-    __slots__ = ("source", "target", "wire", "in_flight", "overtaking")
-
-    def __init__(self, source: int, target: int, wire: Wire, overtaking: Lane | None = None) -> None:
-        self.source = source
-        self.target = target
-        self.wire = wire
-        self.in_flight: deque[tuple[int, int, int, bytes]] = deque()  # due_ns, arrival_ns, size, frame
-        self.overtaking = overtaking or self
-
-
-class CablePort:
-    def __init__(self, node_end: str, bridge_end: str, link: LinkModel) -> None:
-        with contextlib.ExitStack() as undo:
-            self.node_end = open_tap(node_end)
-            undo.callback(os.close, self.node_end)
-            self.bridge_end = open_tap(bridge_end)
-            undo.callback(os.close, self.bridge_end)
-            self._set_offload(link)
-            undo.pop_all()
-        self.link = link
-        self.up = _lane(self.node_end, self.bridge_end, Wire(link.up))
-        self.down = _lane(self.bridge_end, self.node_end, Wire(link.down))
-
-    @property
-    def lanes(self) -> tuple[Lane, ...]:
-        return (self.up, self.up.overtaking, self.down, self.down.overtaking)
-
-    def set(self, link: LinkModel) -> None:
-        self._set_offload(link)
-        self.link = link
-        self.up.wire.set(link.up)
-        self.down.wire.set(link.down)
-
-    def _set_offload(self, link: LinkModel) -> None:
-        set_offload(self.node_end, not is_per_frame(link.up))
-        set_offload(self.bridge_end, not is_per_frame(link.down))
-
-
-def _lane(source: int, target: int, wire: Wire) -> Lane:
-    return Lane(source, target, wire, overtaking=Lane(source, target, wire))
 
 
 class Switch:
@@ -87,40 +34,61 @@ class Switch:
 
     def __init__(self) -> None:
         self.ports: dict[str, CablePort] = {}
+        self.accounts: dict[str, Account] = {}
         self.lateness = RunningMean(MAX_COST_NS)  # from the expiry of the timer until we run
         self.passing = RunningMean(MAX_COST_NS)  # of a single frame without delay, from reading to writing
         self.writing = RunningMean(MAX_COST_NS)  # of one frame
+        self._shares = Shares(MAX_QUEUED_BYTES)
         self._alone_since_ns = 0  # when the last tap was read, if it had a single frame; else 0
-        self._queued_bytes = 0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
-        self._heads: list[tuple[int, int, Lane]] = []  # (due_ns, id, lane): the next frame of each lane that has one
+        self._by_epoll: dict[int, Account] = {}
+        self._busy: set[Account] = set()  # who has frames to send or to free now, and is not held back
+        self._held: list[tuple[int, int, Account]] = []  # (until, id, account)
+        self._heads: list[Head] = []  # of the frames that are not due yet
         self._timer = Timer()
         self._armed_ns = 0
         self.watch(self._timer.descriptor, self._timer.acknowledge)
 
-    def set_port(self, tap: str, node_end: str, bridge_end: str, link: LinkModel) -> None:
-        if tap in self.ports:
-            self.ports[tap].set(link)
+    def set_port(self, tap: str, node_end: str, bridge_end: str, link: LinkModel, owner: str = "") -> None:
+        port = self.ports.get(tap)
+        if port is None:
+            port = CablePort(self.account(owner), node_end, bridge_end, link)
+            self.ports[tap] = port
+            port.account.ports += 1
+            self._listen(port)
             return
-        port = self.ports[tap] = CablePort(node_end, bridge_end, link)
-        for lane in (port.up, port.down):
-            self.watch(lane.source, lambda lane=lane: self._receive(lane))  # type: ignore[misc]
+        port.set(link)
+        if port.account.share.owner != owner:
+            self._change_owner(port, self.account(owner))
 
     def drop_port(self, tap: str) -> None:
         port = self.ports.pop(tap, None)
         if port is None:
             return
-        self._queued_bytes -= sum(len(frame) for lane in port.lanes for *_, frame in lane.in_flight)
-        self._heads = [head for head in self._heads if head[2] not in port.lanes]
-        heapq.heapify(self._heads)
-        for descriptor in (port.node_end, port.bridge_end):
-            self.unwatch(descriptor)
-            os.close(descriptor)
+        self._forget_heads(port)
+        self._ignore(port)
+        port.close()
+        account = port.account
+        account.ports -= 1
+        account.waste.extend(lane.in_flight for lane in port.lanes)
+        self._work(account)
+
+    def account(self, owner: str) -> Account:
+        account = self.accounts.get(owner)
+        if account is None:
+            account = self.accounts[owner] = Account(self._shares.new(owner))
+            self._by_epoll[account.ready.fileno()] = account
+            self._epoll.register(account.ready, select.EPOLLIN)
+        return account
 
     def watch(self, descriptor: int, handler: Callable[[], None], *, is_writing: bool = False) -> None:
         self._handlers[descriptor] = handler
         self._epoll.register(descriptor, select.EPOLLOUT if is_writing else select.EPOLLIN)
+
+    def watch_lane(self, lane: Lane) -> None:
+        self._handlers[lane.source] = lambda: self._receive(lane)
+        lane.account.ready.register(lane.source, select.EPOLLIN)
 
     def unwatch(self, descriptor: int) -> None:
         if self._handlers.pop(descriptor, None) is not None:
@@ -132,20 +100,106 @@ class Switch:
         return int(self.lateness.mean_ns + self.writing.mean_ns + self.passing.mean_ns)
 
     def run_once(self, timeout_s: float | None = None) -> None:
-        """Wait for events, and handle them."""
-        events = self._epoll.poll(timeout_s)
-        woke_ns = time.monotonic_ns()
+        """Wait for events unless there is work; answer netemu; then the turn of one owner."""
+        is_waiting = not self._busy
+        events = self._epoll.poll(timeout_s if is_waiting else 0)
+        now_ns = time.monotonic_ns()
+        with_work = set(self._busy)
         for descriptor, _ in events:
-            handler = self._handlers.get(descriptor)
-            if descriptor == self._timer.descriptor and self._armed_ns:
-                self.lateness.observe(woke_ns - self._armed_ns)
+            if descriptor in self._by_epoll:
+                with_work.add(self._by_epoll[descriptor])
+                continue
+            if descriptor == self._timer.descriptor:
+                if self._armed_ns and is_waiting:  # else it says how long the last turn was
+                    self.lateness.observe(now_ns - self._armed_ns)
                 self._armed_ns = 0
-            if handler is not None:
-                handler()
-                self._send_due()
+            if descriptor in self._handlers:
+                self._handlers[descriptor]()
+        self._release(now_ns)
+        with_work |= self._find_due(now_ns)
+        if with_work:
+            by_share = {account.share: account for account in with_work if not account.is_held}
+            if by_share:
+                self._give_turn(by_share[self._shares.next(by_share)])
+        self._arm()
+
+    def _give_turn(self, account: Account) -> None:
+        started_ns = time.thread_time_ns()
+        for descriptor, _ in account.ready.poll(0, 1):
+            self._handlers[descriptor]()
+        self._find_due(time.monotonic_ns())
+        self._send_due(account)
+        self._free(account)
+        now_ns = time.monotonic_ns()
+        held_ns, all_held_ns = self._shares.charge(account.share, now_ns, time.thread_time_ns() - started_ns)
+        if not account.due and not account.waste:
+            self._busy.discard(account)
+        if not account.ports and not account.waste:
+            self._close(account)
+        elif held_ns:
+            self._hold(account, now_ns + held_ns)
+        if all_held_ns:
+            time.sleep(all_held_ns / 1e9)
+
+    def _hold(self, account: Account, until_ns: int) -> None:
+        account.is_held = True
+        self._busy.discard(account)
+        self._epoll.modify(account.ready, 0)
+        heapq.heappush(self._held, (until_ns, id(account), account))
+
+    def _release(self, now_ns: int) -> None:
+        while self._held and self._held[0][0] <= now_ns:
+            account = heapq.heappop(self._held)[2]
+            account.is_held = False
+            self._epoll.modify(account.ready, select.EPOLLIN)
+            if account.due or account.waste or not account.ports:
+                self._busy.add(account)
+
+    def _work(self, account: Account) -> None:
+        if not account.is_held:
+            self._busy.add(account)
+
+    def _close(self, account: Account) -> None:
+        del self.accounts[account.share.owner], self._by_epoll[account.ready.fileno()]
+        account.ready.close()
+
+    def _listen(self, port: CablePort) -> None:
+        for lane in (port.up, port.down):
+            self.watch_lane(lane)
+
+    def _ignore(self, port: CablePort) -> None:
+        for lane in (port.up, port.down):
+            self._ignore_lane(lane)
+
+    def _ignore_lane(self, lane: Lane) -> None:
+        if self._handlers.pop(lane.source, None) is not None:
+            lane.account.ready.unregister(lane.source)
+
+    def _change_owner(self, port: CablePort, account: Account) -> None:
+        """What is under way is the new owner's from now on."""
+        self._forget_heads(port)
+        self._ignore(port)
+        former, port.account = port.account, account
+        for lane in port.lanes:
+            lane.account = account
+            size = sum(memory_of(frame) for *_, frame in lane.in_flight)
+            self._shares.keep(former.share, -size)
+            self._shares.keep(account.share, size)
+            if lane.in_flight:
+                heapq.heappush(self._heads, (lane.in_flight[0][0], id(lane), lane))
+        self._listen(port)
+        former.ports -= 1
+        account.ports += 1
+        self._work(former)
+
+    def _forget_heads(self, port: CablePort) -> None:
+        lanes = set(port.lanes)
+        for heads in (self._heads, port.account.due):
+            heads[:] = [head for head in heads if head[2] not in lanes]
+            heapq.heapify(heads)
 
     def _receive(self, lane: Lane) -> None:
-        wire = lane.wire
+        wire, share = lane.wire, lane.account.share
         turn_ns = time.monotonic_ns()
         self._alone_since_ns = 0
         # A read wakes us as late as the timer does, so the frame arrived that much earlier.
@@ -160,9 +214,10 @@ class Switch:
                 return
             except OSError as error:
                 if error.errno in TAP_IS_GONE:  # epoll would report it forever
-                    self.unwatch(lane.source)
+                    self._ignore_lane(lane)
                 return
-            if self._queued_bytes > MAX_QUEUED_BYTES:
+            if not self._shares.has_room(share, memory_of(frame)):
+                self._shares.drop(share, turn_ns)
                 wire.drop()
                 continue
             if wire.impairments is not None:
@@ -190,19 +245,27 @@ class Switch:
         if not lane.in_flight:
             heapq.heappush(self._heads, (due_ns, id(lane), lane))
         lane.in_flight.append((due_ns, arrival_ns, size, frame))
-        self._queued_bytes += len(frame)
+        self._shares.keep(lane.account.share, memory_of(frame))
 
-    def _send_due(self) -> None:
-        heads = self._heads
-        is_first = True
-        while heads:
-            now_ns = time.monotonic_ns()
-            due_ns, key, lane = heads[0]
-            if due_ns > now_ns:
-                self._arm(due_ns, now_ns)
+    def _find_due(self, now_ns: int) -> set[Account]:
+        """Whose frames have become due."""
+        found = set()
+        while self._heads and self._heads[0][0] <= now_ns:
+            head = heapq.heappop(self._heads)
+            account = head[2].account
+            heapq.heappush(account.due, head)
+            self._work(account)
+            found.add(account)
+        return found
+
+    def _send_due(self, account: Account) -> None:
+        for number in range(FRAMES_PER_TURN):
+            if not account.due:
                 return
-            _, arrival_ns, size, frame = lane.in_flight.popleft()
-            self._queued_bytes -= len(frame)
+            lane = heapq.heappop(account.due)[2]
+            now_ns = time.monotonic_ns()
+            due_ns, arrival_ns, size, frame = lane.in_flight.popleft()
+            self._shares.keep(account.share, -memory_of(frame))
             try:
                 os.write(lane.target, frame)
                 taken = True
@@ -210,13 +273,19 @@ class Switch:
                 taken = False
             lane.wire.depart(now_ns, due_ns, size, taken=taken)
             lane.wire.delay.observe(now_ns - arrival_ns)
-            if is_first:
+            if number == 0:
                 self._observe_costs(lane, now_ns)
-                is_first = False
             if lane.in_flight:
-                heapq.heapreplace(heads, (lane.in_flight[0][0], key, lane))
-            else:
-                heapq.heappop(heads)
+                due_ns = lane.in_flight[0][0]
+                heapq.heappush(account.due if due_ns <= now_ns else self._heads, (due_ns, id(lane), lane))
+
+    def _free(self, account: Account) -> None:
+        for _ in range(FREED_PER_TURN):
+            while account.waste and not account.waste[0]:
+                account.waste.popleft()
+            if not account.waste:
+                return
+            self._shares.keep(account.share, -memory_of(account.waste[0].popleft()[3]))
 
     def _observe_costs(self, lane: Lane, now_ns: int) -> None:
         written_ns = time.monotonic_ns()
@@ -224,25 +293,15 @@ class Switch:
         if lane.wire.is_plain and self._alone_since_ns:
             self.passing.observe(written_ns - self._alone_since_ns)
 
-    def _arm(self, due_ns: int, now_ns: int) -> None:
-        wanted_ns = max(now_ns + 1, due_ns - int(self.lateness.mean_ns))
+    def _arm(self) -> None:
+        """For the next frame that will be due, and for whoever will be released next. A timer that has not expired yet
+        stays where that is the same."""
+        if not self._heads and not self._held:
+            return
+        due_ns = self._heads[0][0] - int(self.lateness.mean_ns) if self._heads else self._held[0][0]
+        if self._held:
+            due_ns = min(due_ns, self._held[0][0])
+        wanted_ns = max(time.monotonic_ns() + 1, due_ns)
         if wanted_ns != self._armed_ns:
             self._armed_ns = wanted_ns
             self._timer.arm(wanted_ns)
-
-
-class Timer:
-    """A timerfd on CLOCK_MONOTONIC (os.timerfd_create comes with Python 3.13)."""
-
-    def __init__(self) -> None:
-        self.descriptor = _libc.timerfd_create(time.CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
-        if self.descriptor < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create")
-
-    def arm(self, at_ns: int) -> None:
-        seconds, nanoseconds = divmod(at_ns, 1_000_000_000)
-        _libc.timerfd_settime(self.descriptor, _TFD_ABSTIME, struct.pack("4q", 0, 0, seconds, nanoseconds), None)
-
-    def acknowledge(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.descriptor, 8)

@@ -177,7 +177,10 @@ def _plan_port(snapshot: Snapshot, port: Port, live: bool) -> list[Action]:
     backend = backend_of(snapshot.shaper, port.link)
     if live and previous not in (BROKEN, DIRECT) and (previous, backend) != (KERNEL, CABLE):
         backend = previous
-    if state is None or previous != backend or (backend != DIRECT and state.applied != port.applied):
+    has_changed = (
+        state is None or state.applied != port.applied or (backend == CABLE and state.port.owner != port.owner)
+    )
+    if previous != backend or (backend != DIRECT and has_changed):
         actions.append(SetLink(port, backend, previous))
     if state is None or state.port != port:
         actions.append(LabelPort(port))

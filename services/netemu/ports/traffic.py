@@ -24,6 +24,19 @@ class Counters:
 
 
 @dataclass(frozen=True)
+class CableShare:
+    """What the links of one owner have used of the cable. dropped: frames for which his share of the memory had no
+    room; held_s: how long his frames waited for his share of the processor; limited_ago_s: since when neither was so,
+    None: it never was."""
+
+    owner: str
+    queued_bytes: int
+    dropped: int
+    held_s: float
+    limited_ago_s: float | None
+
+
+@dataclass(frozen=True)
 class CableState:
     """What the cable process reports. links, up, down: by tap of the port; delay_us: the mean delay of the last frames
     from the node, where there were any; started_ns: when it started, by the monotonic clock of the host: that tells two
@@ -37,6 +50,7 @@ class CableState:
     down: dict[str, Traffic]
     delay_us: dict[str, int]
     started_ns: int = 0
+    shares: dict[str, CableShare] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
