@@ -30,6 +30,7 @@ from services.nodes.storage.database import sqlite_url
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users.accounts import RENEW_S, Accounts
 from services.nodes.users.rabbitmq_api import ManagementApi
+from services.nodes.users.restored import RestoredUsers, restored_file
 from walt.contracts import nodes
 from walt.contracts.checks import Check
 from walt.contracts.nodes import (
@@ -212,4 +213,5 @@ def watchers(text: str) -> Watchers:
 
 def accounts(env: Environment) -> Accounts:
     url, vhost = env.variable("WALT_BROKER_API", ""), unquote(urlsplit(env.amqp_uri).path[1:]) or "/"
-    return Accounts(ManagementApi(url, vhost) if url else None, env.variable("WALT_PUBLIC_METHODS", ""))
+    restored = RestoredUsers(restored_file(env.state_dir / nodes.SERVICE))
+    return Accounts(ManagementApi(url, vhost) if url else None, env.variable("WALT_PUBLIC_METHODS", ""), restored)
