@@ -40,6 +40,10 @@ class Accounts:
     def check_administrator(self, name: str) -> None:
         rules.check_administrator(name, self._get(name))
 
+    def is_administrator(self, name: str) -> bool:
+        account = self._get(name)
+        return account is not None and account.is_administrator
+
     def add(self, caller: str, account: BrokerAccount, owned: Sequence[str]) -> NewPassword:
         """owned: names of the nodes of a former user of that name."""
         rules.check_free(account.name, self._get(account.name), owned)
