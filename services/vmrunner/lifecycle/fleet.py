@@ -90,10 +90,14 @@ class Fleet:
                 log.warning("node %d is not in the registry, but cannot be removed: %s", node_id, error)
         self._is_reconciled = True
 
-    def reports(self) -> list[VmReport]:
+    def all_reports(self) -> list[VmReport]:
         """Failed before the first reconciliation: a VM that runs but has no runner yet must not count as gone."""
         if not self._is_reconciled:
             raise Failed(f"vmrunner of {self._context.name} has not reconciled with nodes yet: its VMs are not known")
+        return self.reports()
+
+    def reports(self) -> list[VmReport]:
+        """Of those that have a runner so far."""
         return [runner.report() for runner in self._runners.values()]
 
     def usage(self) -> list[tuple[str, Usage]]:

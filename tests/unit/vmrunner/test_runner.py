@@ -164,9 +164,9 @@ def test_what_runs_is_counted_before_anything_is_admitted(world):
 def test_fault_s37_vms_are_not_known_before_the_first_reconciliation(world):
     fleet = Fleet(life(world))
     with pytest.raises(Failed, match="has not reconciled with nodes yet"):
-        fleet.reports()
+        fleet.all_reports()
     fleet.reconcile([], fleet.known())
-    assert fleet.reports() == []
+    assert fleet.all_reports() == []
 
 
 def test_fault_s42_removed_nodes_are_forgotten_once_no_spec_of_them_can_come(world):
