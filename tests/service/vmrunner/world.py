@@ -169,7 +169,7 @@ class Platform:
         return self.user.call(f"{NAME}.{method}", **arguments)
 
     def reports(self) -> list[VmReport]:
-        """None while it has not reconciled yet."""
+        """[] while it has not reconciled yet."""
         try:
             return serialization.load_all(VmReport, self.call("list_vms"))
         except Failed:
