@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from deploy import backup
 from deploy.broker import rabbitmq
 from deploy.broker.accounts import (
     ACCOUNTS_ACCOUNT,
@@ -29,8 +30,10 @@ from deploy.broker.accounts import (
 from deploy.compose import certificates, client_listener
 from deploy.services import BROKER, BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS
 from services.kit.files import write_atomically
+from services.nodes.storage.database import sqlite_url
+from services.nodes.users.rabbitmq_api import ManagementApi
 from walt.contracts import nodes
-from walt.contracts.errors import Unreachable, WaltError
+from walt.contracts.errors import Conflict, InvalidRequest, Unreachable, WaltError
 
 OWN = Path("/var/lib/walt/setup")
 SERVICES, ACCOUNTS, GRAFANA, POSTGRES = (
@@ -38,7 +41,10 @@ SERVICES, ACCOUNTS, GRAFANA, POSTGRES = (
 )
 BROKER_FILES = Path(client_listener.FOLDER)
 
-OWNERS = {Path("/var/lib/walt/registry"): 64900, Path("/var/lib/walt/lines"): 64901}  # the users of deploy/Dockerfile
+AUTHORITY = OWN / "authority"
+REGISTRY = Path("/var/lib/walt/registry")  # WALT_STATE_DIR of nodes
+
+OWNERS = {REGISTRY: 64900, Path("/var/lib/walt/lines"): 64901}  # the users of deploy/Dockerfile
 READABLE = 0o644  # by processes of any user: of those containers only that have the volume
 START_LIMIT_S = 90.0
 
@@ -91,6 +97,48 @@ def grafana() -> None:
     click.echo((GRAFANA / "password").read_text())
 
 
+@main.command("backup")
+def save() -> None:
+    """Write registry, accounts and the authority of the certificates to standard output (docs/recovery.md)."""
+    broker = ManagementApi((ACCOUNTS / "broker_api").read_text(), "/")
+    files = {path.name: path.read_text() for path in sorted(AUTHORITY.glob("ca.*"))}
+    made = backup.make(_registry(), broker.stored(), files)
+    sys.stdout.buffer.write(backup.pack(made))
+    click.echo(f"saved: {made.summary}", err=True)
+
+
+@main.command()
+@click.option("--force", is_flag=True, help="replace a registry that is there")
+def restore(force: bool) -> None:
+    """Put a backup from standard input into this platform, while nodes does not run; its next start begins from it."""
+    found = backup.unpack(sys.stdin.buffer.read())
+    if set(found.files) - {"ca.pem", "ca.key"}:
+        raise InvalidRequest("this backup is of no platform in compose; allowed: one of 'setup backup'")
+    if SERVICES.joinpath("amqp_uri").exists() and _nodes_answers():
+        raise Conflict("nodes runs; allowed: after 'docker compose stop nodes'")
+    backup.put_back(found, _registry(), REGISTRY / nodes.SERVICE, force)
+    for name, text in found.files.items():
+        write_atomically(AUTHORITY / name, text, 0o600)
+    for path in (REGISTRY, *REGISTRY.rglob("*")):
+        os.chown(path, OWNERS[REGISTRY], OWNERS[REGISTRY])
+    click.echo(f"restored: {found.summary}", err=True)
+
+
+def _registry() -> str:
+    """The URL of its database."""
+    url = POSTGRES / "url"
+    return url.read_text() if url.exists() else sqlite_url(REGISTRY / nodes.SERVICE)
+
+
+def _nodes_answers() -> bool:
+    with contextlib.closing(services_client((SERVICES / "amqp_uri").read_text())) as services:
+        try:
+            services.call(nodes.SERVICE, "get_specs")
+        except Unreachable:
+            return False
+    return True
+
+
 def _when_it_answers(call: Callable[[], Any]) -> Any:
     """The result of the call, tried again while the platform may be just starting."""
     end = time.monotonic() + START_LIMIT_S
@@ -105,7 +153,7 @@ def _when_it_answers(call: Callable[[], Any]) -> Any:
 
 def _write_broker(reach: client_listener.ClientListener, passwords: Mapping[str, str]) -> None:
     if reach.tls:
-        certificates.ensure(OWN / "authority", BROKER_FILES, reach.name, client_listener.alternative_name(reach.name))
+        certificates.ensure(AUTHORITY, BROKER_FILES, reach.name, client_listener.alternative_name(reach.name))
         (BROKER_FILES / "key.pem").chmod(READABLE)
     settings = rabbitmq.configuration(
         f"listeners.tcp.services = 0.0.0.0:{BROKER_PORT}",

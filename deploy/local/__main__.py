@@ -1,4 +1,5 @@
-"""`python -m deploy.local up|down|status|clean|user NAME [--instance NAME]`: the platform on this host, no Docker.
+"""`python -m deploy.local up|down|status|clean|user NAME|backup FILE|restore FILE [--instance NAME]`: the platform on
+this host, no Docker.
 
 Exit status: 0 done (status: up), 1 failed, 2 usage, 3 down (status), 4 conflict.
 """
@@ -8,10 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
+from typing import IO
 
 import click
 
-from deploy.local import accounts, lifecycle, network, supervisor
+from deploy.local import accounts, lifecycle, network, recovery, supervisor
 from deploy.local.instance import DEFAULT_NAME, Instance
 from deploy.services import BROKER_PORT, METRICS_PORTS
 from walt.contracts.errors import WaltError
@@ -92,6 +95,24 @@ def clean(instance: Instance) -> None:
 def user(instance: Instance, name: str, administrator: bool) -> None:
     """Give NAME an account; prints the path of its client.toml."""
     click.echo(lifecycle.add_user(instance, name, administrator))
+
+
+@main.command()
+@instance_option
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+def backup(instance: Instance, path: Path) -> None:
+    """Write registry, accounts and logins to a new FILE, while the platform runs (docs/recovery.md)."""
+    _progress(f"{path}: {recovery.save(instance, path).summary}")
+
+
+@main.command()
+@instance_option
+@click.option("--force", is_flag=True, help="replace a registry that is there")
+@click.argument("file", metavar="FILE", type=click.File("rb"))
+def restore(instance: Instance, file: IO[bytes], force: bool) -> None:
+    """Put a backup into an instance that is down; the next `up` starts from it."""
+    found = recovery.restore(instance, file.read(), force)
+    _progress(f"instance {instance.name} has {found.summary}; start it with 'up'")
 
 
 @main.command()

@@ -9,6 +9,7 @@ The users' accounts are the broker's own: nodes makes them, here as for `walt us
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -30,6 +31,8 @@ from deploy.local.instance import Instance, Uplink
 from deploy.local.programs import AS_RABBITMQ, amqp_uri, broker_settings
 from services.kit.files import write_atomically
 from services.kit.subprocesses import run
+from services.nodes.users.rabbitmq_api import stored_account
+from services.nodes.users.rules import StoredAccount
 from walt.client import Client
 from walt.configuration import parse_configuration
 from walt.contracts import nodes
@@ -62,6 +65,14 @@ def import_definitions(instance: Instance, uplink: Uplink) -> None:
     broker = broker_settings(instance, uplink)
     argv = [*instance.enter, *AS_RABBITMQ, rabbitmq.CONTROL, "import_definitions", str(broker.definitions)]
     run(argv, env=rabbitmq.environment(broker))
+
+
+def export(instance: Instance, uplink: Uplink) -> list[StoredAccount]:
+    """All accounts of the running broker, as it stores them."""
+    broker = broker_settings(instance, uplink)
+    argv = [*instance.enter, *AS_RABBITMQ, rabbitmq.CONTROL, "--silent", "export_definitions", "-", "--format", "json"]
+    definitions = json.loads(run(argv, env=rabbitmq.environment(broker)))
+    return [stored_account(row) for row in definitions["users"]]
 
 
 def readdress(instance: Instance, uplink: Uplink) -> None:

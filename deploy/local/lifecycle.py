@@ -25,6 +25,7 @@ from walt.contracts.errors import Conflict, Failed
 from walt.contracts.names import check_user_name
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+OPTIONS = "instance.json"
 DEFAULT_RECIPES = {DEFAULT_IMAGE: "debian"}
 
 
@@ -40,13 +41,13 @@ class InstanceOptions:
 
 def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Progress) -> None:
     """The platform of this instance answers when this returns. options: fields of InstanceOptions that change."""
-    with _alone(instance):
+    with alone(instance):
         _check_checkout(instance)
         merged = _merged_options(instance, options)
         if merged.internet:
             host_nat.check()
         images = {name: _image(recipe, progress) for name, recipe in merged.recipes.items()}
-        write_atomically(_options_file(instance), json.dumps(asdict(merged), indent=1))
+        write_atomically(options_file(instance), json.dumps(asdict(merged), indent=1))
         passwords = accounts.ensure(instance)
         public = accounts.public_methods(CHECKOUT)
         with contextlib.ExitStack() as undo:
@@ -82,13 +83,13 @@ def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Prog
 
 def down(instance: Instance, progress: Progress) -> None:
     """No process, namespace, interface, mount or socket of the instance is left; its state is."""
-    with _alone(instance):
+    with alone(instance):
         _end(instance, progress)
 
 
 def clean(instance: Instance, progress: Progress) -> None:
     """`down`, and its registry, disks, accounts, logs and users' images are forgotten. The platform's images stay."""
-    with _alone(instance):
+    with alone(instance):
         _end(instance, progress)
         is_installed = accounts.is_installed(instance)
         network.unmount_below(instance.state)
@@ -105,7 +106,7 @@ def clean(instance: Instance, progress: Progress) -> None:
 def add_user(instance: Instance, user: str, administrator: bool) -> Path:
     """The user's client.toml. One that works is kept as it is, unless it is to be an administrator's."""
     check_user_name(user)
-    with _alone(instance):
+    with alone(instance):
         uplink = network.find(instance)
         if uplink is None:
             raise Conflict(f"instance {instance.name} is down; allowed: 'user' after 'up'")
@@ -171,14 +172,14 @@ def _take_down(instance: Instance) -> None:
 
 
 def _merged_options(instance: Instance, options: Mapping[str, Any]) -> InstanceOptions:
-    path = _options_file(instance)
+    path = options_file(instance)
     default = InstanceOptions(host_label(socket.gethostname()), DEFAULT_RECIPES)
     known = InstanceOptions(**json.loads(path.read_text())) if path.exists() else default
     return replace(known, **options)
 
 
-def _options_file(instance: Instance) -> Path:
-    return instance.state / "instance.json"
+def options_file(instance: Instance) -> Path:
+    return instance.state / OPTIONS
 
 
 def _image(recipe: str, progress: Progress) -> str:
@@ -230,7 +231,7 @@ def _may_install(instance: Instance) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(instance: Instance) -> Iterator[None]:
+def alone(instance: Instance) -> Iterator[None]:
     """Only one launcher at a time works on an instance."""
     if os.geteuid() != 0:
         raise Failed("local mode makes network namespaces and starts VMs: run it as root")

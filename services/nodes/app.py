@@ -19,7 +19,7 @@ from services.nodes.domain import creation, event_texts, model, port_views, regi
 from services.nodes.domain.creation import Placement
 from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_kept
 from services.nodes.domain.model import NodeSummary, RequestContext
-from services.nodes.domain.ownership import Watchers, parse_watchers
+from services.nodes.domain.ownership import Takeover, Watchers, parse_takeover, parse_watchers
 from services.nodes.domain.settings_request import SettingsRequest
 from services.nodes.metrics import NodesCollector
 from services.nodes.peers.agents import Agents
@@ -30,6 +30,7 @@ from services.nodes.storage.database import sqlite_url
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users.accounts import RENEW_S, Accounts
 from services.nodes.users.rabbitmq_api import ManagementApi
+from services.nodes.users.restored import RestoredUsers, restored_file
 from walt.contracts import nodes
 from walt.contracts.checks import Check
 from walt.contracts.errors import InvalidRequest
@@ -56,6 +57,7 @@ class NodesApp:
         self.host = env.host
         self.placement = Placement(env.host, env.subnet)
         self.watchers = watchers(env.variable("WALT_WATCH_CONSOLES", Watchers.OWNER.value))
+        self.takeover = takeover(env.variable("WALT_TAKEOVER", Takeover.ALL.value))
         self.store = RegistryStore(
             env.variable("WALT_DATABASE_URL", "") or sqlite_url(env.state_dir / "nodes"),
             events_kept(env.variable("WALT_EVENTS_KEPT", str(EVENTS_KEPT))),
@@ -95,6 +97,9 @@ class NodesApp:
 
     def boot(self, user: str, selection: str, image: str) -> Changed:
         return self.run(user, node_commands.boot, selection, *resolve_image(self.bus, image, self.account(user)))
+
+    def acquire(self, user: str, selection: str, force: bool) -> Changed:
+        return self.run(user, node_commands.acquire, selection, self._may_take_over(user, force), force=force)
 
     def run(self, user: str, command: Command, *arguments: Any, force: bool = False) -> Changed:
         return _changed(self._execute(user, command, *arguments, force=force))
@@ -209,6 +214,11 @@ class NodesApp:
             self.bus.announce(nodes.NODE_WANTED, spec)
         return outcome
 
+    def _may_take_over(self, user: str, force: bool) -> bool:
+        if self.takeover is Takeover.ADMINISTRATORS:
+            return force and self.accounts.is_administrator(user)
+        return self.takeover is Takeover.ALL
+
     def _summaries(self) -> list[NodeSummary]:
         with self.transaction() as registry:
             return registry.summaries()
@@ -232,6 +242,14 @@ def user_limits(text: str) -> UserLimits:
         raise SystemExit(f"WALT_USER_LIMITS={text}: {refused}") from None
 
 
+def takeover(text: str) -> Takeover:
+    try:
+        return parse_takeover(text)
+    except ValueError as allowed:
+        raise SystemExit(str(allowed)) from None
+
+
 def accounts(env: Environment) -> Accounts:
     url, vhost = env.variable("WALT_BROKER_API", ""), unquote(urlsplit(env.amqp_uri).path[1:]) or "/"
-    return Accounts(ManagementApi(url, vhost) if url else None, env.variable("WALT_PUBLIC_METHODS", ""))
+    restored = RestoredUsers(restored_file(env.state_dir / nodes.SERVICE))
+    return Accounts(ManagementApi(url, vhost) if url else None, env.variable("WALT_PUBLIC_METHODS", ""), restored)

@@ -14,12 +14,15 @@ Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE
             what was lost.
 
 Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
-             WALT_EVENTS_KEPT    how many events the log keeps, the newest (default: 100000)
+             WALT_EVENTS_KEPT    how many events the log keeps (default: 100000); beyond them go the
+                                 oldest of the accounts that have most
              WALT_BROKER_API     http://USER:PASSWORD@HOST:15672, an account with the tag "administrator" (default:
                                  none, and users cannot be managed)
              WALT_PUBLIC_METHODS file of what users may call, as `python -m deploy.broker.public_methods` prints it
              WALT_USER_LIMITS    what a user may have, "nodes=20,ram=16G" (default: see walt/contracts/limits.py)
              WALT_WATCH_CONSOLES who may watch a node's console: owner or all (default: owner)
+             WALT_TAKEOVER       who may take nodes from their owners (acquire --force): all, administrators or nobody
+                                 (default: all)
              WALT_HOST           the host that runs new nodes
              WALT_SUBNET         addresses of the nodes; the first is the server's, the upper quarter for physical nodes
 """
@@ -110,7 +113,7 @@ class NodesService:
 
     @public
     def acquire_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
-        return self.app.run(self.caller, node_commands.acquire, selection, force=force)
+        return self.app.acquire(self.caller, selection, force)
 
     @public
     def release_nodes(self, selection: NodeSet, force: bool = False) -> Changed:

@@ -44,7 +44,7 @@ class VmrunnerService:
 
     @internal
     def list_vms(self) -> list[VmReport]:
-        return self.app.fleet.reports()
+        return self.app.fleet.all_reports()
 
     @internal
     def list_data(self, node_id: int) -> list[DiskData]:

@@ -102,6 +102,12 @@ def gone_back(machine: Machine, boot: int) -> Machine:
     return replace(machine, requested_boot=boot, boot=boot, power_off=False, sequence=machine.sequence + 1)
 
 
+def numbered(machine: Machine, now: float) -> Machine:
+    """As it is to be stored and reported. Its number is not below the time: one that a full disk has kept from being
+    stored is passed also after a restart."""
+    return replace(machine, sequence=max(machine.sequence, int(now * 1e9)))
+
+
 def kernel_sent(machine: Machine, now: float) -> Machine:
     return _transition(machine, BOOTING, now, CAUSE_POWERED_ON) if machine.state == LOADING else machine
 

@@ -116,6 +116,7 @@ class Machines:
     def _put(self, new: Machine) -> Machine:
         old = self._known.get(new.node_id)
         if new != old:
+            new = machine.numbered(new, time.time())
             self._known[new.node_id] = new
             try:
                 write_atomically(self._path(new.node_id), json.dumps(serialization.dump(new)))

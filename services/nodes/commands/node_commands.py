@@ -120,9 +120,10 @@ def remove(registry: Registry, context: RequestContext, text: str) -> Outcome:
     return _save(registry, action, nodes, [model.removed(node) for node in nodes])
 
 
-def acquire(registry: Registry, context: RequestContext, text: str) -> Outcome:
+def acquire(registry: Registry, context: RequestContext, text: str, may_take_over: bool) -> Outcome:
     nodes = _select_some(registry, context, text)
     ownership.check_acquirable(nodes, context.account, context.force)
+    ownership.check_takeover(nodes, context.account, may_take_over)
     for node in nodes:
         if not node.is_free:
             log.warning("node taken over: node=%s from=%s by=%s", node.name, node.owner, context.user)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,18 @@ class EventQuery:
     since: float
     after: int
     limit: int
+
+
+def kept_of_each(counts: Iterable[int], kept: int) -> int:
+    """How many events an account keeps at most, so that all together keep `kept`. counts: of each account. Who has few
+    loses none for those who have many."""
+    ascending = sorted(counts)
+    for position, count in enumerate(ascending):
+        share = kept // (len(ascending) - position)
+        if count > share:
+            return share
+        kept -= count
+    return max(ascending, default=0)
 
 
 def of_command(action: Action, before: Sequence[Node], after: Sequence[Node]) -> list[Event]:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from services.nodes.domain.model import Node
-from walt.contracts.errors import Conflict, InvalidRequest, NotOwner, OwnerNeedsForce
+from walt.contracts.errors import Conflict, Denied, InvalidRequest, NotOwner, OwnerNeedsForce
 from walt.contracts.nodes import ACTIONS, PING, WATCH_CONSOLE
+
+TAKEOVERS_AT_ONCE = 10
 
 
 def check_owned(nodes: Iterable[Node], account: str) -> None:
@@ -31,6 +33,35 @@ def check_releasable(nodes: Sequence[Node], account: str) -> None:
     if free:
         raise Conflict(*free)
     check_owned(nodes, account)
+
+
+class Takeover(Enum):
+    """Who may take nodes from their owners (acquire --force)."""
+
+    ALL = "all"
+    ADMINISTRATORS = "administrators"
+    NOBODY = "nobody"
+
+
+def parse_takeover(text: str) -> Takeover:
+    """The value of WALT_TAKEOVER; ValueError that says what is allowed."""
+    try:
+        return Takeover(text)
+    except ValueError:
+        allowed = ", ".join(one.value for one in Takeover)
+        raise ValueError(f"WALT_TAKEOVER={text} is not accepted; allowed: {allowed}") from None
+
+
+def check_takeover(nodes: Iterable[Node], account: str, is_allowed: bool) -> None:
+    """Of nodes that were asked for with force: those of others are for whom the operator allows it, and few at once."""
+    others = [node for node in nodes if not node.is_free and node.owner_account != account]
+    if others and not is_allowed:
+        sentence = "this platform does not let you take it over (WALT_TAKEOVER)"
+        raise Denied(*(f"{_not_yours(node)}; {sentence}" for node in others))
+    if len(others) > TAKEOVERS_AT_ONCE:
+        raise Conflict(
+            f"{len(others)} of these nodes belong to others; allowed: to take over {TAKEOVERS_AT_ONCE} at once, by name"
+        )
 
 
 class Watchers(Enum):

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from prometheus_client import Counter
 
 from walt.contracts.errors import Conflict, Failed
@@ -31,17 +32,11 @@ class Database:
     read stays true until the commit. Migrated when it is opened. kind: sqlite or postgresql."""
 
     def __init__(self, url: str) -> None:
-        self.kind = sa.make_url(url).get_backend_name()
-        if self.kind not in _TUNE:
-            raise Failed(f"WALT_DATABASE_URL is of {self.kind}; allowed: {', '.join(_TUNE)}")
-        self._engine = sa.create_engine(url, pool_pre_ping=True)  # the server may have been restarted meanwhile
+        self._engine = _engine(url)
+        self.kind = self._engine.dialect.name
         self._one_at_a_time = threading.Lock()
-        _TUNE[self.kind](self._engine)
         with self.transaction() as connection:
-            config = Config()
-            config.set_main_option("script_location", str(MIGRATIONS))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            migrate(connection)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -63,6 +58,38 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[sa.Engine]:
+    """The database without its tables being migrated; for one who is alone with it."""
+    engine = _engine(url)
+    try:
+        yield engine
+    except sa.exc.DBAPIError as error:
+        raise Failed(f"the database of the registry cannot be used: {error.orig}") from error
+    finally:
+        engine.dispose()
+
+
+def migrate(connection: sa.Connection, revision: str = "head") -> None:
+    """Failed for a revision that this version does not know."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        raise Failed(f"the tables of a registry at {revision} cannot be made by this version: {error}") from error
+
+
+def _engine(url: str) -> sa.Engine:
+    kind = sa.make_url(url).get_backend_name()
+    if kind not in _TUNE:
+        raise Failed(f"WALT_DATABASE_URL is of {kind}; allowed: {', '.join(_TUNE)}")
+    engine = sa.create_engine(url, pool_pre_ping=True)  # the server may have been restarted meanwhile
+    _TUNE[kind](engine)
+    return engine
 
 
 def _tune_sqlite(engine: sa.Engine) -> None:

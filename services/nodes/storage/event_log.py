@@ -8,7 +8,7 @@ from dataclasses import asdict
 import sqlalchemy as sa
 
 from services.nodes.domain.accounts import Account
-from services.nodes.domain.event_texts import STATE, EventQuery
+from services.nodes.domain.event_texts import STATE, EventQuery, kept_of_each
 from services.nodes.storage.tables import events
 from walt.contracts.nodes import Event
 
@@ -51,11 +51,17 @@ class EventLog:
         return set(self._connection.scalars(known))
 
     def prune(self, kept: int) -> None:
-        """Keep the newest `kept` events, delete the rest."""
-        oldest = sa.select(events.c.id).order_by(events.c.id.desc()).offset(kept).limit(1)
-        last = self._connection.scalar(oldest)
-        if last is not None:
-            self._connection.execute(sa.delete(events).where(events.c.id <= last))
+        """Delete the oldest beyond `kept` of those accounts that have most; free nodes count as one account."""
+        if (self._connection.scalar(sa.select(sa.func.count()).select_from(events)) or 0) <= kept:
+            return
+        query = sa.select(events.c.owner_account, sa.func.count()).group_by(events.c.owner_account)
+        counts = {account: count for account, count in self._connection.execute(query)}
+        each = kept_of_each(counts.values(), kept)
+        for account in (account for account, count in counts.items() if count > each):
+            of_account = events.c.owner_account == account
+            newest = sa.select(events.c.id).where(of_account).order_by(events.c.id.desc())
+            last = self._connection.scalar(newest.offset(each).limit(1))
+            self._connection.execute(sa.delete(events).where(of_account, events.c.id <= last))
 
     def _read(self, query: sa.Select[tuple[object, ...]]) -> list[Event]:
         return [Event(**row) for row in self._connection.execute(query).mappings()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from services.nodes.domain.model import NodeSummary
 from services.nodes.users import rules
 from services.nodes.users.rabbitmq_api import ManagementApi
+from services.nodes.users.restored import RestoredUsers
 from services.nodes.users.rules import BrokerAccount
 from walt.contracts.broker_permissions import user_rights
 from walt.contracts.errors import Failed
@@ -27,11 +28,12 @@ log = logging.getLogger(__name__)
 
 class Accounts:
     """broker: None where the platform has no access to the broker's management API, so that users cannot be managed.
-    public_file: WALT_PUBLIC_METHODS."""
+    public_file: WALT_PUBLIC_METHODS; restored: the users of a backup, who come before all others."""
 
-    def __init__(self, broker: ManagementApi | None, public_file: str) -> None:
+    def __init__(self, broker: ManagementApi | None, public_file: str, restored: RestoredUsers) -> None:
         self._api = broker
         self._public_file = public_file
+        self._restored = restored
 
     @property
     def are_managed(self) -> bool:
@@ -42,6 +44,10 @@ class Accounts:
 
     def check_user(self, name: str) -> None:
         rules.check_user(name, self._get(name))
+
+    def is_administrator(self, name: str) -> bool:
+        account = self._get(name)
+        return account is not None and account.is_administrator
 
     def add(self, caller: str, account: BrokerAccount, owned: Sequence[str]) -> NewPassword:
         """owned: names of the nodes of a former user of that name."""
@@ -85,20 +91,22 @@ class Accounts:
     def renew(self) -> None:
         """Give every user the rights to exactly the present public methods, and his limits at the broker, as is needed
         after an upgrade."""
-        public, accounts = self._public(), self._broker.accounts()
+        broker, public = self._broker, self._public()
+        accounts = broker.accounts()
         wanted = {account.name: user_rights(account.name, public) for account in accounts}
-        for name in rules.outdated(accounts, self._broker.rights(), wanted):
-            self._broker.put_rights(name, wanted[name])
+        for name in rules.outdated(accounts, broker.rights(), wanted):
+            broker.put_rights(name, wanted[name])
             log.info("rights renewed: user=%s", name)
-        limits = self._broker.limits()
+        limits = broker.limits()
         for name in rules.outdated(accounts, limits, dict.fromkeys(wanted, CONNECTION_LIMITS)):
-            self._broker.put_limits(name, CONNECTION_LIMITS)
+            broker.put_limits(name, CONNECTION_LIMITS)
             log.info("limits at the broker renewed: user=%s", name)
 
     @property
     def _broker(self) -> ManagementApi:
         if self._api is None:
             raise Failed("this platform cannot manage users: WALT_BROKER_API is not set for nodes")
+        self._restored.put(self._api, self._public)
         return self._api
 
     def _get(self, name: str) -> BrokerAccount | None:

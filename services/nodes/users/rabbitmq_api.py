@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from services.nodes.users.rules import BrokerAccount
+from services.nodes.users.rules import BrokerAccount, StoredAccount
 from walt.contracts.broker_permissions import Rights, TopicRight
 from walt.contracts.errors import Failed, Unreachable
 
@@ -38,6 +38,15 @@ class ManagementApi:
         """Create or change the account; its rights are kept."""
         body = {"password": password, "tags": ",".join(sorted(account.tags))}
         self._request("PUT", f"users/{_quoted(account.name)}", body)
+
+    def stored(self) -> list[StoredAccount]:
+        """All accounts as the broker stores them."""
+        return [stored_account(row) for row in self._request("GET", "users")]
+
+    def put_stored(self, account: StoredAccount) -> None:
+        """With the password of before, which only its user knows."""
+        hashed = {"password_hash": account.password_hash, "hashing_algorithm": account.hashing_algorithm}
+        self._request("PUT", f"users/{_quoted(account.name)}", {**hashed, "tags": ",".join(sorted(account.tags))})
 
     def delete(self, name: str) -> None:
         """The account, its rights and its connections. No error when it is gone already."""
@@ -102,6 +111,11 @@ class ManagementApi:
         if answer.status >= http.client.BAD_REQUEST:
             raise Failed(f"the broker refuses to {method} {path}: status {answer.status}: {text[:300]!r}")
         return json.loads(text) if text else None
+
+
+def stored_account(row: dict[str, Any]) -> StoredAccount:
+    """row: as the API and the definitions of the broker have it."""
+    return StoredAccount(row["name"], tuple(row["tags"]), row["password_hash"], row["hashing_algorithm"])
 
 
 def _account(row: dict[str, Any]) -> BrokerAccount:

@@ -7,7 +7,7 @@ belongs to somebody else and is never changed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.nodes.domain.model import NodeSummary
 from walt.contracts.broker_permissions import ADMINISTRATOR, USER
@@ -32,6 +32,16 @@ class BrokerAccount:
     @property
     def is_administrator(self) -> bool:
         return self.is_user and ADMINISTRATOR in self.tags
+
+
+@dataclass(frozen=True)
+class StoredAccount:
+    """As the broker stores it, for backups."""
+
+    name: str
+    tags: tuple[str, ...]
+    password_hash: str = field(repr=False)
+    hashing_algorithm: str
 
 
 def new_account(name: str, administrator: bool) -> BrokerAccount:

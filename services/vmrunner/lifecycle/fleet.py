@@ -11,7 +11,7 @@ from services.vmrunner.lifecycle.runner import Runner
 from services.vmrunner.lifecycle.runner_context import RunnerContext
 from services.vmrunner.qemu.vm import Usage
 from walt.contracts.bootserver import NodeBooted, NodeCopying
-from walt.contracts.errors import WaltError
+from walt.contracts.errors import Failed, WaltError
 from walt.contracts.nodes import ABSENT, NodeWanted
 from walt.contracts.vmrunner import VmReport
 
@@ -32,7 +32,9 @@ class Fleet:
         self._context = context
         self._runners: dict[int, Runner] = {}
         self._removed: dict[int, int] = {}  # node id: version of the spec that removed it
+        self._last_removed: set[int] = set()  # of them, those that the last reconciliation found
         self._early: dict[int, NodeBooted] = {}  # came before the spec of their node
+        self._is_reconciled = False
         self._promise_memory()
 
     def known(self) -> Known:
@@ -80,13 +82,22 @@ class Fleet:
             self.apply(spec)
             if nothing_came_since and spec.id in self._runners:
                 self._runners[spec.id].apply(spec, may_go_back=True)
+        self._forget_removed(before.removed - by_id.keys())
         for node_id in before.ids - by_id.keys():
             try:
                 self._remove_unknown(node_id)
             except (WaltError, OSError) as error:  # tried again next time; the others do not wait for that
                 log.warning("node %d is not in the registry, but cannot be removed: %s", node_id, error)
+        self._is_reconciled = True
+
+    def all_reports(self) -> list[VmReport]:
+        """Failed before the first reconciliation: a VM that runs but has no runner yet must not count as gone."""
+        if not self._is_reconciled:
+            raise Failed(f"vmrunner of {self._context.name} has not reconciled with nodes yet: its VMs are not known")
+        return self.reports()
 
     def reports(self) -> list[VmReport]:
+        """Of those that have a runner so far."""
         return [runner.report() for runner in self._runners.values()]
 
     def usage(self) -> list[tuple[str, Usage]]:
@@ -135,6 +146,12 @@ class Fleet:
         self._removed[node_id] = runner.spec.version
         del self._runners[node_id]
 
+    def _forget_removed(self, ids: set[int]) -> None:
+        """ids: removed here, and from the registry. No spec of them is under way any more after one more turn."""
+        for node_id in ids & self._last_removed:
+            self._removed.pop(node_id, None)
+        self._last_removed = ids
+
     def _remove_unknown(self, node_id: int) -> None:
         runner = self._runners.get(node_id)
         if runner is not None:
@@ -148,3 +165,4 @@ class Fleet:
             vm.watch(lambda: None)
             vm.end()
         self._context.forget(node_id)
+        self._early.pop(node_id, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.nodes.domain.ownership import Takeover
 from tests.service.nodes.world import FREE, HOST
 from tests.support.wait import wait_until
 from walt.contracts import nodes
@@ -165,3 +166,20 @@ def test_rename(platform):
         assert platform.refusal("alice", "rename_node", "web-1", name) == refused
     assert platform.refusal("alice", "rename_node", "nobody", "x").startswith("NotFound")
     assert platform.call("bob", "create_nodes", ["vnode1"])["nodes"][0]["name"] == "vnode1"
+
+
+@pytest.mark.parametrize("takeover", list(Takeover))
+def test_fault_s27_who_takes_over_is_the_operators_to_say(platform, monkeypatch, takeover):
+    platform.call("alice", "create_nodes", ["vnode1"])
+    monkeypatch.setattr(platform.app, "takeover", takeover)
+    monkeypatch.setattr(platform.app.accounts, "is_administrator", lambda name: name == "bob")
+    if takeover is Takeover.NOBODY:
+        assert "Denied: node 'vnode1' belongs to alice; this platform does not let you take it over" in (
+            platform.refusal("bob", "acquire_nodes", "vnode1", force=True)
+        )
+        return
+    assert platform.call("bob", "acquire_nodes", "vnode1", force=True)["nodes"][0]["owner"] == "bob"
+    if takeover is Takeover.ADMINISTRATORS:
+        assert platform.refusal("alice", "acquire_nodes", "vnode1", force=True).startswith("Denied")
+        platform.call("bob", "release_nodes", "vnode1")
+        platform.call("alice", "acquire_nodes", "vnode1", force=True)  # a free node is for all

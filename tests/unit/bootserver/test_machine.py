@@ -8,6 +8,7 @@ import pytest
 
 from services.bootserver.physical import machine
 from services.bootserver.physical.machine import BOOT_LIMIT_S, RETURN_LIMIT_S
+from services.bootserver.physical.machines import MachineEffects, Machines
 from tests.support.specs import spec as wanted
 from walt.contracts.nodes import PHYSICAL, POWER_OFF
 from walt.contracts.vmrunner import (
@@ -192,3 +193,24 @@ def test_each_state_has_its_cause():
     }
     for cause, machines in causes.items():
         assert [machine.report(one).cause for one in machines] == [cause] * len(machines)
+
+
+def test_fault_s36_reports_after_a_full_disk_and_a_restart_are_new(tmp_path, monkeypatch):
+    reports = []
+    effects = MachineEffects(lambda ip: True, lambda ip: True, lambda one, command: None, reports.append, print)
+    before = Machines(tmp_path, effects)
+    before.script_requested(SPEC)
+    with monkeypatch.context() as patch:
+        patch.setattr("services.bootserver.physical.machines.write_atomically", no_space)
+        for number in range(2, 30):
+            before.apply_spec(again(number))
+            before.script_requested(again(number))
+    after = Machines(tmp_path, effects)
+    after.apply_spec(again(30))
+    after.script_requested(again(30))
+    numbers = [one.sequence for one in reports]
+    assert len(numbers) > 30 and numbers == sorted(set(numbers))
+
+
+def no_space(*arguments):
+    raise OSError(28, "No space left on device")

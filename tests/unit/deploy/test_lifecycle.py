@@ -48,12 +48,12 @@ def test_who_waited_for_a_clean_keeps_out_who_comes_later(lab: Instance) -> None
     is_in, may_go = threading.Event(), threading.Event()
 
     def wait_and_work() -> None:
-        with lifecycle._alone(lab):
+        with lifecycle.alone(lab):
             is_in.set()
             may_go.wait(LIMIT_S)
 
     waiter = threading.Thread(target=wait_and_work)
-    with lifecycle._alone(lab):
+    with lifecycle.alone(lab):
         waiter.start()
         assert not is_in.wait(0.2)
         lifecycle._lock_file(lab).unlink()

@@ -178,3 +178,23 @@ def test_events_of_a_command_that_fails_are_not_there(store):
         raise ZeroDivisionError
     with store.transaction() as registry:
         assert registry.events.of(["n"], ALL) == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "kept", "each"), [([3, 9], 8, 5), ([1, 1], 8, 1), ([], 8, 0), ([9, 9, 9], 8, 2), ([2, 2, 90], 8, 4)]
+)
+def test_shares_of_the_log(counts, kept, each):
+    assert event_texts.kept_of_each(counts, kept) == each
+    assert sum(min(count, each) for count in counts) <= kept
+
+
+def test_fault_s41_one_user_does_not_push_the_events_of_another_out(tmp_path):
+    store = RegistryStore(sqlite_url(tmp_path), events_kept=10)
+    with store.transaction() as registry:
+        registry.events.add([Event(0, 1.0, "hers", "alice", "alice", "create", "", "account-a")] * 3)
+        registry.events.add([Event(0, float(at), "his", "bob", "bob", "config", "", "account-b") for at in range(99)])
+    store.prune_events()
+    with store.transaction() as registry:
+        assert len(registry.events.of(["hers"], ALL)) == 3
+        assert [event.at for event in registry.events.of(["his"], ALL)] == list(range(92, 99))
+    store.close()

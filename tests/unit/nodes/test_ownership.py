@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from services.nodes.domain import ownership
 from services.nodes.domain.ownership import Watchers, check_action, parse_watchers
 from tests.unit.nodes.sample import ALICE, NODE
-from walt.contracts.errors import InvalidRequest, NotOwner
+from walt.contracts.errors import Conflict, InvalidRequest, NotOwner
 from walt.contracts.nodes import ACTIONS, PING, USE_CONSOLE, WATCH_CONSOLE
 
 FREE = replace(NODE, owner="", owner_account="")
@@ -42,3 +43,16 @@ def test_what_is_no_action_or_no_setting_is_refused():
         check_action(NODE, ALICE.account, "eat it", Watchers.OWNER)
     with pytest.raises(ValueError, match="WALT_WATCH_CONSOLES=me is not accepted; allowed: owner or all"):
         parse_watchers("me")
+
+
+def test_fault_s27_few_nodes_are_taken_over_at_once():
+    others = [replace(NODE, id=number, name=f"n{number}", owner_account="alice") for number in range(1, 12)]
+    ownership.check_takeover(others[:10], "bob", is_allowed=True)
+    with pytest.raises(Conflict, match="11 of these nodes belong to others; allowed: to take over 10 at once"):
+        ownership.check_takeover(others, "bob", is_allowed=True)
+    ownership.check_takeover(others, "alice", is_allowed=False)  # hers
+
+
+def test_unknown_rule_of_takeovers_is_refused():
+    with pytest.raises(ValueError, match="WALT_TAKEOVER=me is not accepted; allowed: all, administrators, nobody"):
+        ownership.parse_takeover("me")

@@ -161,6 +161,26 @@ def test_what_runs_is_counted_before_anything_is_admitted(world):
     assert restarted.memory.promised_bytes() == FIRST.ram_bytes
 
 
+def test_fault_s37_vms_are_not_known_before_the_first_reconciliation(world):
+    fleet = Fleet(life(world))
+    with pytest.raises(Failed, match="has not reconciled with nodes yet"):
+        fleet.all_reports()
+    fleet.reconcile([], fleet.known())
+    assert fleet.all_reports() == []
+
+
+def test_fault_s42_removed_nodes_are_forgotten_once_no_spec_of_them_can_come(world):
+    fleet = Fleet(life(world))
+    gone = replace(FIRST, host=fleet._context.name, power="absent", version=9)
+    fleet._removed[FIRST.id] = gone.version
+    fleet.reconcile([gone], fleet.known())
+    fleet.reconcile([], fleet.known())
+    fleet.apply(replace(gone, power="on", version=8))  # late
+    assert not fleet._runners
+    fleet.reconcile([], fleet.known())
+    assert not fleet._removed
+
+
 def test_a_node_whose_files_stay_is_not_reported_as_removed(world, monkeypatch):
     runner = runner_for(replace(FIRST, power="absent"), world)
     with monkeypatch.context() as patch:
