@@ -125,6 +125,10 @@ class BootserverService:
         return self.app.persist.bytes_used(node_id)
 
     @internal
+    def drop_persist_folder(self, node_id: int, owner: str, account: str) -> None:
+        self.app.persist.drop(node_id, Owner(owner, account))
+
+    @internal
     def list_machines(self) -> list[VmReport]:
         return self.app.machines.reports()
 

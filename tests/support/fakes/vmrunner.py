@@ -40,6 +40,10 @@ class FakeVmrunner(FakeService):
         return serialization.dump_all(data)
 
     @serves
+    def persist_bytes(self, node_id: int) -> dict[str, int]:
+        return {owner: size for (node, owner), size in self.persisted.items() if node == node_id}
+
+    @serves
     def capacity(self) -> Any:
         return serialization.dump(Capacity(cpu_cores=8, ram_bytes=16 * 2**30, memory_factor=1.5))
 

@@ -75,7 +75,7 @@ def test_root_is_a_disk_of_a_vm_and_in_the_memory_of_a_machine():
 
 def test_owned_node_mounts_its_persist():
     text = boot_script.script(replace(REQUEST, owner="alice"), RootImage("debian-1"), FILES, SITE)
-    assert " walt.persist=/persist/7/alice\n" in text
+    assert " walt.persist=/persist/7/alice~a1\n" in text
 
 
 def test_seed():
