@@ -1,8 +1,9 @@
 """The /persist folders, one per node and owner account, kept until the node is removed; and what nodes may mount.
 
-Physical nodes mount theirs. Those of virtual nodes are of versions before, and are dropped when vmrunner has copied them
-to a disk. A folder is named OWNER~ACCOUNT. Versions before named it OWNER: it goes to the account that has this name when
-this version first sees it, and to no later one (OWNER~, which nobody opens, where there is none).
+Physical nodes mount theirs. Those of virtual nodes are of versions before, and are dropped when vmrunner has copied
+them to a disk. A folder is named OWNER~ACCOUNT. Versions before named it OWNER: it goes to the account that has this
+name when this version first sees it, and to no later one (OWNER~, which nobody opens, where there is none). One that is
+mounted waits for that until the next boot of its node.
 
 The exports are a file that the process of the NFS server watches (`ganesha.py`).
 """
@@ -76,15 +77,19 @@ class PersistStore:
 
     def unbound(self) -> set[str]:
         """Names of owners whose folders are of no account yet."""
-        return {folder.name for folder in self._root.glob("[0-9]*/*") if "~" not in folder.name}
+        return {folder.name for folder in self._unbound()}
 
     def bind_all(self, present: Iterable[Owner]) -> None:
         """Give each such folder to the present account of its name, or set it aside."""
         accounts = {owner.name: owner for owner in present}
-        for folder in self._root.glob("[0-9]*/*"):
-            if "~" not in folder.name:
-                owner = accounts.get(folder.name, Owner(folder.name))
-                self._bind(int(folder.parent.name), owner, folder_name(owner) if owner.account else f"{owner.name}~")
+        for folder in self._unbound():
+            owner = accounts.get(folder.name, Owner(folder.name))
+            self._bind(int(folder.parent.name), owner, folder_name(owner) if owner.account else f"{owner.name}~")
+
+    def _unbound(self) -> list[Path]:
+        mounted = {(str(one.node_id), one.owner) for one in load_exports(self._exports).all if one.ip}
+        folders = [folder for folder in self._root.glob("[0-9]*/*") if "~" not in folder.name]
+        return [folder for folder in folders if (folder.parent.name, folder.name) not in mounted]
 
     def _bind(self, node_id: int, owner: Owner, new_name: str = "") -> None:
         old, new = self._root / str(node_id) / owner.name, new_name or folder_name(owner)

@@ -18,7 +18,9 @@ MACHINE_SETTINGS = ("netsetup",)  # the settings of physical nodes; virtual node
 
 @dataclass(frozen=True)
 class Volume:
-    """A disk of a node, or its /persist, be that one or a folder. label: 'vda (32G)' or '/persist'; disk_id: 0 for /persist."""
+    """A disk of a node, or its /persist, be that one or a folder.
+
+    label: 'vda (32G)' or '/persist'; disk_id: 0 for /persist."""
 
     node_id: int
     node: str

@@ -1,4 +1,4 @@
-"""The disk for /persist of a node that is about to boot: made, taken over from a folder of a version before, or grown."""
+"""The disk for /persist of a node that boots: made, taken over from a folder of a version before, or grown."""
 
 from __future__ import annotations
 

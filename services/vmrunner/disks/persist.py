@@ -1,8 +1,8 @@
 """/persist of the nodes of this host: an ext4 file system in a sparse file for each node and account,
 STATE_DIR/vmrunner/NODE_ID/persist/OWNER~ACCOUNT.raw.
 
-It is made under another name and renamed when it is complete. The file of a former owner stays for him until the node is
-removed. What guests have written is read by tools that run as an unprivileged user, with limits.
+It is made under another name and renamed when it is complete. The file of a former owner stays for him until the node
+is removed. What guests have written is read by tools that run as an unprivileged user, with limits.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _file_system_bytes(file: int) -> int:
     if not found:
         return 0
     (low,), (log_size,), (high,) = (struct.unpack_from("<I", found, at) for at in (0x04, 0x18, 0x150))
-    return int((high << 32) + low) << (10 + min(log_size, 6))
+    return int(((high << 32) + low) << (10 + min(log_size, 6)))
 
 
 def _inodes_used(file: int) -> int:

@@ -157,7 +157,7 @@ def life(world: World) -> RunnerContext:
     records = Records(state)
     records.world = world
     memory = MemoryLedger("lab", 1.0, lambda field: 10 * GIB)
-    persist = PersistStore(state, 65534)
+    persist = PersistStore(state, 65_534)
     return RunnerContext("lab", world, records, world, world, DiskStore(state), persist, memory, BootSlots(1), 0.0)
 
 
