@@ -20,7 +20,7 @@ from services.vmrunner import health
 from services.vmrunner.boot.cache import BootFileCache
 from services.vmrunner.boot.persist_disks import PersistDisks
 from services.vmrunner.boot.power_on import Booter
-from services.vmrunner.disks.persist import PersistStore
+from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.lifecycle.boot_slots import BootSlots
 from services.vmrunner.lifecycle.fleet import Fleet
@@ -55,7 +55,7 @@ class VmrunnerApp:
         self._accelerator = Accelerator(configured_accelerator(env), self._launcher, memory_file)
         self._registry = RegistryGuard(self._state_folder, vmrunner.service_on(env.host), bus.call)
         self.disks = DiskStore(self._state_folder)
-        self.persist = PersistStore(self._state_folder, self._launcher.trial_uid)
+        self.persist = PersistDiskStore(self._state_folder, self._launcher.trial_uid)
         self._persist_folders = Path(env.variable("WALT_PERSIST_FOLDERS", str(env.state_dir / "bootserver/persist")))
         self.memory = MemoryLedger(env.host, number_above_0(env, "WALT_MEMORY_FACTOR", "1.5"))
         self.fleet = self._fleet(number_above_0(env, "WALT_SOFT_END_S", "20"), boot_slots(env))

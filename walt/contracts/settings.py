@@ -284,7 +284,7 @@ SETTINGS: dict[str, Setting] = {
             field="persist_bytes",
             grammar=disks.PERSIST_RULE,
             takes_effect=NEXT_BOOT,
-            help="size of /persist, a sparse disk of its own for each owner of the node; making it larger keeps all files",
+            help="size of /persist, a sparse disk for each owner of the node; making it larger keeps all files",
             parse=disks.parse_persist,
             format=units.format_disk,
         ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.kit.bus.bus import Bus
-from services.vmrunner.disks.persist import PersistStore
+from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.templates import whole_mib
 from walt.contracts import bootserver, units
 from walt.contracts.bootserver import BootPlan
@@ -19,7 +19,7 @@ from walt.contracts.nodes import NodeWanted
 class PersistDisks:
     """folders: all that bootserver has (`BootPlan.persist_folder`)."""
 
-    store: PersistStore
+    store: PersistDiskStore
     folders: Path
     bus: Bus
 

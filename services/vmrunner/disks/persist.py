@@ -38,7 +38,7 @@ _REPAIRED = (0, 1)  # e2fsck: no errors; errors, all of which it has corrected
 log = logging.getLogger(__name__)
 
 
-class PersistStore:
+class PersistDiskStore:
     """trial_uid: of a user without rights, for a look at a file system."""
 
     def __init__(self, state_folder: Path, trial_uid: int) -> None:

@@ -21,6 +21,7 @@ class FakeVmrunner(FakeService):
         self.name = vmrunner.service_on(host)
         self.vms: list[VmReport] = []
         self.written: dict[int, int] = {}
+        self.persisted: dict[tuple[int, str], int] = {}
         self.inspected: list[str] = []
         self.specs: list[NodeWanted] = []
         self.removed: list[str] = []

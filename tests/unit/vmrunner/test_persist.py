@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from services.vmrunner.disks import persist
-from services.vmrunner.disks.persist import PersistStore
+from services.vmrunner.disks.persist import PersistDiskStore
 from walt.contracts.errors import Failed, InvalidRequest
 from walt.contracts.nodes import Owner
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 
 @pytest.fixture
 def store(tmp_path):
-    return PersistStore(tmp_path, UID)
+    return PersistDiskStore(tmp_path, UID)
 
 
 def path_of(tmp_path, owner=ALICE):
