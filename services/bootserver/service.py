@@ -6,7 +6,7 @@ Serves:    to users get_images, save_image, import_image, clone_image, rename_im
            and large data open_upload, write_upload, finish_upload, open_download, read_download, close_transfer,
            follow_job;
            to services publish_boot, open_access, check_image, persist_bytes, drop_persist_folder,
-            list_machines, diagnose;
+           list_machines, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/copying (each to that node only),
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (for the ROM of a machine), and any other path: a file
            beside the boot script of an image, to the node that boots it.
