@@ -17,7 +17,7 @@ ALICE = Owner("alice", "a1")
 LATER_ALICE = Owner("alice", "a2")
 UID = 65534
 
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 
 @pytest.fixture
