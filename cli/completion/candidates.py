@@ -37,6 +37,7 @@ VALUES = {
     "boot.delay": ("random", "0", "5", "10"),
     "boot.timeout": ("none", "180", "600"),
     "boot.retries": ("0", "3", "9"),
+    "persist": ("1G", "4G", "16G"),
     "netsetup": NETSETUPS,
 }
 DISK_SIZES = ("256M", "1G", "8G", "32G", "1T")

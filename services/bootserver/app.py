@@ -184,6 +184,8 @@ class BootserverApp:
             self.machines.forget(node_id)
         self._staging.remove_orphans()
         self.image_users.reconcile()
+        if names := self.persist.unbound():
+            self.persist.bind_all(self._get_accounts(sorted(names)))
 
     def _node_booted(self, event: NodeBooted) -> None:
         self._bus.announce(bootserver.NODE_BOOTED, event)

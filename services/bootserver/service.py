@@ -5,7 +5,8 @@ Owns:      the image store, the boot record of every node, the ssh keys of platf
 Serves:    to users get_images, save_image, import_image, clone_image, rename_image, remove_image, and for long work
            and large data open_upload, write_upload, finish_upload, open_download, read_download, close_transfer,
            follow_job;
-           to services publish_boot, open_access, check_image, count_images, persist_bytes, list_machines, diagnose;
+           to services publish_boot, open_access, check_image, count_images, persist_bytes, drop_persist_folder,
+           list_machines, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/copying (each to that node only),
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (for the ROM of a machine), and any other path: a file
            beside the boot script of an image, to the node that boots it.
@@ -127,6 +128,10 @@ class BootserverService:
     @internal
     def persist_bytes(self, node_id: int) -> dict[str, int]:
         return self.app.persist.bytes_used(node_id)
+
+    @internal
+    def drop_persist_folder(self, node_id: int, owner: str, account: str) -> None:
+        self.app.persist.drop(node_id, Owner(owner, account))
 
     @internal
     def list_machines(self) -> list[VmReport]:

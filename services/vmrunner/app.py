@@ -18,7 +18,9 @@ from services.kit.reconcile_loop import keep_in_step
 from services.kit.registry_guard import RegistryGuard
 from services.vmrunner import health
 from services.vmrunner.boot.cache import BootFileCache
+from services.vmrunner.boot.persist_disks import PersistDisks
 from services.vmrunner.boot.power_on import Booter
+from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.lifecycle.boot_slots import BootSlots
 from services.vmrunner.lifecycle.fleet import Fleet
@@ -56,6 +58,8 @@ class VmrunnerApp:
         self._accelerator = Accelerator(configured_accelerator(env), self._launcher, memory_file)
         self._registry = RegistryGuard(self._state_folder, vmrunner.service_on(env.host), bus.call)
         self.disks = DiskStore(self._state_folder)
+        self.persist = PersistDiskStore(self._state_folder, self._launcher.trial_uid)
+        self._persist_folders = Path(env.variable("WALT_PERSIST_FOLDERS", str(env.state_dir / "bootserver/persist")))
         self.memory = MemoryLedger(env.host, number_above_0(env, "WALT_MEMORY_FACTOR", "1.5"))
         self.fleet = self._fleet(number_above_0(env, "WALT_SOFT_END_S", "20"), boot_slots(env))
         self._floor_bytes = disk_floor(env)
@@ -92,7 +96,8 @@ class VmrunnerApp:
 
     def _fleet(self, soft_end_s: float, slots: int) -> Fleet:
         cache = BootFileCache(self._state_folder / "cache")
-        booter = Booter(self._host_name, self._bus, cache, self._launcher, self._accelerator, self.disks)
+        persist = PersistDisks(self.persist, self._persist_folders, self._bus)
+        booter = Booter(self._host_name, self._bus, cache, self._launcher, self._accelerator, self.disks, persist)
         context = RunnerContext(
             name=self._host_name,
             bus=self._bus,
@@ -100,6 +105,7 @@ class VmrunnerApp:
             launcher=self._launcher,
             booter=booter,
             disks=self.disks,
+            persist=self.persist,
             memory=self.memory,
             slots=BootSlots(slots),
             soft_end_s=soft_end_s,

@@ -2,7 +2,7 @@
 
 Owns:       qemu and its life cycle; disks; the host's memory; the cache of kernels and initrds; the choice of
             accelerator.
-Serves:     list_vms, list_data, capacity, diagnose (services).
+Serves:     list_vms, list_data, persist_bytes, capacity, diagnose (services).
 Announces:  VM_CHANGED at every transition, VM_REMOVED (as `vmrunner`, of every host).
 Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_COPYING. An event may be lost: at start and every 30 s it
             calls nodes get_specs.
@@ -20,6 +20,8 @@ Environment: WALT_VM_LAUNCHER  process (default) or container: then WALT_VM_IMAG
              WALT_MEMORY_FACTOR  how much ram all running VMs may have: so many times the host's memory (default 1.5)
              WALT_DISK_FLOOR     how much of the disk stays free: VMs that write below it are paused (default 4G)
              WALT_BOOT_SLOTS     how many VMs boot at once (default auto: as many as the host has CPUs)
+             WALT_PERSIST_FOLDERS  where versions before kept /persist (default STATE_DIR/bootserver/persist); each is
+                                   copied to a disk at the next boot of its node
              folders `vmrunner` in WALT_STATE_DIR and WALT_RUN_DIR
 """
 
@@ -49,6 +51,10 @@ class VmrunnerService:
     @internal
     def list_data(self, node_id: int) -> list[DiskData]:
         return self.app.disks.data(node_id)
+
+    @internal
+    def persist_bytes(self, node_id: int) -> dict[str, int]:
+        return self.app.persist.bytes_used(node_id)
 
     @internal
     def capacity(self) -> Capacity:

@@ -130,8 +130,9 @@ INTERNAL_OF_NODES = (
 INTERNAL_TABLE = (
     *(f"nodes.{method}" for method in INTERNAL_OF_NODES),
     *(f"bootserver.{method}" for method in ("publish_boot", "open_access")),
-    *(f"bootserver.{method}" for method in ("check_image", "persist_bytes", "list_machines", "diagnose")),
-    *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "capacity", "diagnose")),
+    *(f"bootserver.{method}" for method in ("check_image", "persist_bytes", "drop_persist_folder")),
+    *(f"bootserver.{method}" for method in ("list_machines", "diagnose")),
+    *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "persist_bytes", "capacity", "diagnose")),
     *(f"netemu@*.{method}" for method in ("attach_ports", "list_ports", "diagnose")),
     *(f"console@*.{method}" for method in ("prepare_line", "run_command", "diagnose")),
 )

@@ -39,7 +39,10 @@ Internal RPC:
   count_images(user, account) -> ImageUse
       of this account
   persist_bytes(node_id) -> {owner: int}
-      bytes in the node's /persist by owner, former owners too
+      bytes by owner, former owners too, of what is a folder here: /persist of physical nodes, and of virtual ones that
+      were not booted since
+  drop_persist_folder(node_id, owner, account)
+      vmrunner has its content on a disk; idempotent
   diagnose() -> [Check]
   list_machines() -> [VmReport]
       of the physical nodes, as vmrunner's list_vms is of the virtual ones
@@ -86,9 +89,10 @@ class BootRequest:
     is_virtual: bool = True
     machine_id: str = ""  # 32 hex digits; "" from a vmrunner of the version before: that of the image
     owner_account: str = ""  # (NodeWanted.owner_account)
+    persist_is_disk: bool = False  # the machine has a disk for /persist; otherwise it mounts a folder of bootserver
 
     @classmethod
-    def of(cls, spec: NodeWanted, run: int) -> BootRequest:
+    def of(cls, spec: NodeWanted, run: int, persist_is_disk: bool = False) -> BootRequest:
         return cls(
             node_id=spec.id,
             name=spec.name,
@@ -100,18 +104,23 @@ class BootRequest:
             is_virtual=spec.is_virtual,
             machine_id=spec.machine_uuid.hex,
             owner_account=spec.owner_account,
+            persist_is_disk=persist_is_disk,
         )
 
 
 @dataclass(frozen=True)
 class BootPlan:
-    """script_url: of an iPXE script; the rest are its variables that DHCP would set (${ip}, ${netmask}, …)."""
+    """script_url: of an iPXE script; the rest are its variables that DHCP would set (${ip}, ${netmask}, …).
+
+    persist_folder: in which a version before kept the owner's /persist, for vmrunner to take over, relative to that of
+    all; "": there is none; None: a bootserver of the version before, by which the node mounts that folder."""
 
     script_url: str
     ip: str
     netmask: str
     gateway: str
     server: str
+    persist_folder: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,13 @@ MAX_DISKS = 26  # vda to vdz; the PCI bridge that holds them has 31 slots
 MAX_DISK_BYTES = 16 * 10**12  # the largest file of ext4 on the server is just above
 _MAX_FAT32_BYTES = 2 * 10**12
 
+MIN_PERSIST_BYTES = 64_000_000
+DEFAULT_PERSIST_BYTES = 10**9
+PERSIST_RULE = (
+    f"{units.DISK_RULE}, from {units.format_disk(MIN_PERSIST_BYTES)} to {units.format_disk(MAX_DISK_BYTES)}; "
+    "never less than before"
+)
+
 
 @dataclass(frozen=True)
 class Template:
@@ -66,6 +73,16 @@ def parse_disks(text: str) -> tuple[DiskUse, ...]:
     if faults:
         raise units.Faults(*faults)
     return tuple(uses)
+
+
+def parse_persist(text: str) -> int:
+    try:
+        size_bytes = units.parse_disk_bytes(text)
+    except ValueError:
+        raise ValueError(PERSIST_RULE) from None
+    if not MIN_PERSIST_BYTES <= size_bytes <= MAX_DISK_BYTES:
+        raise ValueError(PERSIST_RULE)
+    return size_bytes
 
 
 def format_disks(uses: Sequence[DiskUse]) -> str:

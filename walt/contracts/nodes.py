@@ -50,6 +50,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
+from walt.contracts.disks import DEFAULT_PERSIST_BYTES
 from walt.contracts.limits import UserLimits
 from walt.contracts.links import LinkModel
 from walt.contracts.netemu import Traffic
@@ -167,6 +168,7 @@ class NodeWanted:
     registry: str = ""  # identity of the database that holds the node; "" from a `nodes` of the version before
     owner_account: str = ""  # id of the owner's account, which no other ever has; as `registry`, and "" when free
     revision: Revision = field(default_factory=Revision, compare=False)  # of that database when this was read
+    persist_bytes: int = DEFAULT_PERSIST_BYTES  # of the disk that is /persist
 
     @property
     def owned_by(self) -> Owner:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from walt.contracts import disks, links, names, units
-from walt.contracts.disks import DiskUse
+from walt.contracts.disks import DEFAULT_PERSIST_BYTES, DiskUse
 from walt.contracts.errors import InvalidRequest
 from walt.contracts.links import LinkModel
 
@@ -60,6 +60,7 @@ class NodeConfig:
     disks: tuple[DiskUse, ...] = ()
     networks: tuple[NetworkUse, ...] = (NetworkUse(names.WALT_NET),)
     netsetup: str = LAN
+    persist_bytes: int = DEFAULT_PERSIST_BYTES
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,15 @@ SETTINGS: dict[str, Setting] = {
             help="disks of the node, sparse files of the server; making one larger keeps what it holds",
             parse=disks.parse_disks,
             format=disks.format_disks,
+        ),
+        Setting(
+            name="persist",
+            field="persist_bytes",
+            grammar=disks.PERSIST_RULE,
+            takes_effect=NEXT_BOOT,
+            help="size of /persist, a sparse disk for each owner of the node; making it larger keeps all files",
+            parse=disks.parse_persist,
+            format=units.format_disk,
         ),
         Setting(
             name="netsetup",

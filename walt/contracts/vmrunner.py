@@ -2,6 +2,7 @@
 
 Internal RPC: list_vms() -> [VmReport]     list_data(node_id) -> [DiskData]     capacity() -> Capacity
               diagnose() -> [Check]
+              persist_bytes(node_id) -> {owner: int}     on the disks for /persist that hold files, former owners' too
 Events of `vmrunner`, whichever host they come from; nodes hears both:
         VM_CHANGED (VmReport): every transition;  VM_REMOVED (VmRemoved): a node whose spec is ABSENT is removed
 Hears: nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_COPYING

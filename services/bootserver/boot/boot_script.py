@@ -11,9 +11,10 @@ import tarfile
 from dataclasses import dataclass
 
 from services.bootserver.image_kernel.boot_files import BootFiles
-from services.bootserver.nfs import exports
+from services.bootserver.nfs import exports, persist
 from services.bootserver.site import DOMAIN, Site
 from walt.contracts.bootserver import BootPlan, BootRequest
+from walt.contracts.nodes import Owner
 
 PANIC_S = 10
 RETRY_S = 10
@@ -38,13 +39,14 @@ class RootImage:
     is_kernel_lent: bool = False
 
 
-def boot_plan(request: BootRequest, site: Site) -> BootPlan:
+def boot_plan(request: BootRequest, site: Site, persist_folder: str = "") -> BootPlan:
     return BootPlan(
         script_url=f"http://{site.http_host(site.server)}/boot/{request.node_id}/script.ipxe",
         ip=request.ip,
         netmask=site.netmask,
         gateway=site.server,
         server=site.server,
+        persist_folder=persist_folder,
     )
 
 
@@ -56,8 +58,9 @@ def script(request: BootRequest, root: RootImage, files: BootFiles, site: Site) 
         f"walt.gateway=${{gateway}} walt.server=${{next-server}} walt.image={root.folder.rpartition('/')[2]} "
         f"walt.format={files.root_format} walt.size={copy_kib(files)} walt.seed={url}/{request.node_id}/seed.tar"
     )
-    if request.owner:
-        arguments += f" walt.persist={exports.pseudo_path(request.node_id, request.owner)}"
+    if request.owner and not request.persist_is_disk:
+        folder = persist.folder_name(Owner(request.owner, request.owner_account))
+        arguments += f" walt.persist={exports.pseudo_path(request.node_id, folder)}"
     return "\n".join(
         [
             "#!ipxe",

@@ -94,7 +94,8 @@ class Boots:
         if image.has_script:  # it mounts its root by itself
             self._wait_for_export(image)
         self._watches.watch(record)
-        return boot_script.boot_plan(request, self._site)
+        folder = self._persist.folder_of(request.node_id, owner) if request.persist_is_disk else ""
+        return boot_script.boot_plan(request, self._site, folder)
 
     def _export(self, record: BootRecord) -> None:
         request = record.request
@@ -104,8 +105,8 @@ class Boots:
         else:
             self._persist.revoke_image(request.node_id)
             self._persist.revoke_own_root(request.node_id)
-        if request.owner:
-            self._persist.grant(request.node_id, request.owner, request.ip)
+        if request.owner and not request.persist_is_disk:
+            self._persist.grant(request.node_id, Owner(request.owner, request.owner_account), request.ip)
         else:
             self._persist.revoke(request.node_id)
 

@@ -34,5 +34,5 @@ def _lost(old: Node, new: Node) -> list[Volume]:
         if disk.id not in kept
     ]
     if not new.is_present:  # also that of former owners: they get it back with the node
-        lost.append(Volume(old.id, old.name, old.host, old.owner, "/persist"))
+        lost.append(Volume(old.id, old.name, old.host, old.owner, "/persist", is_virtual=old.is_virtual))
     return lost

@@ -27,9 +27,14 @@ class Use:
 def use(nodes: Iterable[Node]) -> Use:
     total = Use()
     for node in nodes:
-        virtual = (node.config.ram_bytes, sum(disk.size_bytes for disk in node.disks)) if node.is_virtual else (0, 0)
-        total = total.plus(Use(1, *virtual))
+        of_host = (node.config.ram_bytes, _disk_bytes(node)) if node.is_virtual else (0, 0)
+        total = total.plus(Use(1, *of_host))
     return total
+
+
+def _disk_bytes(node: Node) -> int:
+    """With /persist, which is a disk too."""
+    return node.config.persist_bytes + sum(disk.size_bytes for disk in node.disks)
 
 
 def growth(account: str, before: Sequence[Node], after: Sequence[Node]) -> Use:

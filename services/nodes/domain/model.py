@@ -18,7 +18,9 @@ MACHINE_SETTINGS = ("netsetup",)  # the settings of physical nodes; virtual node
 
 @dataclass(frozen=True)
 class Volume:
-    """A disk or the persistent folder of a node. label: 'vda (32G)' or '/persist'; disk_id: 0 for /persist."""
+    """A disk of a node, or its /persist, be that one or a folder.
+
+    label: 'vda (32G)' or '/persist'; disk_id: 0 for /persist."""
 
     node_id: int
     node: str
@@ -26,6 +28,7 @@ class Volume:
     owner: str
     label: str
     disk_id: int = 0
+    is_virtual: bool = True
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,7 @@ def spec(node: Node, registry: str, revision: Revision) -> NodeWanted:
         registry=registry,
         owner_account=node.owner_account,
         revision=revision,
+        persist_bytes=node.config.persist_bytes,
     )
 
 

@@ -14,6 +14,7 @@ _WHY_NOT = {
     "cpu.cores": "its processor is its own",
     "ram": "its memory is its own",
     "disks": "its disks are its own",
+    "persist": "its /persist is a folder of the server",
     "networks": "its wiring is its own",
     "boot.delay": "it boots as soon as it is switched on",
     "boot.timeout": "the platform cannot cut its power",

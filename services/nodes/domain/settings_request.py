@@ -57,11 +57,21 @@ def new_configs(nodes: Sequence[Node], request: SettingsRequest, capacities: Cap
     for node in nodes:
         config, inconsistent = applied(node.config, request)
         configs.append(config)
+        inconsistent += _persist_faults(node.config, config)
         faults += physical.setting_faults(node, request.values) or [f"{node.name}: {fault}" for fault in inconsistent]
     faults += host_faults(request, [node.host for node in nodes if node.is_virtual], capacities)
     if faults:
         raise InvalidRequest(*faults)
     return configs
+
+
+def _persist_faults(old: NodeConfig, new: NodeConfig) -> list[str]:
+    """Former owners of the node have such disks too, and what is in them cannot be moved together without its guest."""
+    if new.persist_bytes >= old.persist_bytes:
+        return []
+    now = units.format_disk(old.persist_bytes)
+    asked = units.format_disk(new.persist_bytes)
+    return [f"persist={asked} is less than its {now}, and /persist is never made smaller; allowed: {now} or more"]
 
 
 def host_faults(request: SettingsRequest, hosts: Iterable[str], capacities: Capacities) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from services.kit import tasks
@@ -46,8 +47,12 @@ class VolumeInspector:
         return [_holds_data(disk, used[disk.disk_id]) for disk in disks if disk.disk_id in used]
 
     def _faults_of_persist(self, volume: Volume) -> Iterator[str]:
+        """On a disk of its host, in a folder of bootserver, or both: as long as a former owner has not booted again."""
+        services = [*([vmrunner.service_on(volume.host)] if volume.is_virtual else []), bootserver.SERVICE]
+        used = Counter[str]()
         try:
-            used = self._bus.call(bootserver.SERVICE, "persist_bytes", timeout_s=ANSWER_S, node_id=volume.node_id)
+            for service in services:
+                used.update(self._bus.call(service, "persist_bytes", timeout_s=ANSWER_S, node_id=volume.node_id))
         except WaltError as error:
             yield _not_inspected(volume, error)
             return

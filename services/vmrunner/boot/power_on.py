@@ -9,6 +9,7 @@ from pathlib import Path
 from services.kit.bus.bus import Bus
 from services.vmrunner.boot.cache import BootFileCache
 from services.vmrunner.boot.origin import origin_of
+from services.vmrunner.boot.persist_disks import PersistDisks, is_disk
 from services.vmrunner.boot.script_host import ScriptHost
 from services.vmrunner.boot.script_runner import run_script
 from services.vmrunner.disks.store import DiskStore
@@ -31,6 +32,7 @@ class Booter:
     launcher: Launcher
     accelerator: Accelerator
     disks: DiskStore
+    persist: PersistDisks
 
     def prepare_line(self, spec: NodeWanted) -> LinePaths:
         paths = self.bus.call(
@@ -51,6 +53,7 @@ class Booter:
         plan = self._publish(spec, run)
         origin = origin_of(plan.script_url, spec.id, plan.ip)
         uid = self.launcher.reserve(spec.id)
+        persist = self.persist.prepare(spec, plan, uid, lambda text: line.write(f"{PREFIX}{text}\n"))
         host = ScriptHost(self.cache, origin, _BootScreen(line).say, still_wanted)
         boot = run_script(host, uid, plan.script_url, variables(spec, plan))
         line.write(f"{PREFIX}starting the kernel\n")
@@ -66,6 +69,7 @@ class Booter:
                 root=boot.root.path if boot.root else None,
                 taps={port.slot: port.tap for port in ports},
                 disks=tuple(disks),
+                persist=persist,
                 line=line.line,
                 accelerator=choice.name,
                 kvm_group=self.accelerator.group(choice),
@@ -92,7 +96,7 @@ class Booter:
         return serialization.load_all(AttachedPort, ports)
 
     def _publish(self, spec: NodeWanted, run: int) -> BootPlan:
-        plan = self.bus.call(bootserver.SERVICE, "publish_boot", request=BootRequest.of(spec, run))
+        plan = self.bus.call(bootserver.SERVICE, "publish_boot", request=BootRequest.of(spec, run, is_disk(spec)))
         return serialization.load(BootPlan, plan)
 
 

@@ -108,8 +108,8 @@ class Fleet:
 
     def disk_bytes(self) -> list[tuple[str, int]]:
         """How much of the server's disk space the disks of each node take, by node name."""
-        data = {runner.spec.name: self._context.disks.data(runner.spec.id) for runner in self._present()}
-        return [(name, sum(disk.used_bytes for disk in disks)) for name, disks in data.items() if disks]
+        used = {runner.spec.name: self._disk_bytes(runner.spec.id) for runner in self._present()}
+        return [(name, used_bytes) for name, used_bytes in used.items() if used_bytes]
 
     def disk_bytes_by_id(self) -> dict[int, int]:
         """As `disk_bytes`, of the VMs that run, by node id."""
@@ -129,6 +129,10 @@ class Fleet:
     def boots(self) -> list[tuple[str, Mapping[str, int]]]:
         """How the boots of each node ended, by node name."""
         return [(runner.spec.name, self._context.boots.of(runner.spec.id)) for runner in self._present()]
+
+    def _disk_bytes(self, node_id: int) -> int:
+        disks = sum(disk.used_bytes for disk in self._context.disks.data(node_id))
+        return disks + self._context.persist.disk_bytes(node_id)
 
     def _present(self) -> list[Runner]:
         """Without those being removed: another node may have their name already."""

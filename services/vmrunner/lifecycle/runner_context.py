@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from services.kit.bus.bus import Bus
 from services.vmrunner.boot.power_on import Booter
+from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.lifecycle.boot_counts import BootCounts
 from services.vmrunner.lifecycle.boot_slots import BootSlots
@@ -30,6 +31,7 @@ class RunnerContext:
     launcher: Launcher
     booter: Booter
     disks: DiskStore
+    persist: PersistDiskStore
     memory: MemoryLedger
     slots: BootSlots
     soft_end_s: float

@@ -21,26 +21,30 @@ KVM = "kvm"
 TRANSLATION_CACHE_MB = 128
 DISKS_SLOT = 30  # of the bridge to the disks; interfaces take 2 to 29
 RNG_SLOT = 31
+PERSIST_ADDRESS = 30  # on the bus of the disks; those of the spec take 1 to 26
+PERSIST_SERIAL = "walt-persist"  # by which walt-init finds it
 ROOT_ADDRESS = 31  # on the bus of the disks
 ROOT_SERIAL = "walt-root"  # by which walt-init finds it
 
 
 @dataclass(frozen=True)
 class QemuFiles:
-    """File descriptors, as numbers in the new process; taps: {PCI slot: descriptor}; disks: as in NodeWanted; root: a
-    read-only one beside them."""
+    """File descriptors, as numbers in the new process; taps: {PCI slot: descriptor}; disks: as in NodeWanted;
+    persist: the one for /persist; root: a read-only one beside them."""
 
     kernel: int
     initrd: int | None
     monitor: int
     taps: dict[int, int]
     disks: tuple[int, ...] = ()
+    persist: int | None = None
     root: int | None = None
 
     def descriptors(self) -> tuple[int, ...]:
         """All of them, in the order of `numbered_from`."""
-        optional = [[] if one is None else [one] for one in (self.initrd, self.root)]
-        return (self.kernel, self.monitor, *optional[0], *self.taps.values(), *self.disks, *optional[1])
+        optional = [[] if one is None else [one] for one in (self.initrd, self.persist, self.root)]
+        initrd, persist, root = optional
+        return (self.kernel, self.monitor, *initrd, *self.taps.values(), *self.disks, *persist, *root)
 
     def numbered_from(self, first: int) -> QemuFiles:
         """The same files in a process where they have the numbers first, first + 1, …"""
@@ -51,6 +55,7 @@ class QemuFiles:
             initrd=None if self.initrd is None else next(number),
             taps={slot: next(number) for slot in self.taps},
             disks=tuple(next(number) for _ in self.disks),
+            persist=None if self.persist is None else next(number),
             root=None if self.root is None else next(number),
         )
 
@@ -80,6 +85,7 @@ def command(
         *_interfaces(spec, files.taps),
         *_disk_bus(files),
         *_disks(spec.disks, files.disks),
+        *([] if files.persist is None else _disk("persist", files.persist, PERSIST_SERIAL, PERSIST_ADDRESS)),
         *([] if files.root is None else _root(files.root)),
         *([] if pid_file is None else ["-pidfile", pid_file]),
     ]
@@ -171,7 +177,7 @@ def disk_name(position: int) -> str:
 
 def _disk_bus(files: QemuFiles) -> list[str]:
     """The bridge has no hot-plug slots of its own: their numbers would take the names of the interfaces (ens2, …)."""
-    if not files.disks and files.root is None:
+    if not files.disks and files.persist is None and files.root is None:
         return []
     return [
         *("-global", "PIIX4_PM.acpi-pci-hotplug-with-bridge-support=off"),
@@ -191,18 +197,24 @@ def _root(file: int) -> list[str]:
 
 
 def _disks(disks: Sequence[Disk], files: Sequence[int]) -> list[str]:
-    """discard, detect-zeroes: what the guest frees or fills with zeros takes no space on the server.
-    werror: when the server has no space left the guest gets an error; qemu's default is to halt the VM silently."""
     argv = []
     for place, (disk, file) in enumerate(zip(disks, files, strict=True), start=1):
-        name = disk_name(place - 1)
-        sparse = "discard=unmap,detect-zeroes=unmap"
-        argv += ["-add-fd", f"fd={file},set={place}"]
-        argv += ["-blockdev", f"driver=file,node-name={name}-file,filename=/dev/fdset/{place},discard=unmap"]
-        argv += ["-blockdev", f"driver=raw,node-name={name},file={name}-file,{sparse}"]
-        device = f"virtio-blk-pci,drive={name},serial=walt-{disk.id},bus=disks,addr={place:#x}"
-        argv += ["-device", f"{device},werror=report,rerror=report"]
+        argv += _disk(disk_name(place - 1), file, f"walt-{disk.id}", place)
     return argv
+
+
+def _disk(name: str, file: int, serial: str, place: int) -> list[str]:
+    """discard, detect-zeroes: what the guest frees or fills with zeros takes no space on the server.
+    werror: when the server has no space left the guest gets an error; qemu's default is to halt the VM silently."""
+    return [
+        *("-add-fd", f"fd={file},set={place}"),
+        *("-blockdev", f"driver=file,node-name={name}-file,filename=/dev/fdset/{place},discard=unmap"),
+        *("-blockdev", f"driver=raw,node-name={name},file={name}-file,discard=unmap,detect-zeroes=unmap"),
+        *(
+            "-device",
+            f"virtio-blk-pci,drive={name},serial={serial},bus=disks,addr={place:#x},werror=report,rerror=report",
+        ),
+    ]
 
 
 def _open_file(descriptor: int) -> str:

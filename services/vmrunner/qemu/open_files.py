@@ -91,6 +91,7 @@ class VmFolders:
                 monitor=stack.enter_context(_listen(self.monitor(power_on.spec.id))).fileno(),
                 taps={slot: keep(taps.open_tap(name)) for slot, name in power_on.taps.items()},
                 disks=tuple(keep(os.open(path, os.O_RDWR)) for path in power_on.disks),
+                persist=keep(os.open(power_on.persist, os.O_RDWR)) if power_on.persist else None,
                 root=keep(os.open(power_on.root, os.O_RDONLY)) if power_on.root else None,
             )
             yield OpenFiles(standard, files)

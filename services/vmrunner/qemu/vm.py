@@ -40,7 +40,7 @@ class KvmRights:
 @dataclass(frozen=True)
 class PowerOn:
     """All that one start of a VM needs of its host. taps: {PCI slot: name}; disks: paths in the order of the spec;
-    root: of a read-only disk beside them; uid: as `Launcher.reserve` gave it;
+    persist: of the disk for /persist; root: of a read-only disk beside them; uid: as `Launcher.reserve` gave it;
     kvm_group: the group that may open /dev/kvm, if one may."""
 
     spec: NodeWanted
@@ -52,6 +52,7 @@ class PowerOn:
     root: Path | None
     taps: dict[int, str]
     disks: tuple[Path, ...]
+    persist: Path | None
     line: LinePaths
     accelerator: str
     kvm_group: int | None

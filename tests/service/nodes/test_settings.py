@@ -113,7 +113,8 @@ def test_data_that_cannot_be_inspected_is_not_destroyed(platform, monkeypatch):
 
 def test_fault_09_remove_asks_for_persist_too(platform):
     platform.call("alice", "create_nodes", ["vnode1"])
-    platform.bootserver.persisted[platform.spec("vnode1").id, "alice"] = 12_345_678
+    platform.vmrunner.persisted[platform.spec("vnode1").id, "alice"] = 12_000_000
+    platform.bootserver.persisted[platform.spec("vnode1").id, "alice"] = 345_678  # of a version before
     refused = platform.refusal("alice", "remove_nodes", "vnode1")
     assert refused == "NeedsForce: node 'vnode1': /persist holds data of alice (12.3 MB); --force destroys it"
     platform.call("alice", "release_nodes", "vnode1")  # it stays, for its owner

@@ -108,6 +108,7 @@ class Platform:
         for seen in (self.vmrunner.vms, self.vmrunner.specs, self.vmrunner.removed, self.vmrunner.inspected):
             seen.clear()
         self.vmrunner.written.clear()
+        self.vmrunner.persisted.clear()
         self.bootserver.persisted.clear()
         self.bootserver.machines.clear()
 

@@ -64,6 +64,8 @@ class Peers:
         self.nodes.revision = Revision()
         self.nodes.accepted.clear()
         self.bootserver.fault = None
+        self.bootserver.persist_folder = ""
+        self.bootserver.dropped.clear()
         self.console.fault = None
         self.console.folder = folder
         self.console.status_of = lambda command: 0

@@ -23,6 +23,8 @@ class FakeBootserver(FakeService):
         self.script_url = script_url
         self.requests: list[BootRequest] = []
         self.persisted: dict[tuple[int, str], int] = {}
+        self.persist_folder: str | None = ""
+        self.dropped: list[tuple[int, str, str]] = []
         self.machines: list[VmReport] = []
         self.access = NodeAccess("127.0.0.1", "root", "KEY\n", "ssh-ed25519 AAAA")
         self.nodes: set[int] = set()
@@ -34,7 +36,9 @@ class FakeBootserver(FakeService):
         self.requests.append(boot)
         self.nodes.add(boot.node_id)
         url = self.script_url or f"http://127.0.0.1/boot/{boot.node_id}/script.ipxe"
-        return serialization.dump(BootPlan(url, boot.ip, "255.255.252.0", "127.0.0.1", "127.0.0.1"))
+        return serialization.dump(
+            BootPlan(url, boot.ip, "255.255.252.0", "127.0.0.1", "127.0.0.1", self.persist_folder)
+        )
 
     @serves
     def open_access(self, node_id: int) -> Any:
@@ -55,6 +59,11 @@ class FakeBootserver(FakeService):
     @serves
     def persist_bytes(self, node_id: int) -> dict[str, int]:
         return {owner: size for (node, owner), size in self.persisted.items() if node == node_id}
+
+    @serves
+    def drop_persist_folder(self, node_id: int, owner: str, account: str) -> None:
+        self.dropped.append((node_id, owner, account))
+        self.persist_folder = ""
 
     @serves
     def list_machines(self) -> Any:

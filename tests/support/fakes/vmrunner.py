@@ -21,6 +21,7 @@ class FakeVmrunner(FakeService):
         self.name = vmrunner.service_on(host)
         self.vms: list[VmReport] = []
         self.written: dict[int, int] = {}
+        self.persisted: dict[tuple[int, str], int] = {}
         self.inspected: list[str] = []
         self.specs: list[NodeWanted] = []
         self.removed: list[str] = []
@@ -38,6 +39,10 @@ class FakeVmrunner(FakeService):
         self.inspected.append(spec.name)
         data = [DiskData(disk.id, self.written.get(disk.id, 4096), disk.id in self.written) for disk in spec.disks]
         return serialization.dump_all(data)
+
+    @serves
+    def persist_bytes(self, node_id: int) -> dict[str, int]:
+        return {owner: size for (node, owner), size in self.persisted.items() if node == node_id}
 
     @serves
     def capacity(self) -> Any:

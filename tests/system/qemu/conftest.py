@@ -136,6 +136,7 @@ def start(launcher: Launcher, kernel: Path, initrd: Path, line: SerialLine) -> o
                 command_line=COMMAND_LINE,
                 kernel=kernel,
                 initrd=initrd,
+                persist=None,
                 root=None,
                 taps=dict(enumerate(taps, start=2)),
                 disks=tuple(disks),

@@ -34,6 +34,7 @@ def test_plan():
         netmask="255.255.252.0",
         gateway="192.168.172.1",
         server="192.168.172.1",
+        persist_folder="",
     )
 
 
@@ -74,8 +75,12 @@ def test_root_is_a_disk_of_a_vm_and_in_the_memory_of_a_machine():
 
 
 def test_owned_node_mounts_its_persist():
-    text = boot_script.script(replace(REQUEST, owner="alice"), RootImage("debian-1"), FILES, SITE)
-    assert " walt.persist=/persist/7/alice\n" in text
+    """A folder of the server, unless its machine has a disk for it."""
+    owned = replace(REQUEST, owner="alice", owner_account="a1")
+    text = boot_script.script(owned, RootImage("debian-1"), FILES, SITE)
+    assert " walt.persist=/persist/7/alice~a1\n" in text
+    with_disk = boot_script.script(replace(owned, persist_is_disk=True), RootImage("debian-1"), FILES, SITE)
+    assert "walt.persist" not in with_disk
 
 
 def test_seed():

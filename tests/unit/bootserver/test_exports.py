@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from services.bootserver.nfs import exports, persist
 from services.bootserver.nfs.exports import Export, Exports
 from services.bootserver.nfs.persist import PersistStore
+from walt.contracts import serialization
 from walt.contracts.errors import InvalidRequest
+from walt.contracts.nodes import Owner
 
 NOBODY, SERVER = "", "10.0.0.1"
 ALICES = exports.granted(Exports(), 7, "alice", "10.0.0.7")
@@ -109,12 +112,15 @@ def test_a_node_and_an_address_have_one_root_of_their_own(node_id, ip, left):
     assert exports.own_root_revoked(two, 7).own_roots == two.own_roots[1:]
 
 
+ALICE, LATER_ALICE, BOB = Owner("alice", "a1"), Owner("alice", "a2"), Owner("bob", "b1")
+
+
 def test_folders_stay_until_the_node_is_forgotten(tmp_path):
     store = PersistStore(tmp_path)
     assert store.bytes_used(7) == {} and store.known() == set()
-    store.grant(7, "alice", "10.0.0.7")
-    store.grant(7, "bob", "10.0.0.7")
-    (tmp_path / "persist/7/alice/file").write_bytes(b"a" * 10_000)
+    store.grant(7, ALICE, "10.0.0.7")
+    store.grant(7, BOB, "10.0.0.7")
+    (tmp_path / "persist/7/alice~a1/file").write_bytes(b"a" * 10_000)
     store.revoke(7)
     used = store.bytes_used(7)
     assert list(used) == ["alice"] and used["alice"] >= 10_000 and store.bytes_used(8) == {}
@@ -124,8 +130,50 @@ def test_folders_stay_until_the_node_is_forgotten(tmp_path):
     assert (store.known(), persist.load_exports(tmp_path / "exports.json").all) == (set(), ())
 
 
+def folder_of_version_before(tmp_path, name="alice"):
+    folder = tmp_path / "persist/7" / name
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("kept")
+
+
+def test_folder_of_a_version_before_goes_to_one_account_and_never_to_a_later_one(tmp_path):
+    store = PersistStore(tmp_path)
+    folder_of_version_before(tmp_path)
+    assert store.folder_of(7, ALICE) == "7/alice~a1"
+    assert (tmp_path / "persist/7/alice~a1/file").read_text() == "kept"
+    assert store.folder_of(7, LATER_ALICE) == ""
+    store.grant(7, LATER_ALICE, "10.0.0.7")
+    assert list((tmp_path / "persist/7/alice~a2").iterdir()) == []
+
+
+def test_folders_of_versions_before_are_bound_to_the_accounts_that_are_present(tmp_path):
+    store = PersistStore(tmp_path)
+    for name in ("alice", "carol", "dave"):
+        folder_of_version_before(tmp_path, name)
+    mounted = exports.granted(Exports(), 7, "dave", "10.0.0.7")
+    (tmp_path / "exports.json").write_text(json.dumps(serialization.dump(mounted)))
+    assert store.unbound() == {"alice", "carol"}
+    for _ in range(2):
+        store.bind_all([ALICE])
+    assert {one.name for one in (tmp_path / "persist/7").iterdir()} == {"alice~a1", "carol~", "dave"}
+    assert store.folder_of(7, Owner("carol", "c9")) == "" and store.unbound() == set()
+    assert list(store.bytes_used(7)) == ["alice", "carol", "dave"]
+
+
+def test_a_folder_is_dropped_alone_and_twice(tmp_path):
+    store = PersistStore(tmp_path)
+    for owner in (ALICE, BOB):
+        store.grant(7, owner, "10.0.0.7")
+        (tmp_path / f"persist/7/{persist.folder_name(owner)}/file").touch()
+    for _ in range(2):
+        store.drop(7, ALICE)
+    assert (store.folder_of(7, ALICE), store.folder_of(7, BOB)) == ("", "7/bob~b1")
+
+
 @pytest.mark.parametrize("owner", ["", "..", "a/b", "Alice", "a" * 33, 'a"b', "a\n"])
 def test_owner_that_is_no_user_name_is_refused(tmp_path, owner):
     with pytest.raises(InvalidRequest, match="is not a user name"):
-        PersistStore(tmp_path).grant(7, owner, "10.0.0.7")
+        PersistStore(tmp_path).grant(7, Owner(owner, "a1"), "10.0.0.7")
+    with pytest.raises(InvalidRequest, match="is not the id of an account"):
+        PersistStore(tmp_path).grant(7, Owner("alice", "../x"), "10.0.0.7")
     assert not list(tmp_path.iterdir())

@@ -57,6 +57,7 @@ configs = st.builds(
     boot_retries=st.integers(0, settings.MAX_BOOT_RETRIES),
     disks=st.lists(disk_uses, max_size=disks.MAX_DISKS).map(tuple),
     networks=networks,
+    persist_bytes=st.integers(disks.MIN_PERSIST_BYTES // 10**6, 10**6).map(lambda megabytes: megabytes * 10**6),
     netsetup=st.sampled_from(settings.NETSETUPS),
 )
 words = st.sampled_from(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.lifecycle.boot_slots import BootSlots
 from services.vmrunner.lifecycle.record_store import RecordStore
@@ -160,7 +161,8 @@ def life(world: World) -> RunnerContext:
     records = Records(state)
     records.world = world
     memory = MemoryLedger("lab", 1.0, lambda field: 10 * GIB)
-    return RunnerContext("lab", world, records, world, world, DiskStore(state), memory, BootSlots(1), 0.0)
+    persist = PersistDiskStore(state, 65_534)
+    return RunnerContext("lab", world, records, world, world, DiskStore(state), persist, memory, BootSlots(1), 0.0)
 
 
 def runner_for(spec, world: World) -> Runner:

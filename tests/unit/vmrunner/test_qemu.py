@@ -132,6 +132,15 @@ def test_the_root_is_the_last_disk_and_nobody_writes_to_it():
     assert values(alone, "-device")[-2:] == [values(words, "-device")[-4], values(words, "-device")[-1]]
 
 
+def test_persist_is_a_disk_behind_those_of_the_spec():
+    words = argv(spec(disks=DISKS), QemuFiles(10, 11, 13, {2: 14}, disks=(20, 21), persist=23, root=22))
+    device = values(words, "-device")[-2]
+    assert device.startswith("virtio-blk-pci,drive=persist,serial=walt-persist,bus=disks,addr=0x1e,")
+    assert "fd=23,set=30" in values(words, "-add-fd")
+    alone = values(argv(files=QemuFiles(10, 11, 13, {2: 14}, persist=23)), "-device")
+    assert [one.split(",")[0] for one in alone[-2:]] == ["pci-bridge", "virtio-blk-pci"]
+
+
 def test_fault_18_interfaces_keep_their_places_whatever_disks_there_are():
     places = [[one for one in values(words, "-device") if "net" in one] for words in (argv(), with_disks())]
     assert places[0] == places[1]
@@ -146,7 +155,7 @@ def test_fault_27_a_node_of_defaults_has_a_command_line():
 
 @pytest.mark.parametrize("initrd", [11, None])
 def test_files_have_other_numbers_in_another_process(initrd):
-    here = QemuFiles(kernel=10, initrd=initrd, monitor=13, taps={2: 14, 5: 9}, disks=(31, 30), root=40)
+    here = QemuFiles(kernel=10, initrd=initrd, monitor=13, taps={2: 14, 5: 9}, disks=(31, 30), persist=50, root=40)
     there = here.numbered_from(200)
     assert there.descriptors() == tuple(range(200, 200 + len(here.descriptors())))
     number = dict(zip(here.descriptors(), there.descriptors(), strict=True))
@@ -156,6 +165,7 @@ def test_files_have_other_numbers_in_another_process(initrd):
         monitor=number[13],
         taps={2: number[14], 5: number[9]},
         disks=(number[31], number[30]),
+        persist=number[50],
         root=number[40],
     )
 
