@@ -114,7 +114,7 @@ def test_fault_11_the_next_owner_reads_nothing_of_the_former_one(rebooted, walt)
     walt("node", "acquire", "keeper", user="bob")
     walt("node", "wait", "keeper", user="bob", timeout=240)
     assert on(walt, "tr -d '\\0' < /dev/vdd | wc -c", user="bob").stdout.strip() == "0"
-    assert on(walt, "ls -A /root/kept /persist", user="bob", check=False).stdout.split() == ["/persist:"]
+    assert on(walt, "ls -A /root/kept /persist", user="bob", check=False).stdout.split() == ["/persist:", "lost+found"]
     assert "kept" not in on(walt, "mount -t ext4 /dev/vdc1 /mnt && ls /mnt && umount /mnt", user="bob").stdout
     on(walt, "echo mine > /persist/of-bob", user="bob")
 
