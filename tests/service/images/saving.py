@@ -59,7 +59,7 @@ class Saving:
         self.node = RunningNode()
         self.staging = Staging(self.images, ImageLimits(self.images, lambda user: UNLIMITED), self.node.folders)
         self.jobs = ImmediateJobs()
-        users = ImageUsers(records, lambda user: Owner(user, f"{user}-1"), lambda names: [], lambda user: None)
+        users = ImageUsers(records, lambda user: Owner(user, f"{user}01"), lambda names: [], lambda user: None)
         catalogue = Catalogue(self.images, self.staging, users, lambda: [])
         running = RunningNodes(self.authorize, self.node.boot_of, lambda node_id: ACCESS)
         self.saver = NodeSaver(self.images.folder, self.staging, catalogue, self.jobs, running)
