@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from services.netemu.cable.answering import Answering
-from services.netemu.cable.lanes import Account, CablePort, Lane
+from services.netemu.cable.lanes import CablePort, Lane, OwnerLanes
 from services.netemu.cable.protocol import dump_link, load_link, lock_path, socket_path
 from services.netemu.cable.switch import Switch
 
@@ -85,7 +85,7 @@ class CableProcess:
             "more": len(taps) == PORTS_PER_PAGE and after is not None,
         }
 
-    def _dump_owner(self, account: Account) -> dict[str, Any]:
+    def _dump_owner(self, account: OwnerLanes) -> dict[str, Any]:
         share = account.share
         age_ns = time.monotonic_ns() - share.limited_at_ns
         return {

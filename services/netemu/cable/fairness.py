@@ -21,7 +21,7 @@ BURST_NS = 10_000_000  # of processor time, that may be used at once after a res
 RESUME_NS = 1_000_000  # who was held back goes on once he has so much again
 
 
-class Budget:
+class CpuBudget:
     """Processor time that comes at a steady rate, and is kept up to a burst."""
 
     __slots__ = ("_rate", "_left_ns", "_since_ns")
@@ -38,7 +38,7 @@ class Budget:
         return 0 if self._left_ns > 0 else int((RESUME_NS - self._left_ns) / self._rate)
 
 
-class Share:
+class OwnerShare:
     """What one owner uses. dropped: frames for which his share of the memory had no room; held_ns: for how long in all
     his frames waited for his share of the time; limited_at_ns: when one or the other was so last, 0 for never."""
 
@@ -48,38 +48,38 @@ class Share:
         self.owner = owner
         self.used_ns = used_ns
         self.queued_bytes = self.dropped = self.held_ns = self.limited_at_ns = 0
-        self.budget = Budget(OWNER_CPUS)
+        self.budget = CpuBudget(OWNER_CPUS)
 
 
-class Shares:
+class OwnerShares:
     """The shares of all owners. memory: for the frames of all, in bytes."""
 
     def __init__(self, memory: int) -> None:
         self._memory = memory
         self._queued_bytes = 0
         self._least_ns = 0  # used by whoever was next last: nobody saves up turns while he has no work
-        self._all = Budget(MAX_CORE_SHARE)
+        self._all = CpuBudget(MAX_CORE_SHARE)
 
-    def new(self, owner: str) -> Share:
-        return Share(owner, self._least_ns)
+    def new(self, owner: str) -> OwnerShare:
+        return OwnerShare(owner, self._least_ns)
 
-    def has_room(self, share: Share, size: int) -> bool:
+    def has_room(self, share: OwnerShare, size: int) -> bool:
         return share.queued_bytes + size <= self._memory - self._queued_bytes
 
-    def keep(self, share: Share, size: int) -> None:
+    def keep(self, share: OwnerShare, size: int) -> None:
         share.queued_bytes += size
         self._queued_bytes += size
 
-    def drop(self, share: Share, now_ns: int) -> None:
+    def drop(self, share: OwnerShare, now_ns: int) -> None:
         share.dropped += 1
         share.limited_at_ns = now_ns
 
-    def next(self, with_work: Iterable[Share]) -> Share:
+    def next(self, with_work: Iterable[OwnerShare]) -> OwnerShare:
         chosen = min(with_work, key=lambda share: max(share.used_ns, self._least_ns))
         self._least_ns = chosen.used_ns = max(chosen.used_ns, self._least_ns)
         return chosen
 
-    def charge(self, share: Share, now_ns: int, cost_ns: int) -> tuple[int, int]:
+    def charge(self, share: OwnerShare, now_ns: int, cost_ns: int) -> tuple[int, int]:
         """After a turn. (for how long this owner is held back, for how long all are), in ns."""
         share.used_ns += cost_ns
         held_ns = share.budget.charge(now_ns, cost_ns)

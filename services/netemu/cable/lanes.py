@@ -16,23 +16,23 @@ from collections import deque
 from collections.abc import Iterator
 
 from services.kit.tun import open_tap, set_offload
-from services.netemu.cable.fairness import Share
+from services.netemu.cable.fairness import OwnerShare
 from services.netemu.cable.impairments import is_per_frame
 from services.netemu.cable.model import Wire
 from walt.contracts.links import LinkModel
 
-FRAME_BYTES = 260  # that a frame takes in memory beside its bytes: the objects of Python around them
+FRAME_BYTES = 150  # that a frame takes in memory beside its bytes: the objects of Python around them
 Frame = tuple[int, int, int, bytes]  # due_ns, arrival_ns, size, with its virtio header
 Head = tuple[int, int, "Lane"]  # due_ns, id, lane: the next frame of a lane
 
 
-class Account:
+class OwnerLanes:
     """The lanes of one owner. ready: an epoll of the taps that he may send from; due: the lanes with a frame that is
     due; waste: frames of ports that are gone, to be freed little by little; ports: how many he has."""
 
     __slots__ = ("share", "ready", "due", "waste", "ports", "is_held")
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: OwnerShare) -> None:
         self.share = share
         self.ready = select.epoll()
         self.due: list[Head] = []
@@ -49,7 +49,9 @@ class Lane:
 
     __slots__ = ("account", "source", "target", "wire", "in_flight", "overtaking")
 
-    def __init__(self, account: Account, source: int, target: int, wire: Wire, overtaking: Lane | None = None) -> None:
+    def __init__(
+        self, account: OwnerLanes, source: int, target: int, wire: Wire, overtaking: Lane | None = None
+    ) -> None:
         self.account = account
         self.source = source
         self.target = target
@@ -59,7 +61,7 @@ class Lane:
 
 
 class CablePort:
-    def __init__(self, account: Account, node_end: str, bridge_end: str, link: LinkModel) -> None:
+    def __init__(self, account: OwnerLanes, node_end: str, bridge_end: str, link: LinkModel) -> None:
         with contextlib.ExitStack() as undo:
             self.node_end = open_tap(node_end)
             undo.callback(os.close, self.node_end)
@@ -93,7 +95,7 @@ class CablePort:
         set_offload(self.bridge_end, not is_per_frame(link.down))
 
 
-def _lane(account: Account, source: int, target: int, wire: Wire) -> Lane:
+def _lane(account: OwnerLanes, source: int, target: int, wire: Wire) -> Lane:
     return Lane(account, source, target, wire, overtaking=Lane(account, source, target, wire))
 
 

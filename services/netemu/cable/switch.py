@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 
 from services.kit.tun import VNET_HEADER_BYTES
-from services.netemu.cable.fairness import Shares
+from services.netemu.cable.fairness import OwnerShares
 from services.netemu.cable.impairments import ImpairmentSequence, corrupted
-from services.netemu.cable.lanes import Account, CablePort, Head, Lane, memory_of
+from services.netemu.cable.lanes import CablePort, Head, Lane, OwnerLanes, memory_of
 from services.netemu.cable.model import RunningMean, wire_size
 from services.netemu.cable.timer import Timer
 from walt.contracts.links import LinkModel
@@ -34,17 +34,17 @@ class Switch:
 
     def __init__(self) -> None:
         self.ports: dict[str, CablePort] = {}
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, OwnerLanes] = {}
         self.lateness = RunningMean(MAX_COST_NS)  # from the expiry of the timer until we run
         self.passing = RunningMean(MAX_COST_NS)  # of a single frame without delay, from reading to writing
         self.writing = RunningMean(MAX_COST_NS)  # of one frame
-        self._shares = Shares(MAX_QUEUED_BYTES)
+        self._shares = OwnerShares(MAX_QUEUED_BYTES)
         self._alone_since_ns = 0  # when the last tap was read, if it had a single frame; else 0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
-        self._by_epoll: dict[int, Account] = {}
-        self._busy: set[Account] = set()  # who has frames to send or to free now, and is not held back
-        self._held: list[tuple[int, int, Account]] = []  # (until, id, account)
+        self._by_epoll: dict[int, OwnerLanes] = {}
+        self._busy: set[OwnerLanes] = set()  # who has frames to send or to free now, and is not held back
+        self._held: list[tuple[int, int, OwnerLanes]] = []  # (until, id, account)
         self._heads: list[Head] = []  # of the frames that are not due yet
         self._timer = Timer()
         self._armed_ns = 0
@@ -56,7 +56,8 @@ class Switch:
             port = CablePort(self.account(owner), node_end, bridge_end, link)
             self.ports[tap] = port
             port.account.ports += 1
-            self._listen(port)
+            self.watch_lane(port.up)
+            self.watch_lane(port.down)
             return
         port.set(link)
         if port.account.share.owner != owner:
@@ -67,17 +68,18 @@ class Switch:
         if port is None:
             return
         self._forget_heads(port)
-        self._ignore(port)
+        self._ignore_lane(port.up)
+        self._ignore_lane(port.down)
         port.close()
         account = port.account
         account.ports -= 1
         account.waste.extend(lane.in_flight for lane in port.lanes)
         self._work(account)
 
-    def account(self, owner: str) -> Account:
+    def account(self, owner: str) -> OwnerLanes:
         account = self.accounts.get(owner)
         if account is None:
-            account = self.accounts[owner] = Account(self._shares.new(owner))
+            account = self.accounts[owner] = OwnerLanes(self._shares.new(owner))
             self._by_epoll[account.ready.fileno()] = account
             self._epoll.register(account.ready, select.EPOLLIN)
         return account
@@ -117,13 +119,11 @@ class Switch:
                 self._handlers[descriptor]()
         self._release(now_ns)
         with_work |= self._find_due(now_ns)
-        if with_work:
-            by_share = {account.share: account for account in with_work if not account.is_held}
-            if by_share:
-                self._give_turn(by_share[self._shares.next(by_share)])
+        if by_share := {account.share: account for account in with_work if not account.is_held}:
+            self._give_turn(by_share[self._shares.next(by_share)])
         self._arm()
 
-    def _give_turn(self, account: Account) -> None:
+    def _give_turn(self, account: OwnerLanes) -> None:
         started_ns = time.thread_time_ns()
         for descriptor, _ in account.ready.poll(0, 1):
             self._handlers[descriptor]()
@@ -141,7 +141,7 @@ class Switch:
         if all_held_ns:
             time.sleep(all_held_ns / 1e9)
 
-    def _hold(self, account: Account, until_ns: int) -> None:
+    def _hold(self, account: OwnerLanes, until_ns: int) -> None:
         account.is_held = True
         self._busy.discard(account)
         self._epoll.modify(account.ready, 0)
@@ -155,30 +155,23 @@ class Switch:
             if account.due or account.waste or not account.ports:
                 self._busy.add(account)
 
-    def _work(self, account: Account) -> None:
+    def _work(self, account: OwnerLanes) -> None:
         if not account.is_held:
             self._busy.add(account)
 
-    def _close(self, account: Account) -> None:
+    def _close(self, account: OwnerLanes) -> None:
         del self.accounts[account.share.owner], self._by_epoll[account.ready.fileno()]
         account.ready.close()
-
-    def _listen(self, port: CablePort) -> None:
-        for lane in (port.up, port.down):
-            self.watch_lane(lane)
-
-    def _ignore(self, port: CablePort) -> None:
-        for lane in (port.up, port.down):
-            self._ignore_lane(lane)
 
     def _ignore_lane(self, lane: Lane) -> None:
         if self._handlers.pop(lane.source, None) is not None:
             lane.account.ready.unregister(lane.source)
 
-    def _change_owner(self, port: CablePort, account: Account) -> None:
+    def _change_owner(self, port: CablePort, account: OwnerLanes) -> None:
         """What is under way is the new owner's from now on."""
         self._forget_heads(port)
-        self._ignore(port)
+        self._ignore_lane(port.up)
+        self._ignore_lane(port.down)
         former, port.account = port.account, account
         for lane in port.lanes:
             lane.account = account
@@ -187,7 +180,8 @@ class Switch:
             self._shares.keep(account.share, size)
             if lane.in_flight:
                 heapq.heappush(self._heads, (lane.in_flight[0][0], id(lane), lane))
-        self._listen(port)
+        self.watch_lane(port.up)
+        self.watch_lane(port.down)
         former.ports -= 1
         account.ports += 1
         self._work(former)
@@ -247,7 +241,7 @@ class Switch:
         lane.in_flight.append((due_ns, arrival_ns, size, frame))
         self._shares.keep(lane.account.share, memory_of(frame))
 
-    def _find_due(self, now_ns: int) -> set[Account]:
+    def _find_due(self, now_ns: int) -> set[OwnerLanes]:
         """Whose frames have become due."""
         found = set()
         while self._heads and self._heads[0][0] <= now_ns:
@@ -258,7 +252,7 @@ class Switch:
             found.add(account)
         return found
 
-    def _send_due(self, account: Account) -> None:
+    def _send_due(self, account: OwnerLanes) -> None:
         for number in range(FRAMES_PER_TURN):
             if not account.due:
                 return
@@ -279,7 +273,7 @@ class Switch:
                 due_ns = lane.in_flight[0][0]
                 heapq.heappush(account.due if due_ns <= now_ns else self._heads, (due_ns, id(lane), lane))
 
-    def _free(self, account: Account) -> None:
+    def _free(self, account: OwnerLanes) -> None:
         for _ in range(FREED_PER_TURN):
             while account.waste and not account.waste[0]:
                 account.waste.popleft()
@@ -294,14 +288,11 @@ class Switch:
             self.passing.observe(written_ns - self._alone_since_ns)
 
     def _arm(self) -> None:
-        """For the next frame that will be due, and for whoever will be released next. A timer that has not expired yet
-        stays where that is the same."""
-        if not self._heads and not self._held:
+        """For the next frame that will be due, and for whoever will be released next."""
+        times_ns = [queue[0][0] for queue in (self._heads, self._held) if queue]
+        if not times_ns:
             return
-        due_ns = self._heads[0][0] - int(self.lateness.mean_ns) if self._heads else self._held[0][0]
-        if self._held:
-            due_ns = min(due_ns, self._held[0][0])
-        wanted_ns = max(time.monotonic_ns() + 1, due_ns)
+        wanted_ns = max(time.monotonic_ns() + 1, min(times_ns) - int(self.lateness.mean_ns))
         if wanted_ns != self._armed_ns:
             self._armed_ns = wanted_ns
             self._timer.arm(wanted_ns)

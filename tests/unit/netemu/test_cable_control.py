@@ -58,7 +58,7 @@ def test_fault_s13_a_cable_that_runs_and_does_not_answer_is_told_from_one_that_d
 
 def test_what_the_cable_cannot_do_names_the_tap(answer):
     with pytest.raises(Failed, match="the cable cannot take vn1e2: Too many open files"):
-        answer(b'{"error": "Too many open files"}\n').set_port("vn1e2", LinkModel())
+        answer(b'{"error": "Too many open files"}\n').set_port("vn1e2", LinkModel(), "ada")
 
 
 def test_where_real_time_is_refused_the_cable_takes_the_next_best_priority(monkeypatch):

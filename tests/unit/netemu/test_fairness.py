@@ -1,11 +1,11 @@
-"""Shares of the cable, on virtual time."""
+"""What each owner may use of the cable, on virtual time."""
 
-from services.netemu.cable.fairness import BURST_NS, RESUME_NS, Budget, Share, Shares
+from services.netemu.cable.fairness import BURST_NS, RESUME_NS, CpuBudget, OwnerShare, OwnerShares
 
 MS = 1_000_000
 
 
-def turns(shares: Shares, working: dict[str, Share], count: int, cost_ns: int = MS) -> list[str]:
+def turns(shares: OwnerShares, working: dict[str, OwnerShare], count: int, cost_ns: int = MS) -> list[str]:
     served = []
     for _ in range(count):
         share = shares.next(working.values())
@@ -15,13 +15,13 @@ def turns(shares: Shares, working: dict[str, Share], count: int, cost_ns: int = 
 
 
 def test_owners_with_work_have_turns_of_equal_time():
-    shares = Shares(1000)
+    shares = OwnerShares(1000)
     working = {name: shares.new(name) for name in ("ada", "bob", "eve")}
     assert sorted(turns(shares, working, 9)) == ["ada"] * 3 + ["bob"] * 3 + ["eve"] * 3
 
 
 def test_who_had_no_work_is_next_and_has_saved_up_nothing():
-    shares = Shares(1000)
+    shares = OwnerShares(1000)
     idle, storm = shares.new("idle"), shares.new("storm")
     turns(shares, {"storm": storm}, 100)
     assert turns(shares, {"storm": storm, "idle": idle}, 6)[0] == "idle"
@@ -29,7 +29,7 @@ def test_who_had_no_work_is_next_and_has_saved_up_nothing():
 
 
 def test_who_comes_last_gets_no_more_than_the_others():
-    shares = Shares(1000)
+    shares = OwnerShares(1000)
     storm = shares.new("storm")
     turns(shares, {"storm": storm}, 100)
     late = shares.new("late")
@@ -37,7 +37,7 @@ def test_who_comes_last_gets_no_more_than_the_others():
 
 
 def test_one_owner_gets_half_of_the_memory_and_there_is_room_for_the_next():
-    shares = Shares(1200)
+    shares = OwnerShares(1200)
     ada, bob, eve = (shares.new(name) for name in ("ada", "bob", "eve"))
     for share, most in ((ada, 600), (bob, 300), (eve, 150)):
         while shares.has_room(share, 10):
@@ -48,12 +48,12 @@ def test_one_owner_gets_half_of_the_memory_and_there_is_room_for_the_next():
 
 
 def test_a_budget_lets_a_burst_pass_and_then_its_rate():
-    budget = Budget(0.5)
+    budget = CpuBudget(0.5)
     assert budget.charge(BURST_NS, BURST_NS - 1) == 0
     assert budget.charge(BURST_NS, 1) == 2 * RESUME_NS
     assert budget.charge(BURST_NS + 2 * RESUME_NS, RESUME_NS // 2) == 0
 
 
 def test_what_is_not_used_is_kept_up_to_a_burst():
-    budget = Budget(0.5)
+    budget = CpuBudget(0.5)
     assert budget.charge(3600 * 10**9, BURST_NS + 1) > 0

@@ -57,9 +57,9 @@ def test_other_link_values_are_set_and_labelled_last():
     assert plan(snapshot(state(SIDE)), 1, [wanted]) == [p.SetLink(wanted, CABLE, CABLE), p.LabelPort(wanted)]
 
 
-def test_a_changed_owner_is_only_labelled():
+def test_a_changed_owner_is_told_to_the_cable_whose_shares_are_by_owner():
     wanted = replace(SIDE, owner="bob")
-    assert plan(snapshot(state(SIDE)), 1, [wanted]) == [p.LabelPort(wanted)]
+    assert plan(snapshot(state(SIDE)), 1, [wanted]) == [p.SetLink(wanted, CABLE, CABLE), p.LabelPort(wanted)]
 
 
 def test_a_backend_that_applies_something_else_is_told():
