@@ -61,7 +61,7 @@ RESOURCES = {
             "disk",
             "disk_bytes",
             units.DISK_RULE,
-            "the sizes of their disks together, whatever is on them",
+            "the sizes of their disks and /persist together, whatever is on them",
             units.parse_disk_bytes,
             units.format_disk,
         ),

@@ -22,21 +22,21 @@ def names(person):
 
 
 def test_each_command_that_gives_more_is_refused_and_changes_nothing(admin, bea):
-    do(admin, "set_limits", name="bea", limits=["nodes=2", "ram=1G", "disk=1G"])
+    do(admin, "set_limits", name="bea", limits=["nodes=2", "ram=1G", "disk=2G"])
     do(bea, "create_nodes", names=["one"], settings=["ram=768M", "disks=1G"])
     for method, arguments, fault in (
         ("create_nodes", {"names": ["two", "three"]}, "nodes: bea has 1, and 2 more would pass the limit; allowed: 2 "),
         ("create_nodes", {"names": ["two"]}, "ram: bea has 768M, and 512M more would pass the limit; allowed: 1G "),
-        ("create_nodes", {"names": ["two"], "settings": ["ram=64M", "disks=1M"]}, "disk: bea has 1G, and 1M more "),
+        ("create_nodes", {"names": ["two"], "settings": ["ram=64M", "disks=1M"]}, "disk: bea has 2G, and 1001M more "),
         ("configure_nodes", {"selection": "one", "settings": ["ram=1025M"]}, "ram: bea has 768M, and 257M more "),
-        ("configure_nodes", {"selection": "one", "settings": ["disks=2G"]}, "disk: bea has 1G, and 1G more "),
+        ("configure_nodes", {"selection": "one", "settings": ["disks=2G"]}, "disk: bea has 2G, and 1G more "),
     ):
         with pytest.raises(LimitReached, match=fault):
             do(bea, method, **arguments)
     (one,) = do(bea, "get_nodes", selection="all-nodes")
     assert (one["config"]["ram"], one["config"]["disks"]) == ("768M", "1G")
     assert do(bea, "get_use")["used"] == {
-        "nodes": 1, "ram_bytes": 768 * 2**20, "disk_bytes": 10**9, "images": 0, "image_bytes": 0
+        "nodes": 1, "ram_bytes": 768 * 2**20, "disk_bytes": 2 * 10**9, "images": 0, "image_bytes": 0
     }  # fmt: skip
 
 

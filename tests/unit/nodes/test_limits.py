@@ -15,22 +15,23 @@ from walt.contracts.nodes import ABSENT, PHYSICAL, Disk
 from walt.contracts.settings import NodeConfig
 
 GIB = 2**30
+PERSIST = NodeConfig().persist_bytes  # of every virtual node
 LARGE = replace(NODE, config=NodeConfig(ram_bytes=4 * GIB), disks=(Disk(1, 10**9, "none"), Disk(2, 2 * 10**9, "none")))
 
 
 def test_use_of_nodes():
-    assert limits.use([NODE, LARGE]) == Use(2, 4 * GIB + GIB // 2, 3 * 10**9)
+    assert limits.use([NODE, LARGE]) == Use(2, 4 * GIB + GIB // 2, 2 * PERSIST + 3 * 10**9)
     assert limits.use([replace(LARGE, type=PHYSICAL)]) == Use(1, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("before", "after", "added"),
     [
-        (replace(NODE, id=0), replace(NODE, id=0), Use(1, GIB // 2, 0)),  # created
+        (replace(NODE, id=0), replace(NODE, id=0), Use(1, GIB // 2, PERSIST)),  # created
         (NODE, LARGE, Use(0, 4 * GIB - GIB // 2, 3 * 10**9)),  # configured
-        (LARGE, replace(LARGE, owner="", owner_account=""), Use(-1, -4 * GIB, -3 * 10**9)),  # released
-        (LARGE, replace(LARGE, power=ABSENT), Use(-1, -4 * GIB, -3 * 10**9)),  # removed
-        (replace(LARGE, owner="bob", owner_account="bob-1"), LARGE, Use(1, 4 * GIB, 3 * 10**9)),  # taken over
+        (LARGE, replace(LARGE, owner="", owner_account=""), Use(-1, -4 * GIB, -PERSIST - 3 * 10**9)),  # released
+        (LARGE, replace(LARGE, power=ABSENT), Use(-1, -4 * GIB, -PERSIST - 3 * 10**9)),  # removed
+        (replace(LARGE, owner="bob", owner_account="bob-1"), LARGE, Use(1, 4 * GIB, PERSIST + 3 * 10**9)),  # taken over
         (LARGE, replace(LARGE, boot=9), Use()),
     ],
 )
