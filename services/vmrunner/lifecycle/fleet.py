@@ -114,7 +114,7 @@ class Fleet:
     def disk_bytes_by_id(self) -> dict[int, int]:
         """As `disk_bytes`, of the VMs that run, by node id."""
         running = [node_id for node_id, runner in self._runners.items() if runner.vm is not None]
-        return {one: sum(disk.used_bytes for disk in self._context.disks.data(one)) for one in running}
+        return {one: self._disk_bytes(one) for one in running}
 
     def pause(self, node_id: int) -> None:
         runner = self._runners.get(node_id)

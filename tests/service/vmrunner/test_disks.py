@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import eventlet
@@ -142,15 +143,19 @@ def test_while_it_waits_for_the_guest_a_harder_spec_counts(platform):
 
 
 @pytest.mark.parametrize("variables", [{"WALT_DISK_FLOOR": "1000000T"}])
-def test_fault_s8_a_node_that_writes_below_the_floor_is_paused_until_there_is_room(platform):
+@pytest.mark.parametrize("file", ["disks/21.raw", "persist/alice~a1.raw"])
+def test_fault_s8_a_node_that_writes_below_the_floor_is_paused_until_there_is_room(platform, file):
     """Of two nodes one writes. The floor is above what any disk has, then, after a restart, below what is free."""
     for node_id in (5, 6):
-        platform.boot(node_id, disks=DISKS[:1] if node_id == 5 else (Disk(31, 10**6, "none"),))
+        owner = {"owner_account": "a1", "persist_bytes": 64 * 10**6}
+        platform.boot(node_id, disks=DISKS[:1] if node_id == 5 else (Disk(31, 10**6, "none"),), **owner)
         platform.announce_booted(platform.nodes.last_report(node_id))
         platform.wait_state("booted", node_id)
-    with (platform.state_folder / "5/disks/21.raw").open("r+b") as disk:
+    with (platform.state_folder / "5" / file).open("r+b") as disk:
         eventlet.sleep(2.5)
-        disk.write(b"x" * 500_000)
+        disk.seek(0, os.SEEK_END)
+        disk.seek(disk.tell() // 2)  # where nothing is yet
+        disk.write(b"x" * 400_000)
     platform.wait(lambda: platform.nodes.last_report(5).cause == "no-space", "paused")
     assert "the disk of its host is nearly full" in platform.nodes.last_report(5).reason
     platform.wait(lambda: platform.monitor_commands(5)[-1] == "stop", "its monitor was told so")
