@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import sqlalchemy as sa
+
 from tests.support.wait import wait_until
 
 USER = "postgres"  # initdb refuses root
@@ -60,3 +62,11 @@ def private_postgres() -> Iterator[PrivatePostgres]:
             one.stop()
     finally:
         shutil.rmtree(folder)
+
+
+def drop_tables(url: str) -> None:
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()

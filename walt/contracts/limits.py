@@ -6,7 +6,6 @@ An operator gives the limits of all users (WALT_USER_LIMITS, `nodes=20,ram=16G`)
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -40,7 +39,6 @@ class Resource:
     name: str
     field: str
     rule: str
-    help: str
     parse: Callable[[str], int]
     format: Callable[[int], str]
 
@@ -48,32 +46,11 @@ class Resource:
 RESOURCES = {
     resource.name: resource
     for resource in (
-        Resource("nodes", "nodes", units.COUNT_RULE, "nodes that the user owns", units.parse_whole, str),
-        Resource(
-            "ram",
-            "ram_bytes",
-            units.MEMORY_RULE,
-            "their memory together, whether they run or not",
-            units.parse_memory_bytes,
-            units.format_memory,
-        ),
-        Resource(
-            "disk",
-            "disk_bytes",
-            units.DISK_RULE,
-            "the sizes of their disks and /persist together, whatever is on them",
-            units.parse_disk_bytes,
-            units.format_disk,
-        ),
-        Resource("images", "images", units.COUNT_RULE, "images that the user has made", units.parse_whole, str),
-        Resource(
-            "image.space",
-            "image_bytes",
-            units.DISK_RULE,
-            "the sizes of these images together",
-            units.parse_disk_bytes,
-            units.format_disk,
-        ),
+        Resource("nodes", "nodes", units.COUNT_RULE, units.parse_whole, str),
+        Resource("ram", "ram_bytes", units.MEMORY_RULE, units.parse_memory_bytes, units.format_memory),
+        Resource("disk", "disk_bytes", units.DISK_RULE, units.parse_disk_bytes, units.format_disk),
+        Resource("images", "images", units.COUNT_RULE, units.parse_whole, str),
+        Resource("image.space", "image_bytes", units.DISK_RULE, units.parse_disk_bytes, units.format_disk),
     )
 }
 
@@ -95,7 +72,7 @@ def parse_change(texts: Sequence[str]) -> LimitsChange:
     values, defaults, faults = dict[str, Value](), set[str](), list[str]()
     for text in texts:
         try:
-            resource, value = _split(text)
+            resource, value = units.split_named(text, RESOURCES, "limit", "ram=32G")
             if value == DEFAULT:
                 defaults.add(resource.field)
             else:
@@ -119,18 +96,6 @@ def parse_limits(text: str) -> UserLimits:
 
 def format_value(resource: Resource, value: Value) -> str:
     return NONE if value is None else resource.format(value)
-
-
-def _split(text: str) -> tuple[Resource, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise units.Faults(f"'{text}' is not a limit; allowed: NAME=VALUE, for instance ram=32G")
-    resource = RESOURCES.get(name)
-    if resource is None:
-        near = difflib.get_close_matches(name, RESOURCES, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise units.Faults(f"'{name}' is not a limit{hint}; allowed: {', '.join(RESOURCES)}")
-    return resource, value
 
 
 def _parse_value(resource: Resource, text: str) -> Value:

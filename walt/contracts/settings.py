@@ -7,7 +7,6 @@ clamped or ignored.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -128,20 +127,13 @@ def show_settings(config: NodeConfig) -> dict[str, str]:
 
 def _parse_one(text: str) -> tuple[str, Any]:
     """The field of NodeConfig, and its value."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise units.Faults(f"'{text}' is not a setting; allowed: NAME=VALUE, for instance ram=2G")
-    setting = SETTINGS.get(name)
-    if setting is None:
-        near = difflib.get_close_matches(name, SETTINGS, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise units.Faults(f"'{name}' is not a setting{hint}; allowed: {', '.join(sorted(SETTINGS))}")
+    setting, value = units.split_named(text, dict(sorted(SETTINGS.items())), "setting", "ram=2G")
     try:
         return setting.field, setting.parse(value)
     except units.Faults as found:
-        raise units.Faults(*(f"{name}: {sentence}" for sentence in found.args)) from None
+        raise units.Faults(*(f"{setting.name}: {sentence}" for sentence in found.args)) from None
     except ValueError as allowed:
-        raise units.Faults(f"'{value}' is not a value for {name}; allowed: {allowed}") from None
+        raise units.Faults(f"'{value}' is not a value for {setting.name}; allowed: {allowed}") from None
 
 
 def _whole_between(low: int, high: int, rule: str) -> Callable[[str], int]:

@@ -8,13 +8,15 @@ What has parts (disks, networks, the options of a link) is parsed part by part: 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
 Parsed = TypeVar("Parsed")
+Named = TypeVar("Named")
 
 LATENCY_UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
 RATE_UNITS_BPS = {"kbps": 10**3, "mbps": 10**6, "gbps": 10**9}
@@ -59,6 +61,18 @@ def parse_each(parse: Callable[[str], Parsed], parts: Iterable[str], faults: lis
 def doubled(parts: Iterable[str]) -> list[str]:
     """Each that is there more than once, in their order."""
     return [part for part, count in Counter(parts).items() if count > 1]
+
+
+def split_named(text: str, table: Mapping[str, Named], kind: str, example: str) -> tuple[Named, str]:
+    """'ram=2G' -> what the table has under 'ram', and '2G'. kind: what a fault calls it ('setting')."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Faults(f"'{text}' is not a {kind}; allowed: NAME=VALUE, for instance {example}")
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise Faults(f"'{name}' is not a {kind}{hint}; allowed: {', '.join(table)}")
+    return table[name], value
 
 
 def parse_whole(text: str) -> int:

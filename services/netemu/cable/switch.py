@@ -56,8 +56,7 @@ class Switch:
             port = CablePort(self.account(owner), node_end, bridge_end, link)
             self.ports[tap] = port
             port.account.ports += 1
-            self.watch_lane(port.up)
-            self.watch_lane(port.down)
+            self._attach(port)
             return
         port.set(link)
         if port.account.share.owner != owner:
@@ -67,9 +66,7 @@ class Switch:
         port = self.ports.pop(tap, None)
         if port is None:
             return
-        self._forget_heads(port)
-        self._ignore_lane(port.up)
-        self._ignore_lane(port.down)
+        self._detach(port)
         port.close()
         account = port.account
         account.ports -= 1
@@ -169,9 +166,7 @@ class Switch:
 
     def _change_owner(self, port: CablePort, account: OwnerLanes) -> None:
         """What is under way is the new owner's from now on."""
-        self._forget_heads(port)
-        self._ignore_lane(port.up)
-        self._ignore_lane(port.down)
+        self._detach(port)
         former, port.account = port.account, account
         for lane in port.lanes:
             lane.account = account
@@ -180,13 +175,19 @@ class Switch:
             self._shares.keep(account.share, size)
             if lane.in_flight:
                 heapq.heappush(self._heads, (lane.in_flight[0][0], id(lane), lane))
-        self.watch_lane(port.up)
-        self.watch_lane(port.down)
+        self._attach(port)
         former.ports -= 1
         account.ports += 1
         self._work(former)
 
-    def _forget_heads(self, port: CablePort) -> None:
+    def _attach(self, port: CablePort) -> None:
+        self.watch_lane(port.up)
+        self.watch_lane(port.down)
+
+    def _detach(self, port: CablePort) -> None:
+        """Nothing is read from it any more, and nothing of it waits to be due."""
+        self._ignore_lane(port.up)
+        self._ignore_lane(port.down)
         lanes = set(port.lanes)
         for heads in (self._heads, port.account.due):
             heads[:] = [head for head in heads if head[2] not in lanes]

@@ -214,7 +214,7 @@ def _check_limits(registry: Registry, context: RequestContext, before: Sequence[
         return  # a service asks, and what it makes is nobody's
     added, allowed = limits.growth(context.account, before, after), registry.accounts.limits(context.account)
     if limits.may_exceed(added, allowed):
-        limits.check(context.user, allowed, limits.use(registry.of_account(context.account)), added)
+        limits.check(context.user, allowed, limits.use(select_nodes(registry, MY_NODES, context.account)), added)
 
 
 Command = Callable[..., Outcome]

@@ -9,12 +9,14 @@ from dataclasses import asdict
 
 from services.nodes.commands import node_commands
 from services.nodes.commands.node_commands import Outcome
+from services.nodes.commands.queries import select_nodes
 from services.nodes.domain import limits
 from services.nodes.domain.accounts import Account, Claim
 from services.nodes.storage.registry import Registry, RegistryStore
 from services.nodes.users import rules
 from services.nodes.users.accounts import Accounts
 from walt.contracts.limits import UNLIMITED, LimitsChange
+from walt.contracts.names import MY_NODES
 from walt.contracts.nodes import NewPassword, UserUse
 
 log = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ class UserCommands:
         with self._store.transaction() as registry:
             account = registry.accounts.of(name)
             allowed = registry.accounts.limits(account.id)
-            used = limits.use(registry.of_account(account.id))
+            used = limits.use(select_nodes(registry, MY_NODES, account.id))
         return UserUse(name, allowed, {**asdict(used), **images(account)})
 
     @contextlib.contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.nodes.domain.model import Node
 from walt.contracts.errors import LimitReached
-from walt.contracts.limits import RESOURCES, UNLIMITED, UserLimits
+from walt.contracts.limits import RESOURCES, UserLimits
 
 OF_NODES = ("nodes", "ram_bytes", "disk_bytes")  # the fields of UserLimits that nodes count for
 
@@ -46,8 +46,7 @@ def growth(account: str, before: Sequence[Node], after: Sequence[Node]) -> Use:
 
 def may_exceed(added: Use, limits: UserLimits) -> bool:
     """Whether a check can fail at all: it needs the present use, which takes a query."""
-    limited = replace(UNLIMITED, **{name: getattr(limits, name) for name in OF_NODES if getattr(added, name) > 0})
-    return limited != UNLIMITED
+    return any(getattr(added, name) > 0 and getattr(limits, name) is not None for name in OF_NODES)
 
 
 def check(user: str, limits: UserLimits, present: Use, added: Use) -> None:

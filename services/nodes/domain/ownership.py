@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from typing import TypeVar
 
 from services.nodes.domain.model import Node
 from walt.contracts.errors import Conflict, Denied, InvalidRequest, NotOwner, OwnerNeedsForce
 from walt.contracts.nodes import ACTIONS, PING, WATCH_CONSOLE
 
 TAKEOVERS_AT_ONCE = 10
+
+Rule = TypeVar("Rule", bound=Enum)
 
 
 def check_owned(nodes: Iterable[Node], account: str) -> None:
@@ -45,11 +48,7 @@ class Takeover(Enum):
 
 def parse_takeover(text: str) -> Takeover:
     """The value of WALT_TAKEOVER; ValueError that says what is allowed."""
-    try:
-        return Takeover(text)
-    except ValueError:
-        allowed = ", ".join(one.value for one in Takeover)
-        raise ValueError(f"WALT_TAKEOVER={text} is not accepted; allowed: {allowed}") from None
+    return _parse_rule(Takeover, "WALT_TAKEOVER", text, ", ")
 
 
 def check_takeover(nodes: Iterable[Node], account: str, is_allowed: bool) -> None:
@@ -73,11 +72,7 @@ class Watchers(Enum):
 
 def parse_watchers(text: str) -> Watchers:
     """The value of WALT_WATCH_CONSOLES; ValueError that says what is allowed."""
-    try:
-        return Watchers(text)
-    except ValueError:
-        allowed = " or ".join(watchers.value for watchers in Watchers)
-        raise ValueError(f"WALT_WATCH_CONSOLES={text} is not accepted; allowed: {allowed}") from None
+    return _parse_rule(Watchers, "WALT_WATCH_CONSOLES", text, " or ")
 
 
 def check_action(node: Node, account: str, action: str, watchers: Watchers) -> None:
@@ -88,6 +83,14 @@ def check_action(node: Node, account: str, action: str, watchers: Watchers) -> N
     watchable = action == WATCH_CONSOLE and (node.is_free or watchers is Watchers.ALL)
     if action != PING and not watchable:
         check_owned([node], account)
+
+
+def _parse_rule(rules: type[Rule], variable: str, text: str, separator: str) -> Rule:
+    try:
+        return rules(text)
+    except ValueError:
+        allowed = separator.join(rule.value for rule in rules)
+        raise ValueError(f"{variable}={text} is not accepted; allowed: {allowed}") from None
 
 
 def _not_yours(node: Node) -> str:

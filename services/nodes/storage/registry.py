@@ -91,10 +91,6 @@ class Registry:
         meant = NODES.c.name.in_(selection.names) | NODES.c.owner_account.in_(selection.accounts)
         return self._nodes(PRESENT if selection.is_all else PRESENT & meant)
 
-    def of_account(self, account: str) -> list[Node]:
-        """The present nodes that it owns."""
-        return self._nodes(PRESENT & (NODES.c.owner_account == account))
-
     def get(self, node_id: int) -> Node | None:
         return self._node(NODES.c.id == node_id)
 

@@ -14,7 +14,7 @@ from services.nodes.users import rules
 from services.nodes.users.rabbitmq_api import ManagementApi
 from services.nodes.users.restored import RestoredUsers
 from services.nodes.users.rules import BrokerAccount
-from walt.contracts.broker_permissions import user_rights
+from walt.contracts.broker_permissions import Rights, user_rights
 from walt.contracts.errors import Failed
 from walt.contracts.nodes import NewPassword, UserView
 
@@ -84,8 +84,7 @@ class Accounts:
         log.info("user ensured: user=%s administrator=%s", account.name, account.is_administrator)
         if known is None:
             return self._make(account)
-        self._broker.put_rights(account.name, user_rights(account.name, self._public()))
-        self._broker.put_limits(account.name, CONNECTION_LIMITS)
+        self._admit(account.name, user_rights(account.name, self._public()))
         return self._set_password(replace(account, tags=known.tags | account.tags))
 
     def renew(self) -> None:
@@ -117,10 +116,13 @@ class Accounts:
         with contextlib.ExitStack() as undo:
             undo.callback(self._broker.delete, account.name)
             made = self._set_password(account)
-            self._broker.put_rights(account.name, rights)
-            self._broker.put_limits(account.name, CONNECTION_LIMITS)
+            self._admit(account.name, rights)
             undo.pop_all()
         return made
+
+    def _admit(self, name: str, rights: Rights) -> None:
+        self._broker.put_rights(name, rights)
+        self._broker.put_limits(name, CONNECTION_LIMITS)
 
     def _set_password(self, account: BrokerAccount, chosen: str | None = None) -> NewPassword:
         password = secrets.token_urlsafe(PASSWORD_BYTES) if chosen is None else chosen

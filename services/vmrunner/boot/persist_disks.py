@@ -14,6 +14,8 @@ from walt.contracts.bootserver import BootPlan
 from walt.contracts.errors import Failed
 from walt.contracts.nodes import NodeWanted
 
+DROP_LIMIT_S = 300.0
+
 
 @dataclass(frozen=True)
 class PersistDisks:
@@ -62,9 +64,6 @@ class PersistDisks:
             owner=spec.owner,
             account=spec.owner_account,
         )
-
-
-DROP_LIMIT_S = 300.0
 
 
 def is_disk(spec: NodeWanted) -> bool:

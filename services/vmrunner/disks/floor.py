@@ -6,7 +6,7 @@ Only those that go on taking space: the others of this host run on. All run agai
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 RELIEF = 1.25  # of the floor: what must be free again, so that a VM is not paused and resumed in turns
 
@@ -17,7 +17,7 @@ class Space:
     from then on, at the first sight of each; paused: node ids."""
 
     is_low: bool = False
-    taken: Mapping[int, int] | None = None
+    taken: Mapping[int, int] = field(default_factory=dict)
     paused: frozenset[int] = frozenset()
 
 
@@ -26,6 +26,6 @@ def watch(before: Space, free_bytes: int, floor_bytes: int, taken: Mapping[int, 
     limit_bytes = floor_bytes * RELIEF if before.is_low else floor_bytes
     if free_bytes >= limit_bytes:
         return Space()
-    first = {**taken, **{one: size for one, size in (before.taken or {}).items() if one in taken}}
+    first = {**taken, **{one: size for one, size in before.taken.items() if one in taken}}
     growing = {one for one, size in taken.items() if size > first[one]}
     return Space(True, first, frozenset((before.paused | growing) & taken.keys()))

@@ -7,17 +7,20 @@ from __future__ import annotations
 import pytest
 
 from services.nodes.users.rabbitmq_api import ManagementApi
+from tests.conftest import require
 from tests.service.nodes.people import ADMIN, Nodes
 from tests.service.nodes.world import HOST, SUBNET, Platform
 from tests.support.amqp_user import AmqpUser
 from tests.support.fakes.bootserver import FakeBootserver
 from tests.support.fakes.fake_service import serving
 from tests.support.fakes.vmrunner import FakeVmrunner
+from tests.support.postgres import PROGRAMS, private_postgres
 
 
 @pytest.fixture(scope="module")
 def running(amqp_uri, user_uri, tmp_path_factory):
     values = {"WALT_STATE_DIR": str(tmp_path_factory.mktemp("state")), "WALT_HOST": HOST, "WALT_SUBNET": SUBNET}
+    values["WALT_USER_LIMITS"] = "ram=none,disk=none"  # what a host has is the limit here; test_limits.py has others
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setenv(name, value)
@@ -91,3 +94,10 @@ def ensured(service):
         return made["password"]
 
     return ensure
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    require("postgresql", bool(PROGRAMS), "no server in /usr/lib/postgresql")
+    with private_postgres() as server:
+        yield server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import sqlalchemy as sa
 
 from deploy import backup
 from services.nodes.domain.creation import NodeRequest
@@ -12,22 +11,14 @@ from services.nodes.storage import dump
 from services.nodes.storage.database import sqlite_url
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users import restored
-from tests.conftest import require
 from tests.service.nodes.people import ADMIN, do
-from tests.support.postgres import PROGRAMS, private_postgres
+from tests.support.postgres import drop_tables
 from tests.unit.nodes.sample import new_nodes
 from walt.contracts.errors import Conflict, Denied, InvalidRequest, NotFound
 from walt.contracts.nodes import Event
 from walt.contracts.settings import NodeConfig, parse_settings
 
 CONFIG = NodeConfig(**parse_settings(["networks=walt-net,home-net[lat=10ms]", "disks=1G,2G[template=ext4]"]))
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    require("postgresql", bool(PROGRAMS), "no server in /usr/lib/postgresql")
-    with private_postgres() as server:
-        yield server
 
 
 @pytest.fixture
@@ -38,11 +29,7 @@ def empty(request, tmp_path):
         if kind == "sqlite":
             return sqlite_url(tmp_path / "new")
         found = request.getfixturevalue("postgres").url
-        engine = sa.create_engine(found)
-        with engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-        engine.dispose()
+        drop_tables(found)
         return found
 
     return url

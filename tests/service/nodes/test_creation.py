@@ -30,6 +30,7 @@ def test_create_answers_with_the_nodes_and_announces_them(platform):
         "disks": "none",
         "netsetup": "LAN",
         "networks": "walt-net",
+        "persist": "1G",
         "ram": "1G",
     }
     wait_until(lambda: set(platform.announced()) == {"vnode1", "vnode2"})

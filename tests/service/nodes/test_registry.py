@@ -24,8 +24,7 @@ from services.nodes.health import check_database
 from services.nodes.storage.database import MIGRATIONS, Database, sqlite_url
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.storage.tables import metadata
-from tests.conftest import require
-from tests.support.postgres import PROGRAMS, private_postgres
+from tests.support.postgres import drop_tables
 from tests.unit.nodes.sample import new_nodes
 from walt.contracts import settings
 from walt.contracts.checks import FAIL, OK
@@ -80,13 +79,6 @@ for _ in range({ATTEMPTS}):
 """
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    require("postgresql", bool(PROGRAMS), "no server in /usr/lib/postgresql")
-    with private_postgres() as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
     if request.param == "sqlite":
@@ -98,11 +90,7 @@ def url(request, tmp_path):
 def empty_url(url):
     """Without any table."""
     if url.startswith("postgresql"):
-        engine = sa.create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-        engine.dispose()
+        drop_tables(url)
     return url
 
 
