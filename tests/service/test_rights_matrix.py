@@ -84,6 +84,15 @@ PUBLIC_TABLE = (
     Row("nodes.remove_user", {"name": "nina"}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.remove_user", {"name": OWNER}, owner=DENIED, other=DENIED, administrator="NeedsForce"),  # nodes are hers
     Row("nodes.accept_registry", owner=DENIED, other=DENIED, administrator=CONFLICT),  # there is nothing to decide
+    Row("nodes.get_use"),
+    Row("nodes.get_use", {"name": VICTIM}, owner=DENIED, other=DENIED, administrator=SERVED),
+    Row(
+        "nodes.set_limits",
+        {"name": VICTIM, "limits": ["nodes=9"]},
+        owner=DENIED,
+        other=DENIED,
+        administrator=SERVED,
+    ),
     Row("nodes.change_password"),
     Row("nodes.change_password", {"name": VICTIM}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("bootserver.get_images"),
@@ -119,6 +128,7 @@ INTERNAL_OF_NODES = (
     "get_specs",
     "authorize",
     "get_account",
+    "get_limits",
     "get_accounts",
     "check_administrator",
     "ensure_user",
@@ -130,7 +140,7 @@ INTERNAL_OF_NODES = (
 INTERNAL_TABLE = (
     *(f"nodes.{method}" for method in INTERNAL_OF_NODES),
     *(f"bootserver.{method}" for method in ("publish_boot", "open_access")),
-    *(f"bootserver.{method}" for method in ("check_image", "persist_bytes", "drop_persist_folder")),
+    *(f"bootserver.{method}" for method in ("check_image", "count_images", "persist_bytes", "drop_persist_folder")),
     *(f"bootserver.{method}" for method in ("list_machines", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "persist_bytes", "capacity", "diagnose")),
     *(f"netemu@*.{method}" for method in ("attach_ports", "list_ports", "diagnose")),

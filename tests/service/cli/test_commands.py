@@ -18,6 +18,7 @@ cpu.cores=4
 disks=none
 netsetup=LAN
 networks=walt-net
+persist=1G
 ram=%s
 """
 
