@@ -24,7 +24,7 @@ class UserLimits:
 
     nodes: Value = 20
     ram_bytes: Value = 16 * 2**30
-    disk_bytes: Value = 200 * 10**9
+    disk_bytes: Value = 2 * 10**12  # of sparse files; users make single disks of 1T
     images: Value = 20
     image_bytes: Value = 40 * 10**9
 
