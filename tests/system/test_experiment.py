@@ -15,7 +15,17 @@ SPARE = "spare"  # stands for the node that the post does not name
 ANSWERS_IN_BLOG = 3  # of the post's ping, before its ^C
 ROUND_TRIP = re.compile(r"min/avg/max(?:/mdev)? = [\d.]+/([\d.]+)/")
 ROUND_TRIP_MS = re.compile(rb"time=([\d.]+) ms")
-CONFIG_KEYS = ["boot.delay", "boot.retries", "boot.timeout", "cpu.cores", "disks", "netsetup", "networks", "persist", "ram"]
+CONFIG_KEYS = [
+    "boot.delay",
+    "boot.retries",
+    "boot.timeout",
+    "cpu.cores",
+    "disks",
+    "netsetup",
+    "networks",
+    "persist",
+    "ram",
+]
 
 
 @pytest.fixture(scope="module")
