@@ -19,7 +19,7 @@ from walt.client import Client
 from walt.contracts import disks, links, units
 from walt.contracts.errors import Unreachable, WaltError
 from walt.contracts.limits import DEFAULT, NONE, RESOURCES
-from walt.contracts.links import LinkChange
+from walt.contracts.links import DISTRIBUTION_NAMES, LinkChange
 from walt.contracts.names import ALL_NODES, FREE_NODES, MY_NODES, NODE_SETS, WALT_NET
 from walt.contracts.settings import NETSETUPS, SETTINGS, parse_networks
 
@@ -46,6 +46,8 @@ LINK_VALUES = {
     "jitter": ("1ms", "5ms"),
     "bw": ("512kbps", "10Mbps", "100Mbps", "1Gbps"),
     **dict.fromkeys(("loss", "dup", "corrupt", "reorder"), ("0.1%", "1%", "10%")),
+    "dist": DISTRIBUTION_NAMES,
+    "burst": ("2", "8"),
     "limit": ("100", "1000"),
     "seed": ("1", "2"),
 }
