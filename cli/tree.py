@@ -18,6 +18,7 @@ from .commands.log import log
 from .commands.network import network
 from .commands.node import node
 from .commands.registry import registry
+from .commands.trash import trash
 from .commands.user import user
 from .ui.messages import counted, print_message
 
@@ -50,7 +51,7 @@ def walt() -> None:
     """
 
 
-for _command in (node, device, network, image, log, user, registry, doctor, help_command, completion):
+for _command in (node, device, network, image, log, user, registry, trash, doctor, help_command, completion):
     walt.add_command(_command)
 
 
