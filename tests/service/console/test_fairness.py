@@ -11,7 +11,7 @@ from tests.service.console.world import HOST
 from walt.contracts import console
 
 FLOOD_S = 5
-ECHO_LIMIT_S = 0.5  # with one queue for all it was 4 to 11 s
+ECHO_LIMIT_S = 1.5  # also on a busy machine; with one queue for all it was 3 to 11 s
 FLOOD = """
 import sys, time
 from amqp import Message
