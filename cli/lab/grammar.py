@@ -59,9 +59,6 @@ class _Reader:
         if not isinstance(root, MapTree):
             raise FileFaults(Finding(root.position, f"{root.kind} is not a lab; allowed: keys {', '.join(KEYS)}"))
         top = self._keys(root, KEYS, "a lab")
-        for key in ("name", "nodes"):
-            if key not in top:
-                self._find(root.position, f"there is no {key}; allowed: a lab with name and nodes")
         name = self._text(top["name"], ("name",)) if "name" in top else ""
         defaults = self._settings(top.get("defaults"), ("defaults",))
         document = LabDocument(
@@ -70,13 +67,7 @@ class _Reader:
             tuple(self._networks(top.get("networks"))),
             tuple(self._links(top.get("links"))),
         )
-        self._check_missing(document, set(top))
         return LabReading(document, self._positions, self._findings)
-
-    def _check_missing(self, document: LabDocument, given: set[str]) -> None:
-        """What the contract would say of a name or of nodes that are not there has been said."""
-        for key in {"name", "nodes"} - given:
-            self._positions[(key,)] = Position(1, 1)
 
     # -- parts of the file
 
@@ -125,10 +116,11 @@ class _Reader:
             elif isinstance(value, MapTree):
                 parts = self._keys(value, NETWORK_KEYS, "a network")
                 options = self._options(parts["link"]) if "link" in parts else ()
-                if "nodes" not in parts:
-                    self._find(key.position, f"{key.text}: there is no nodes; allowed: {{nodes: [vnode1, vnode2]}}")
                 ports = tuple(self._ports(parts.get("nodes"), path, options))
-                yield LabNetwork(path[1], ports, "external" in parts and self._flag(parts["external"]))
+                is_external = "external" in parts and self._flag(parts["external"])
+                if not ports and not is_external:
+                    self._find(key.position, f"{key.text}: there is no nodes; allowed: nodes: [vnode1, vnode2]")
+                yield LabNetwork(path[1], ports, is_external)
             else:
                 self._find(
                     value.position, f"{key.text}: {value.kind} is not a network; allowed: [vnode1, vnode2] or a map"
@@ -188,6 +180,7 @@ class _Reader:
         """Of options with the same name, the last counts: that of a node stands after that of its network."""
         by_name: dict[str, Scalar] = {}
         for option in options:
+            self._positions.setdefault((*path, name), option.position)
             by_name[(option.text or "").partition("=")[0]] = option
             self._positions[(*path, name, option.text or "")] = option.position
         return LabPort(name, tuple(one.text or "" for one in by_name.values()))

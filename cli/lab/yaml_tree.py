@@ -133,6 +133,12 @@ def _sentence(error: Any) -> str:
         problem += "; allowed: blanks, no tabs"
     elif "mapping values are not allowed" in problem:
         problem += "; two keys are on one line, or the line before is not finished"
+    elif "another document" in problem:
+        problem = "there is another document; allowed: one lab in a file"
+    elif "<block end>" in problem:
+        problem += "; the keys of one map begin in the same column"
+    elif "end of stream" in problem and error.context_mark:
+        problem += f"; the quote of line {error.context_mark.line + 1} is not closed"
     elif "expected ',' or" in problem and "flow" in str(error.context):
         problem += "; inside of [ ] and { }, a text with , [ ] { } is written in quotes"
     return f"this is not YAML: {problem}"

@@ -18,6 +18,7 @@ from walt.contracts.settings import MAX_NETWORKS, NetworkUse, NodeConfig
 
 MAX_NODES = 1000
 MAX_ITEMS = 20_000  # settings, ports and options of one document
+SHOWN_NAMES = 10
 MAX_FAULTS = 100  # of one document that are told
 
 Path = tuple[str, ...]
@@ -56,10 +57,12 @@ def check(document: LabDocument) -> CheckedLab:
     _check_size(document, faults)
     if faults.found:
         return CheckedLab((), tuple(faults.found))
-    if not names.is_lab_name(document.name):
+    if not document.name:
+        faults.add(("name",), f"there is no name; allowed: name: demo ({names.LAB_NAME_RULE})")
+    elif not names.is_lab_name(document.name):
         faults.add(("name",), f"'{document.name}' is not the name of a lab; allowed: {names.LAB_NAME_RULE}")
     if not document.nodes:
-        faults.add(("nodes",), "there is no node; allowed: one or more")
+        faults.add(("nodes",), "there is no node; allowed: nodes: [vnode1, vnode2], one or more")
     uses = _uses(document, faults)
     nodes = [_node(document, node, uses.get(node.name.lower(), []), faults) for node in document.nodes]
     for name in units.doubled(node.name.lower() for node in document.nodes):
@@ -130,7 +133,8 @@ def _add_ports(
         node, here = port.node.lower(), (*path, port.node)
         if node not in known:
             hint = units.nearest(node, known) if len(faults.found) < MAX_FAULTS else ""
-            faults.add(here, f"'{port.node}' is not a node of this lab{hint}; allowed: those of nodes")
+            shown = ", ".join(sorted(known)[:SHOWN_NAMES]) + (", …" if len(known) > SHOWN_NAMES else "")
+            faults.add(here, f"'{port.node}' is not a node of this lab{hint}; allowed: {shown}")
         elif node in given:
             faults.add(here, f"'{port.node}' is given twice; allowed: each node once in a network")
         else:
@@ -186,11 +190,15 @@ def _values(texts: Sequence[str], path: Path, faults: FaultList) -> dict[str, An
     """By field of NodeConfig; of the settings without a fault."""
     values = dict[str, Any]()
     for text in texts:
+        name, _, value = text.partition("=")
+        if name not in settings.SETTINGS:
+            allowed = ("image", *sorted(settings.SETTINGS))
+            sentence = f"'{name}' is not a key of a node{units.nearest(name, allowed)}; allowed: {', '.join(allowed)}"
+            faults.add((*path, name), sentence)
+            continue
         parsed = settings.parse_with_faults([text])
         values.update(parsed.values)
-        name, _, value = text.partition("=")
-        here = (*path, name, value) if name in settings.SETTINGS else (*path, name)
-        faults.add(here, *parsed.faults)
+        faults.add((*path, name, value), *parsed.faults)
     for name in units.doubled(text.partition("=")[0] for text in texts):
         faults.add((*path, name), f"{name} is given twice; allowed: once")
     return values
