@@ -14,6 +14,7 @@ from .commands.device import device
 from .commands.doctor import doctor
 from .commands.help import help_command
 from .commands.image import image
+from .commands.lab import lab
 from .commands.log import log
 from .commands.network import network
 from .commands.node import node
@@ -51,7 +52,9 @@ def walt() -> None:
     """
 
 
-for _command in (node, device, network, image, log, user, registry, trash, doctor, help_command, completion):
+for _command in (
+    node, device, network, lab, image, log, user, registry, trash, doctor, help_command, completion
+):  # fmt: skip
     walt.add_command(_command)
 
 
