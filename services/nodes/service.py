@@ -5,8 +5,8 @@ Owns:       which nodes there are, their settings, owner, image, power, addresse
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, get_ports, get_events, get_notices, add_user,
             remove_user, get_users, get_use, set_limits, change_password, accept_registry, diagnose (users); get_specs,
-            authorize, get_account, get_limits, get_accounts, check_administrator, ensure_user, register_machine,
-            check_history (services).
+            authorize, get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user,
+            register_machine, check_history (services).
 Asks:       vmrunner list_data, capacity; bootserver check_image, count_images, persist_bytes, list_machines; netemu
             list_ports; the management API of the broker, which stores the accounts of users; all services for diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED.
@@ -196,6 +196,10 @@ class NodesService:
     @internal
     def ensure_user(self, name: str, administrator: bool) -> NewPassword:
         return self.app.user_commands.ensure(name, administrator)
+
+    @internal
+    def suspend_user(self, name: str, reason: Text) -> None:
+        self.app.accounts.suspend(name, reason)
 
     @internal
     def register_machine(self, mac: str, ip: str) -> NodeWanted:
