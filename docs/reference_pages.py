@@ -10,7 +10,7 @@ import click
 from cli import topics
 from cli.tree import walt
 
-SERVICES = ("nodes", "vmrunner", "netemu", "bootserver", "console")
+SERVICES = ("nodes", "labs", "vmrunner", "netemu", "bootserver", "console")
 
 
 def pages() -> dict[str, str]:

@@ -174,6 +174,10 @@ def users(request: CompletionRequest) -> list[str]:
     return [one["name"] for one in call_platform(request, "nodes", "get_users")]
 
 
+def labs(request: CompletionRequest) -> list[str]:
+    return [one["name"] for one in call_platform(request, "nodes", "get_labs")]
+
+
 def copy_endpoints(request: CompletionRequest) -> list[str]:
     """'vno' -> 'vnode1:'; the paths behind it are not completed."""
     names = [] if ":" in request.typed else images(request) if request.group == "image" else _names_of_nodes(request)
@@ -230,6 +234,9 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "SRC...": copy_endpoints,
     "DST": copy_endpoints,
     "NETWORK": networks,
+    "LAB": labs,
+    "[LAB]": labs,
+    "FILE": lambda request: (),
     "USER": users,
     "[USER]": users,
     "KEY=VALUE": settings,
@@ -238,7 +245,7 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "LIMIT=VALUE...": user_limits,
     "[TOPIC]": lambda request: topics(),
 }
-WITH_FILES = ("SRC...", "DST")  # of this computer
+WITH_FILES = ("SRC...", "DST", "LAB", "[LAB]", "FILE")  # of this computer
 
 
 class CompletingType(click.ParamType[str]):

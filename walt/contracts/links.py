@@ -205,7 +205,9 @@ def _parse_option(option: str) -> LinkChange:
             raise ValueError(LINK_RULE)
         return parse_option(key, text)
     except ValueError as allowed:
-        raise units.Faults(f"'{option}' is not an option of a link; allowed: {allowed}") from None
+        name = key.partition(".")[0]
+        hint = "" if name in LINK_OPTIONS else units.nearest(name, LINK_OPTIONS)
+        raise units.Faults(f"'{option}' is not an option of a link{hint}; allowed: {allowed}") from None
 
 
 def check_consistent(link: LinkModel) -> LinkModel:
