@@ -128,7 +128,8 @@ class NodesApp:
         return self.run(user, node_commands.boot, selection, *resolve_image(self.bus, image, self.account(user)))
 
     def acquire(self, user: str, selection: str, force: bool) -> Changed:
-        return self.run(user, node_commands.acquire, selection, self._may_take_over(user, force), force=force)
+        is_allowed = self._may_take_over(user, force)
+        return self.run(user, node_commands.acquire, selection, self.takeover, is_allowed, force=force)
 
     def run(self, user: str, command: Command, *arguments: Any, force: bool = False) -> Changed:
         return _changed(self._execute(user, command, *arguments, force=force))
