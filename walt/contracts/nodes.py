@@ -46,7 +46,8 @@ Internal RPC (services):
                                                 an administrator must decide
   ensure_user(name, administrator) -> NewPassword     for the set-up of the platform: created, or given a new password
   suspend_user(name, reason)                          closes the connections of a user who floods a service; for
-                                                      SUSPENDED_S he gets no other
+                                                      SUSPENDED_S he gets no other. name "": requests without a name
+                                                      flood it, and it is who sends far more than others
 Events: NODE_WANTED (NodeWanted): vmrunner, netemu, bootserver;  NODE_REMOVED (NodeRemoved): netemu, bootserver, console
 Hears: vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED
 """

@@ -125,12 +125,12 @@ class ServiceRequests(RpcConsumer):
     def _refused(self, user: str) -> int:
         """How many requests of the user were refused lately, with this one."""
         count = self._refusals.count(user, time.monotonic())
-        if count == FLOOD and user and user != account_of(self.container.config["AMQP_URI"]):
+        if count == FLOOD and user != account_of(self.container.config["AMQP_URI"]):
             tasks.spawn(self._suspend, user)
         return count
 
     def _suspend(self, user: str) -> None:
-        reason = f"{self.container.service_name} refused {FLOOD} requests of {user} within {REFUSALS_S:g} s"
+        reason = f"{self.container.service_name} refused {FLOOD} requests of {user or 'nobody'} within {REFUSALS_S:g} s"
         log.warning("%s", reason)
         with contextlib.suppress(WaltError):  # he goes on, and is counted again
             self.service_bus.bus.call(nodes.SERVICE, "suspend_user", name=user, reason=reason)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from services.kit import tasks
 from services.nodes.domain.model import NodeSummary
-from services.nodes.users import rules
-from services.nodes.users.rabbitmq_api import ManagementApi
+from services.nodes.users import broker_use, rules
+from services.nodes.users.rabbitmq_api import STATISTICS_S, ManagementApi
 from services.nodes.users.restored import RestoredUsers
 from services.nodes.users.rules import BrokerAccount
 from walt.contracts.broker_permissions import Rights, user_rights
@@ -90,13 +90,24 @@ class Accounts:
         return self._set_password(replace(account, tags=known.tags | account.tags))
 
     def suspend(self, name: str, reason: str) -> None:
-        """Close his connections, and refuse others for SUSPENDED_S. A restart ends that earlier."""
+        """Close his connections, and refuse others for SUSPENDED_S. A restart ends that earlier. name "": of who sends
+        far more than others; of nobody where that is not clear."""
+        name = name or self._loudest()
+        if not name:
+            log.warning("nobody suspended: %s", reason)
+            return
         rules.check_user(name, self._get(name))
         told = f"{reason}; allowed again in {SUSPENDED_S:g} s"
         self._broker.put_limits(name, NO_CONNECTIONS)
         tasks.spawn(self._readmit, name)
         self._broker.close_connections(name, told)
         log.warning("user suspended: user=%s: %s", name, told)
+
+    def _loudest(self) -> str:
+        before = self._broker.channels()
+        tasks.sleep(STATISTICS_S + 1)
+        users = {account.name for account in self._broker.accounts() if account.is_user}
+        return broker_use.loudest(before, self._broker.channels(), users)
 
     def _readmit(self, name: str) -> None:
         tasks.sleep(SUSPENDED_S)

@@ -7,11 +7,12 @@ A name that begins with user.NAME. is that user's: of a queue, of an exchange, o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 PREFIX = "user."
+FAR_MORE = 3
 QUEUES, QUEUE_BYTES, EXCHANGES, BINDINGS = "queues", "bytes in queues", "exchanges", "bindings"
 # A command has one queue with two bindings, and each of its sessions one more with one; nothing honest has exchanges.
 ALLOWED: Mapping[str, int] = {QUEUES: 500, QUEUE_BYTES: 256 * 2**20, EXCHANGES: 10, BINDINGS: 1500}
@@ -74,3 +75,22 @@ def excesses(objects: BrokerObjects) -> dict[str, str]:
 
 def _tally(users: Iterable[str]) -> Counter[str]:
     return Counter(users)
+
+
+@dataclass(frozen=True)
+class ChannelWork:
+    """work: what a channel has cost the broker so far (reductions), which goes with its messages and not with their
+    size."""
+
+    user: str
+    work: int
+
+
+def loudest(before: Mapping[str, ChannelWork], after: Mapping[str, ChannelWork], users: Collection[str]) -> str:
+    """Of these users, the one who has sent far more than each other meanwhile; "" if there is none. By channel."""
+    work = Counter[str]()
+    for name, one in after.items():
+        if one.user in users:
+            work[one.user] += one.work - (before[name].work if name in before else 0)
+    ranking = [*work.most_common(2), ("", 0), ("", 0)]
+    return ranking[0][0] if ranking[0][1] > FAR_MORE * ranking[1][1] else ""

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from services.nodes.users.broker_use import BrokerBinding, BrokerObjects
+from services.nodes.users.broker_use import BrokerBinding, BrokerObjects, ChannelWork
 from services.nodes.users.rules import BrokerAccount, StoredAccount
 from walt.contracts.broker_permissions import Rights, TopicRight
 from walt.contracts.errors import Failed, Unreachable
 
 ANSWER_S = 10.0
 MISSING = 404
+STATISTICS_S = 5.0  # between two of the broker
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -105,6 +106,11 @@ class ManagementApi:
             tuple(row["name"] for row in exchanges),
             tuple(_binding(row) for row in self._request("GET", f"bindings/{vhost}")),
         )
+
+    def channels(self) -> dict[str, ChannelWork]:
+        """By name; as of the broker's last statistics (STATISTICS_S)."""
+        rows = self._request("GET", f"vhosts/{_quoted(self._vhost)}/channels?columns=name,user,reductions")
+        return {row["name"]: ChannelWork(row["user"], row.get("reductions", 0)) for row in rows}
 
     def _of_vhost(self, kind: str) -> list[Any]:
         return [row for row in self._request("GET", kind) if row["vhost"] == self._vhost]

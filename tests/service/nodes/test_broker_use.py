@@ -1,5 +1,6 @@
 """What a user may have at the broker: queues, exchanges, bindings; who has too many loses them."""
 
+import contextlib
 import time
 
 import pytest
@@ -112,3 +113,20 @@ def test_a_queue_takes_so_many_messages_and_no_more(bea, api, body):
     wait_until(lambda: channel.queue_declare("user.bea.full", passive=True).message_count > 1000)
     found = channel.queue_declare("user.bea.full", passive=True).message_count
     assert found <= 10_000
+
+
+def test_a_flood_of_messages_without_a_name_ends_the_connections_of_its_sender(bea, admin, service):
+    """Of calls that carry no user id; ada works meanwhile."""
+    flooder = bea()
+    channel = flooder.connection.channel()
+    channel.queue_declare("user.bea.mine", exclusive=True)
+    usual = {"content_type": "application/json", "reply_to": "user.bea.mine", "delivery_mode": 1}
+    end = time.monotonic() + 40
+    with pytest.raises((AMQPError, OSError)):
+        while time.monotonic() < end:
+            for _ in range(500):
+                channel.basic_publish(Message("{}", **usual), "nameko-rpc", "nodes.get_nodes")
+            with contextlib.suppress(TimeoutError):
+                flooder.connection.drain_events(timeout=0.001)
+    assert time.monotonic() < end
+    assert do(admin, "get_use")["user"] == "ada"
