@@ -17,6 +17,7 @@ from .grammar import LabReading
 from .yaml_tree import MAX_FILE_BYTES, FileFaults, Finding
 
 STANDARD_INPUT = "-"
+STANDARD_INPUT_LABEL = "standard input"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class LabSource:
     label: str
     document: LabDocument
     reading: LabReading | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of files begin."""
+        return Path(self.label).parent if self.reading and self.label != STANDARD_INPUT_LABEL else Path()
 
     def refusal(self, faults: Sequence[LabFault]) -> WaltError:
         """What the platform says of it, in the order of the file."""
@@ -43,7 +49,7 @@ def is_file(source: str) -> bool:
 
 def read_file(source: str) -> LabSource:
     """InvalidRequest with all that is wrong with it."""
-    label = "standard input" if source == STANDARD_INPUT else source
+    label = STANDARD_INPUT_LABEL if source == STANDARD_INPUT else source
     try:
         reading = grammar.read(_bytes_of(source))
     except FileFaults as faults:
