@@ -134,7 +134,10 @@ def wait(client: Client, lab: str, timeout: float | None) -> None:
 @output_option
 @click.pass_obj
 def check(client: Client, lab: str, timeout: float | None, output: str) -> int:
-    """Measure what a lab expects, once its nodes are booted; exit code 1 if something is not met."""
+    """Measure what a lab expects; exit code 1 if it is not met.
+
+    It waits until the nodes are booted.
+    """
     found = source.load(client, lab)
     names = source.get_lab(client, found.document.name).nodes
     if missing := sorted({node.name.lower() for node in found.document.nodes} - set(names)):

@@ -107,8 +107,7 @@ class _Reader(Shapes):
             elif isinstance(value, Scalar) and value.text is not None:
                 found[key.text or ""] = value
             else:
-                what = value.kind if not isinstance(value, Scalar) else "nothing"
-                sentence = f"{key.text}: {what} is not a value; allowed: a text as in walt node config"
+                sentence = f"{key.text}: {value.kind} is not a value; allowed: a text as in walt node config"
                 self.find(value.position, f"{sentence}; one with a comma in quotes")
         return found
 

@@ -62,9 +62,8 @@ def parse_head(text: str) -> LabExpectation:
     if kind not in KINDS:
         raise units.Faults(f"'{kind}' is not an expectation{units.nearest(kind, KINDS)}; allowed: {HEAD_RULE}")
     network = ""
-    if OVER in words[1:-1] and kind != COMMAND:
-        network = words[words.index(OVER, 1) + 1]
-        words = [*words[: words.index(OVER, 1)], *words[words.index(OVER, 1) + 2 :]]
+    if kind != COMMAND and len(words) == 4 and words[2] == OVER:
+        words, network = words[:2], words[3]
     if len(words) != (1 if kind == COMMAND else 2):
         raise units.Faults(f"'{text}' is not an expectation; allowed: {HEAD_RULE}")
     return LabExpectation(kind, tuple(words), network=network)
@@ -90,7 +89,7 @@ def faults_of_names(expectation: LabExpectation, nodes: Collection[str], network
     if expectation.kind not in KINDS or len(expectation.nodes) != (1 if expectation.kind == COMMAND else 2):
         return [f"'{expectation.title}' is not an expectation; allowed: {HEAD_RULE}"]
     faults = [
-        f"'{node}' is not a node of this lab{units.nearest(node, nodes)}; allowed: those of nodes"
+        f"'{node}' is not a node of this lab{units.nearest(node, nodes)}; allowed: {', '.join(sorted(nodes)[:10])}"
         for node in expectation.nodes
         if node.lower() not in nodes
     ]
