@@ -46,7 +46,7 @@ QUANTITIES = {
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ExpectedRange:
     """Both belong to what is expected."""
 
     low: float
@@ -100,19 +100,19 @@ def faults_of_names(expectation: LabExpectation, nodes: Collection[str], network
     return faults
 
 
-def parse_bounds(kind: str, text: str) -> Bounds:
-    """'20ms ± 2%' -> Bounds(19600, 20400); ValueError(what is allowed)."""
+def parse_bounds(kind: str, text: str) -> ExpectedRange:
+    """'20ms ± 2%' -> ExpectedRange(19600, 20400); ValueError(what is allowed)."""
     quantity = QUANTITIES[kind]
     rule = f"{quantity.example} ± 10%, below {quantity.example}, or above {quantity.example}"
     words = text.split()
     try:
         if len(words) == 2 and words[0] in ("below", "above"):
             value = float(quantity.parse(words[1]))
-            return Bounds(value, float("inf")) if words[0] == "above" else Bounds(float("-inf"), value)
+            return ExpectedRange(value, float("inf")) if words[0] == "above" else ExpectedRange(float("-inf"), value)
         if len(words) == 3 and words[1] in _PLUS_MINUS:
             value = float(quantity.parse(words[0]))
             tolerance = _tolerance(quantity, value, words[2])
-            return Bounds(value - tolerance, value + tolerance)
+            return ExpectedRange(value - tolerance, value + tolerance)
     except ValueError:
         raise ValueError(rule) from None
     raise ValueError(rule)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from walt.contracts.lab_expect import Bounds, parse_bounds, parse_head
+from walt.contracts.lab_expect import ExpectedRange, parse_bounds, parse_head
 from walt.contracts.labs import LabExpectation
 from walt.contracts.units import Faults
 
@@ -36,12 +36,12 @@ def test_no_head(text):
 @pytest.mark.parametrize(
     ("kind", "text", "bounds"),
     [
-        ("rtt", "20ms ± 2%", Bounds(19_600, 20_400)),
-        ("rtt", "20ms +- 1ms", Bounds(19_000, 21_000)),
-        ("rtt", "below 30ms", Bounds(-math.inf, 30_000)),
-        ("loss", "1% ± 0.5%", Bounds(5_000, 15_000)),
-        ("rate", "100Mbps ± 10%", Bounds(90e6, 110e6)),
-        ("rate", "above 5Mbps", Bounds(5e6, math.inf)),
+        ("rtt", "20ms ± 2%", ExpectedRange(19_600, 20_400)),
+        ("rtt", "20ms +- 1ms", ExpectedRange(19_000, 21_000)),
+        ("rtt", "below 30ms", ExpectedRange(-math.inf, 30_000)),
+        ("loss", "1% ± 0.5%", ExpectedRange(5_000, 15_000)),
+        ("rate", "100Mbps ± 10%", ExpectedRange(90e6, 110e6)),
+        ("rate", "above 5Mbps", ExpectedRange(5e6, math.inf)),
     ],
 )
 def test_bounds(kind, text, bounds):
