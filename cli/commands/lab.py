@@ -10,14 +10,14 @@ from typing import Any
 import click
 
 from walt.client import Client
-from walt.contracts import lab_expect
+from walt.contracts import lab_check, lab_expect
 from walt.contracts.errors import Conflict
 from walt.contracts.labs import LabApplied
-from walt.contracts.nodes import Changed, NodeView
+from walt.contracts.nodes import Changed, NodeView, PortView
 from walt.contracts.vmrunner import BOOTED
 from walt.replies import read
 
-from ..lab import checking, plan_text, source, work, writer
+from ..lab import checking, graph, plan_text, source, work, writer
 from ..lab import export as exporting
 from ..lab.checking import CheckedExpectation
 from ..lab.source import LabSource
@@ -169,6 +169,46 @@ def export(client: Client, name: str, nodes: str | None) -> None:
     known = source.get_lab(client, name)
     found = get_nodes(client, ",".join(known.nodes)) if known.nodes else []
     echo_data(writer.text_of(exporting.with_work_of(exporting.document_of(name, found), known.document)))
+
+
+@lab.command()
+@click.argument("file", metavar="FILE")
+def convert(file: str) -> None:
+    """Print a containerlab file as a lab file.
+
+    Nodes, links and netem are taken over; what is left out is told.
+    """
+    done = source.convert_file(file)
+    for sentence in done.left_out:
+        print_message(sentence)
+    echo_data(writer.text_of(done.document))
+
+
+@lab.command("graph")
+@lab_argument
+@click.option(
+    "-o",
+    "output",
+    type=click.Choice(tuple(graph.FORMATS)),
+    default="svg",
+    show_default=True,
+    help="Format of the picture.",
+)
+@click.pass_obj
+def draw(client: Client, lab: str, output: str) -> None:
+    """Print a picture of a lab.
+
+    Of a file, with what it asks of its links; of a lab that was applied, also with what was measured.
+    """
+    if source.is_file(lab):
+        document = source.read_file(lab).document
+        nodes = lab_check.check(document).nodes
+        found = graph.picture(document.name, [node.name for node in nodes], graph.of_nodes(nodes))
+    else:
+        names = source.get_lab(client, lab).nodes
+        ports = client.call("nodes", "get_ports", selection=",".join(names)) if names else []
+        found = graph.picture(lab, names, graph.of_ports(read(list[PortView], ports)))
+    echo_data(graph.FORMATS[output](found))
 
 
 @lab.command()

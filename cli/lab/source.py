@@ -12,7 +12,7 @@ from walt.contracts.errors import WIRE_ERRORS, Failed, InvalidRequest, NotFound,
 from walt.contracts.labs import LabDocument, LabFault, LabView
 from walt.replies import read
 
-from . import grammar
+from . import containerlab, grammar
 from .grammar import LabReading
 from .yaml_tree import MAX_FILE_BYTES, FileFaults, Finding
 
@@ -40,6 +40,24 @@ class LabSource:
             return together([kind(f"{self.label}: {one.sentence}") for kind, one in zip(kinds, faults, strict=True)])
         found = sorted(zip(self.reading.located(tuple(faults)), kinds, strict=True), key=lambda pair: pair[0].position)
         return together([kind(*_sentences(self.label, [finding])) for finding, kind in found])
+
+
+@dataclass(frozen=True)
+class ConvertedFile:
+    """left_out: a sentence for each thing, with its place."""
+
+    document: LabDocument
+    left_out: list[str]
+
+
+def convert_file(source: str) -> ConvertedFile:
+    """Of containerlab; InvalidRequest for a file that is none."""
+    label = STANDARD_INPUT_LABEL if source == STANDARD_INPUT else source
+    try:
+        done = containerlab.convert(_bytes_of(source))
+    except FileFaults as faults:
+        raise InvalidRequest(*_sentences(label, faults.findings)) from None
+    return ConvertedFile(done.document, _sentences(label, done.left_out))
 
 
 def is_file(source: str) -> bool:

@@ -27,6 +27,14 @@ MARK = "/run/walt-lab"
 BOOT = "/proc/sys/kernel/random/boot_id"
 
 
+class ExactPath(CopyPath):
+    """Its copy has the name of the target, be there a directory of that name already: then it goes over it."""
+
+    @property
+    def name(self) -> str:
+        return ""
+
+
 def nodes_with_work(document: LabDocument) -> list[str]:
     return [node.name.lower() for node in document.nodes if node.files or node.run]
 
@@ -54,7 +62,8 @@ def do_work(client: Client, document: LabDocument, nodes: Sequence[NodeView], fo
     missing = [pair for pair, mark in zip(todo, marks, strict=True) if mark.status]
     for node, asked in missing:
         for file in asked.files:
-            request = CopyRequest((CopyPath("", str(folder / file.source)),), CopyPath(node.name, file.target))
+            kind = CopyPath if file.target.endswith("/") else ExactPath
+            request = CopyRequest((kind("", str(folder / file.source)),), CopyPath(node.name, file.target))
             node_copy.run(client, request, [node])
     scripts = [(node, script(asked, digests[node.name])) for node, asked in missing]
     failed = [node.name for (node, _), status in zip(scripts, run_shown(client, scripts), strict=True) if status]
