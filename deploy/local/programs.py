@@ -17,7 +17,8 @@ from walt.contracts import bootserver, netemu, nodes, vmrunner
 WALT_NET_SERVERS = {"nfs": "nfs.ganesha", "dns": "dns.dnsmasq", "resolver": "dns.resolver"}
 
 AS_RABBITMQ = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "--")
-BEFORE_VMS = ("nice", "-n", "-5")  # they run behind whoever starts them
+SERVICES_NICE = -5  # before VMs, which run behind whoever starts them
+BEFORE_VMS = ("nice", "-n", str(SERVICES_NICE))
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEVER_REACHED = {"WALT_NAT_EXCEPT": str(UPLINK_POOL)}  # this host's end, and the other instances
 
