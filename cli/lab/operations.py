@@ -19,8 +19,7 @@ from ..ui.messages import print_message
 from ..ui.options import node_set
 from ..ui.tables import Column, echo, echo_data
 from ..ui.wait import get_nodes, wait_until
-from . import checking, export, graph, plan_text, source, work, writer
-from .checking import CheckedExpectation
+from . import plan_text, source
 from .source import LabSource
 
 EXIT_DIFFERENT = 1
@@ -41,8 +40,7 @@ def plan(client: Client, lab: str) -> None:
 
 def apply(client: Client, lab: str, dry_run: bool, force: bool, wait: bool, timeout_s: float | None) -> None:
     wanted = source.load(client, lab)
-    if missing := work.missing_files(wanted.document, wanted.folder):
-        raise wanted.refusal(missing)
+    _check_files(wanted)
     done = confirm_force(lambda forced: _apply(client, wanted, dry_run, forced), force)
     _show_plan(done)
     for note in done.notes:
@@ -77,12 +75,14 @@ def check(client: Client, lab: str, timeout_s: float | None, output: str) -> int
         raise Conflict(f"{', '.join(missing)}: not there yet; apply the lab first: walt lab apply {lab}")
     nodes = get_nodes(client, ",".join(names))
     wait_until(client, nodes, BOOTED, timeout_s)
-    rows = [_as_row(one) for one in checking.check(client, found.document, nodes)]
+    rows = _measured(client, found, nodes)
     echo(rows, MEASURED, output, NOTHING_EXPECTED)
     return 0 if all(row["result"] == OK for row in rows) else EXIT_DIFFERENT
 
 
 def export_lab(client: Client, name: str, nodes: str | None) -> None:
+    from . import export, writer
+
     if nodes:
         echo_data(writer.text_of(export.document_of(name, get_nodes(client, node_set(nodes)))))
         return
@@ -92,6 +92,8 @@ def export_lab(client: Client, name: str, nodes: str | None) -> None:
 
 
 def convert(file: str) -> None:
+    from . import writer
+
     done = source.convert_file(file)
     for sentence in done.left_out:
         print_message(sentence)
@@ -99,6 +101,8 @@ def convert(file: str) -> None:
 
 
 def draw(client: Client, lab: str, output: str) -> None:
+    from . import graph
+
     if source.is_file(lab):
         document = source.read_file(lab).document
         nodes = lab_check.check(document).nodes
@@ -117,12 +121,23 @@ def destroy(client: Client, lab: str, force: bool) -> None:
     print_message(f"{name}: removed" + (f" with {', '.join(gone)}" if gone else ""))
 
 
+def _check_files(wanted: LabSource) -> None:
+    if any(node.files for node in wanted.document.nodes):
+        from . import work
+
+        if missing := work.missing_files(wanted.document, wanted.folder):
+            raise wanted.refusal(missing)
+
+
 def _finish(client: Client, wanted: LabSource, nodes: Sequence[NodeView], wait: bool, timeout_s: float | None) -> None:
     """Wait for all nodes, or at least for those into which something goes."""
-    names = work.nodes_with_work(wanted.document)
+    names = {node.name.lower() for node in wanted.document.nodes if node.files or node.run}
     prepared = [node for node in nodes if node.name in names]
     if wait or prepared:
         wait_until(client, nodes if wait else prepared, BOOTED, timeout_s)
+    if prepared:
+        from . import work
+
         work.do_work(client, wanted.document, prepared, wanted.folder)
 
 
@@ -135,13 +150,18 @@ def _apply(client: Client, wanted: LabSource, dry_run: bool, force: bool = False
     return done
 
 
-def _as_row(one: CheckedExpectation) -> dict[str, str]:
-    return {
-        "expectation": one.expectation.title,
-        "expected": one.expectation.value or lab_expect.YES,
-        "measured": one.measured.text,
-        "result": OK if one.is_met else "FAILED",
-    }
+def _measured(client: Client, lab: LabSource, nodes: Sequence[NodeView]) -> list[dict[str, str]]:
+    from . import checking
+
+    return [
+        {
+            "expectation": one.expectation.title,
+            "expected": one.expectation.value or lab_expect.YES,
+            "measured": one.measured.text,
+            "result": OK if one.is_met else "FAILED",
+        }
+        for one in checking.check(client, lab.document, nodes)
+    ]
 
 
 def _show_plan(done: LabApplied) -> None:
