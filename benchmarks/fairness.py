@@ -32,7 +32,7 @@ from walt.contracts.errors import WaltError
 ALICE, BOB = "alice", "bob"
 PAIR, BOOTING = ("bench-al1", "bench-al2"), "bench-al3"
 NETWORK = "bench-alice"
-MEASURE_S = 8.0
+MEASURE_S = 6.0
 SETTLE_S = 2.0
 PINGS_PER_S = 10
 LIMIT_SHOW_S = 1.0
@@ -197,9 +197,7 @@ def main() -> int:
     met = True
     try:
         create(alice, bob)
-        print(
-            "node show: worst, s | keystroke: median and worst, ms (3) | boot, s | round trip: median and 95 %, ms (3)"
-        )
+        print(HEAD)
         before = measure(alice)
         row("nothing", before, before, before, boot_s(alice))
         for way in ways:

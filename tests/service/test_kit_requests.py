@@ -146,14 +146,15 @@ def test_services_of_the_version_before_call_by_the_users_exchange(service, amqp
 FLOOD = 3000
 CALLS = {
     "too many": {"bodies": [call(2)] * FLOOD},
-    "too large": {"bodies": ["x" * (MAX_REQUEST_BYTES + 1)] * 310},
+    "too large": {"bodies": ["x" * (MAX_REQUEST_BYTES + 1)] * 25},
     "unanswerable": {"bodies": [call(0)] * FLOOD, "reply_to": "nowhere"},
 }
 
 
 @pytest.mark.parametrize("what", CALLS)
-def test_a_flood_of_one_user_ends_his_connections_and_delays_nobody(service, user_uri, amqp_uri, what):
+def test_a_flood_of_one_user_ends_his_connections_and_delays_nobody(service, user_uri, amqp_uri, monkeypatch, what):
     nodes = FakeNodes()
+    monkeypatch.setattr(requests, "FLOOD", 20 if what == "too large" else requests.FLOOD)
     with serving(amqp_uri, nodes):
         bodies = CALLS[what]["bodies"]
         properties = {name: value for name, value in CALLS[what].items() if name != "bodies"}
