@@ -222,6 +222,8 @@ class NodeTarget:
     type: str = VIRTUAL
     version: int = 0
     owner_account: str = ""
+    cause: str = ""  # of its state (CAUSE_… of vmrunner)
+    reason: str = ""
 
     @property
     def owned_by(self) -> Owner:
@@ -230,7 +232,8 @@ class NodeTarget:
 
 @dataclass(frozen=True)
 class NodeView:
-    """What `walt node show` prints of a node. since: epoch seconds; config: {setting: text}."""
+    """What `walt node show` prints of a node. since: epoch seconds; config: {setting: text}; cause: a code for why it
+    is in this state (CAUSE_… of vmrunner), reason: the same as a sentence."""
 
     name: str
     owner: str
@@ -243,6 +246,7 @@ class NodeView:
     image: str
     host: str
     config: dict[str, str] = field(default_factory=dict)
+    cause: str = ""
 
 
 @dataclass(frozen=True)

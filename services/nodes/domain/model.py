@@ -230,6 +230,7 @@ def view(node: Node) -> NodeView:
         image=node.image,
         host=node.host,
         config={name: text for name, text in shown.items() if node.is_virtual or name in MACHINE_SETTINGS},
+        cause=node.status.cause,
     )
 
 
@@ -244,4 +245,6 @@ def target(node: Node) -> NodeTarget:
         node.type,
         node.version,
         node.owner_account,
+        node.status.cause,
+        node.status.reason,
     )
