@@ -14,6 +14,7 @@ from .commands.device import device
 from .commands.doctor import doctor
 from .commands.help import help_command
 from .commands.image import image
+from .commands.lab import lab
 from .commands.log import log
 from .commands.network import network
 from .commands.node import node
@@ -50,7 +51,7 @@ def walt() -> None:
     """
 
 
-for _command in (node, device, network, image, log, user, registry, doctor, help_command, completion):
+for _command in (node, device, network, lab, image, log, user, registry, doctor, help_command, completion):
     walt.add_command(_command)
 
 

@@ -144,6 +144,7 @@ def node_columns(now: float, with_owner: bool) -> list[Column]:
         Column("owner", cell=lambda row: row["owner"] or "(free)", wide=not with_owner),
         Column("state", cell=lambda row: f"{state_text(row['state'], row.get('cause', ''))} {age(now - row['since'])}"),
         Column("since", cell=lambda row: time.strftime("%F %T", time.localtime(row["since"])), wide=True),
+        Column("lab", sparse=True),
         Column("image"),
         Column("ip"),
         Column("mac", wide=True),

@@ -19,7 +19,7 @@ from walt.client import Client
 from walt.contracts import disks, links, units
 from walt.contracts.errors import Unreachable, WaltError
 from walt.contracts.limits import DEFAULT, NONE, RESOURCES
-from walt.contracts.links import LinkChange
+from walt.contracts.links import DISTRIBUTION_NAMES, LinkChange
 from walt.contracts.names import ALL_NODES, FREE_NODES, MY_NODES, NODE_SETS, WALT_NET
 from walt.contracts.settings import NETSETUPS, SETTINGS, parse_networks
 
@@ -46,6 +46,8 @@ LINK_VALUES = {
     "jitter": ("1ms", "5ms"),
     "bw": ("512kbps", "10Mbps", "100Mbps", "1Gbps"),
     **dict.fromkeys(("loss", "dup", "corrupt", "reorder"), ("0.1%", "1%", "10%")),
+    "dist": DISTRIBUTION_NAMES,
+    "burst": ("2", "8"),
     "limit": ("100", "1000"),
     "seed": ("1", "2"),
 }
@@ -172,6 +174,10 @@ def users(request: CompletionRequest) -> list[str]:
     return [one["name"] for one in call_platform(request, "nodes", "get_users")]
 
 
+def labs(request: CompletionRequest) -> list[str]:
+    return [one["name"] for one in call_platform(request, "nodes", "get_labs")]
+
+
 def copy_endpoints(request: CompletionRequest) -> list[str]:
     """'vno' -> 'vnode1:'; the paths behind it are not completed."""
     names = [] if ":" in request.typed else images(request) if request.group == "image" else _names_of_nodes(request)
@@ -228,6 +234,9 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "SRC...": copy_endpoints,
     "DST": copy_endpoints,
     "NETWORK": networks,
+    "LAB": labs,
+    "[LAB]": labs,
+    "FILE": lambda request: (),
     "USER": users,
     "[USER]": users,
     "KEY=VALUE": settings,
@@ -236,7 +245,7 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "LIMIT=VALUE...": user_limits,
     "[TOPIC]": lambda request: topics(),
 }
-WITH_FILES = ("SRC...", "DST")  # of this computer
+WITH_FILES = ("SRC...", "DST", "LAB", "[LAB]", "FILE")  # of this computer
 
 
 class CompletingType(click.ParamType[str]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,9 @@ class RemoteSession:
         self._give_up_at = time.monotonic() + timeout_s
         self.session = ""
         self.offset = self.live_from = 0
+        self._input_key = console.input_key(host)
         self._sent_bytes = self._taken_bytes = 0
+        self._unconfirmed: deque[int] = deque()  # messages, as the position after each
         self._keeping: Call | None = None
         self._renew_at = 0.0
 
@@ -71,6 +74,7 @@ class RemoteSession:
         self._opening = None
         self.session, self.offset = opened["session"], opened["offset"]
         self.live_from = opened.get("live_from", 0)  # none from a console of the version before
+        self._input_key = opened.get("input_key") or self._input_key  # likewise
         return True
 
     def wait_until_open(self) -> None:
@@ -80,7 +84,8 @@ class RemoteSession:
     @property
     def may_send(self) -> bool:
         """False while the service has not processed enough of the input sent so far (flow control of the contract)."""
-        return bool(self.session) and self.unconfirmed_bytes < console.INPUT_WINDOW
+        is_ahead = self.unconfirmed_bytes >= console.INPUT_WINDOW
+        return bool(self.session) and not is_ahead and len(self._unconfirmed) < console.INPUT_WINDOW_MESSAGES
 
     @property
     def unconfirmed_bytes(self) -> int:
@@ -102,15 +107,18 @@ class RemoteSession:
                 continue
             if headers.get("kind") == console.TAKEN:
                 self._taken_bytes = int(body)
+                while self._unconfirmed and self._unconfirmed[0] <= self._taken_bytes:
+                    self._unconfirmed.popleft()
                 continue
             return SessionMessage(headers["kind"], body, headers.get("offset"), headers.get("stream", "out"))
         return None
 
     def send(self, kind: str, body: bytes = b"") -> None:
         headers = {"session": self.session, "kind": kind}
-        self._client.post(console.INPUT_EXCHANGE, console.input_key(self._host), headers, body)
+        self._client.post(console.INPUT_EXCHANGE, self._input_key, headers, body)
         if kind == console.DATA:
             self._sent_bytes += len(body)
+            self._unconfirmed.append(self._sent_bytes)
 
     def keep(self, now: float) -> None:
         """Renew the lease when it is due; call it often. NotFound or Unreachable once the session is lost."""

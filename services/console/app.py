@@ -7,7 +7,7 @@ import logging
 import shutil
 
 from services.console import health, metrics, requests
-from services.console.amqp_streams import InputConsumer, SessionPublisher
+from services.console.amqp_streams import SessionPublisher, UserInputs
 from services.console.line import scrollback
 from services.console.line.lines import ConsoleLines
 from services.console.line.viewer import LineViewer
@@ -37,7 +37,6 @@ from walt.contracts.nodes import NodeTarget, Owner, Specs
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 300.0
-RECONNECT_S = 1.0
 REAP_EVERY_S = 2.0
 TRIM_EVERY_S = 1.0
 HANGUP_LIMIT_S = 15.0
@@ -51,7 +50,7 @@ class ConsoleApp:
         self.ssh = env.variable("WALT_SSH", "ssh")
         self.lines = ConsoleLines(env.lines_dir)
         self.sessions = Sessions()
-        self.input = InputConsumer(env.amqp_uri, env.host, self.sessions.deliver)
+        self.inputs = UserInputs(env.amqp_uri, env.host, self.sessions.deliver)
         self._output = StreamPublisher(env.amqp_uri)
         self._registry = RegistryGuard(env.lines_dir, console.service_on(env.host), bus.call)
         self.specs = Reconciler(self.lines, self.sessions, self._registry, self._get_specs)
@@ -61,8 +60,7 @@ class ConsoleApp:
         shutil.rmtree(self._run_dir, ignore_errors=True)  # keys of shells that ended with the last process
         self.lines.reopen()
         self._tasks = [
-            tasks.spawn_loop("input of users", self.input.consume, every_s=RECONNECT_S),
-            tasks.spawn_loop("sessions that are not kept", self.sessions.reap, every_s=REAP_EVERY_S),
+            tasks.spawn_loop("sessions that are not kept", self._reap, every_s=REAP_EVERY_S),
             tasks.spawn_loop("trimming of console lines", self.lines.trim, every_s=TRIM_EVERY_S),
             tasks.spawn(keep_in_step, self.specs.reconcile, RECONCILE_S, self._registry.wake),
         ]
@@ -71,13 +69,12 @@ class ConsoleApp:
         for task in self._tasks:
             task.kill()
         self.sessions.end_all()
+        self.inputs.close()
         self._output.close()
         self.lines.close()
 
     def diagnose(self) -> list[Check]:
-        return health.diagnose(
-            self.host, len(self.lines.ids()), self.input.is_consuming, self.ssh, self._registry.fault
-        )
+        return health.diagnose(self.host, len(self.lines.ids()), self.inputs.unheard(), self.ssh, self._registry.fault)
 
     def open_line(self, request: SessionRequest, offset: int | None, *, read_only: bool, follow: bool) -> OpenedSession:
         action = nodes.WATCH_CONSOLE if read_only else nodes.USE_CONSOLE
@@ -145,6 +142,7 @@ class ConsoleApp:
         found = self._bus.call(nodes.SERVICE, "authorize", user=request.user, name=request.node, action=action)
         target = requests.check_host(serialization.load(NodeTarget, found), self.host)
         self.sessions.check_limit(request.user)
+        self.inputs.open(request.user)
         self.specs.check_owner(target)
         return target
 
@@ -153,7 +151,11 @@ class ConsoleApp:
     ) -> OpenedSession:
         publisher = SessionPublisher(self._output, request.queue)
         session = self.sessions.open(Session(request.user, target, endpoint, publisher))
-        return OpenedSession(session, offset, live_from)
+        return OpenedSession(session, offset, live_from, self.inputs.key_of(request.user))
+
+    def _reap(self) -> None:
+        self.sessions.reap()
+        self.inputs.close_unused(self.sessions.users())
 
     def _access(self, node_id: int) -> NodeAccess:
         found = self._bus.call(bootserver.SERVICE, "open_access", node_id=node_id)

@@ -17,6 +17,7 @@ from services.kit.say_once import SayOnce
 from services.netemu.cable.control import CableClient
 from services.netemu.kernel.netlink import WALT_NET_PORT_GROUP, Netlink
 from services.netemu.ports import plan
+from services.netemu.ports.cable_limits import LimitLog
 from services.netemu.ports.plan import Action, Snapshot
 from services.netemu.ports.port import (
     Port,
@@ -51,6 +52,7 @@ class Emulation:
         self._lock = threading.Lock()
         self._intact_with: int | None = NEVER  # start time of the cable with which all ports were last seen intact
         self._repairs = SayOnce(log, "ports are broken: %s", "all ports are repaired")
+        self._limits = LimitLog()
         self._compensation_us: dict[int, int] = {}  # by node, also while it has no port
 
     @property
@@ -134,6 +136,7 @@ class Emulation:
         """Repair the ports that pass no frame: at the start, after a change that failed, and whenever another cable
         process runs. What cannot be repaired yet is tried again at each call."""
         state = self.cable.show()
+        self._limits.tell(state.shares.values() if state else ())
         if self._intact_with == (state.started_ns if state else None):
             return []
         done = list[Action]()

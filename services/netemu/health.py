@@ -8,6 +8,7 @@ from pathlib import Path
 from services.kit import registry_guard
 from services.netemu.emulation import Emulation
 from services.netemu.filters.anti_spoofing import Bindings
+from services.netemu.ports import cable_limits
 from services.netemu.ports.plan import BROKEN, Snapshot
 from services.netemu.ports.traffic import CableState
 from services.netemu.uplink import PhysicalUplink
@@ -37,7 +38,7 @@ def _ports(emulation: Emulation) -> list[Check]:
     except Failed as error:
         consequence = "no link changes; frames may be late or stand still"
         return [Check("cable", FAIL, str(error), consequence, "end that process: netemu starts another one")]
-    return [_walt_net(snapshot), *_cable(emulation, cable), _platform_latency(snapshot)]
+    return [_walt_net(snapshot), *_cable(emulation, cable), *_shares(cable), _platform_latency(snapshot)]
 
 
 def _walt_net(snapshot: Snapshot) -> Check:
@@ -81,6 +82,15 @@ def _cable(emulation: Emulation, cable: CableState | None) -> list[Check]:
             "give it CAP_SYS_NICE; in a container of a kernel with RT_GROUP_SCHED also cpu_rt_runtime",
         )
     ]
+
+
+def _shares(cable: CableState | None) -> list[Check]:
+    limited = cable_limits.limited_lately(cable.shares.values()) if cable else []
+    if not limited:
+        return []
+    found = f"used up by {', '.join(cable_limits.described(one) for one in limited)}"
+    consequence = "their links lose frames, or delay them more than was asked; those of others are as asked"
+    return [Check("shares of the cable", WARN, found, consequence, "they send less, or have nodes on several hosts")]
 
 
 def _platform_latency(snapshot: Snapshot) -> Check:

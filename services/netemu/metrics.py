@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from services.netemu.emulation import Emulation
 from services.netemu.ports import traffic
 from services.netemu.ports.plan import BROKEN, PortState
-from services.netemu.ports.traffic import Readings
+from services.netemu.ports.traffic import CableState, Readings
 from walt.contracts.errors import Failed
 from walt.contracts.links import SIDES
 from walt.contracts.netemu import CABLE, DIRECT, KERNEL
@@ -64,6 +64,24 @@ def _backends(readings: Readings, shaper: str) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "walt_cable_overhead_seconds", "Mean cost per frame, which the cable takes off its delays", value=seconds
         )
+        yield from _shares(readings.cable)
+
+
+def _shares(cable: CableState) -> Iterator[Metric]:
+    lost = CounterMetricFamily(
+        "walt_cable_owner_dropped_frames",
+        "Frames lost since their owner's share of the cable's memory was used up",
+        labels=["owner"],
+    )
+    held = CounterMetricFamily(
+        "walt_cable_owner_held_seconds",
+        "How long frames waited since their owner's share of the cable's time was used up",
+        labels=["owner"],
+    )
+    for owner, share in cable.shares.items():
+        lost.add_metric([owner], share.dropped)
+        held.add_metric([owner], share.held_s)
+    yield from (lost, held)
 
 
 def _delays(readings: Readings) -> Iterator[Metric]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,10 +12,11 @@ from services.kit.bus.bus import Bus
 from services.kit.environment import Environment
 from services.kit.reconcile_loop import keep_in_step
 from services.nodes import health
-from services.nodes.commands import dispute, node_commands, queries, reconcile, run_command
+from services.nodes.commands import dispute, lab_commands, node_commands, queries, reconcile, run_command
 from services.nodes.commands.node_commands import Command, Outcome
+from services.nodes.commands.run_command import Result
 from services.nodes.commands.user_commands import UserCommands
-from services.nodes.domain import creation, event_texts, model, port_views, registration
+from services.nodes.domain import creation, event_texts, lab_plan, model, port_views, registration
 from services.nodes.domain.creation import Placement
 from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_kept
 from services.nodes.domain.model import NodeSummary, RequestContext
@@ -34,6 +35,7 @@ from services.nodes.users.restored import RestoredUsers, restored_file
 from walt.contracts import nodes
 from walt.contracts.checks import Check
 from walt.contracts.errors import InvalidRequest
+from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits, parse_change, parse_limits
 from walt.contracts.nodes import (
     Changed,
@@ -94,6 +96,19 @@ class NodesApp:
     def configure(self, user: str, selection: str, request: SettingsRequest, force: bool) -> Changed:
         capacities = self.capacities.of([self.host]) if request.concerns_host else {}
         return self.run(user, node_commands.configure, selection, request, capacities, force=force)
+
+    def apply_lab(self, user: str, document: LabDocument, dry_run: bool, force: bool) -> LabApplied:
+        capacities, account = self.capacities.of([self.host]), self.account(user)
+        images = {image: resolve_image(self.bus, image, account) for image in lab_plan.images_of(document)}
+        request = lab_plan.parse(document, self.host, capacities, images)
+        arguments = (request, self.placement, capacities, dry_run)
+        done = self._execute(user, lab_commands.apply, *arguments, force=force)
+        nodes = tuple(map(model.view, done.nodes))
+        return LabApplied(document.name, done.plan.actions, done.plan.faults, nodes, tuple(done.notes))
+
+    def labs(self, user: str, name: str | None) -> list[LabView]:
+        with self.transaction() as registry:
+            return lab_commands.views(registry, registry.accounts.of(user).id, user, name)
 
     def boot(self, user: str, selection: str, image: str) -> Changed:
         return self.run(user, node_commands.boot, selection, *resolve_image(self.bus, image, self.account(user)))
@@ -206,7 +221,7 @@ class NodesApp:
         )
         reconcile.reconcile(self.store, announce, lambda registry: registry.physical_nodes(), self.agents.list_machines)
 
-    def _execute(self, user: str, command: Command, *arguments: Any, force: bool = False) -> Outcome:
+    def _execute(self, user: str, command: Callable[..., Result], *arguments: Any, force: bool = False) -> Result:
         """Runs the command and announces the specs that it changed."""
         context = RequestContext(user, time.time(), force)
         outcome = run_command.run(self.store, self.inspector.check_empty, command, context, *arguments)

@@ -1,12 +1,13 @@
 """nodes: the registry of nodes, central.
 
-Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; the
-            log of what happened to nodes (each command that changed them, each transition of their states).
+Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; labs,
+            which are nodes of one document; the log of what happened to nodes (each command that changed them, each
+            transition of their states).
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
-            boot_nodes, remove_nodes, acquire_nodes, release_nodes, get_ports, get_events, get_notices, add_user,
-            remove_user, get_users, get_use, set_limits, change_password, accept_registry, diagnose (users); get_specs,
-            authorize, get_account, get_limits, get_accounts, check_administrator, ensure_user, register_machine,
-            check_history (services).
+            boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, get_ports,
+            get_events, get_notices, add_user, remove_user, get_users, get_use, set_limits, change_password,
+            accept_registry, diagnose (users); get_specs, authorize, get_account, get_limits, get_accounts,
+            check_administrator, ensure_user, register_machine, check_history (services).
 Asks:       vmrunner list_data, capacity; bootserver check_image, count_images, persist_bytes, list_machines; netemu
             list_ports; the management API of the broker, which stores the accounts of users; all services for diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED.
@@ -35,12 +36,13 @@ from services.kit.bus.call_metrics import Metrics
 from services.kit.bus.entrypoints import Caller, at_start, every, internal, on_event, public
 from services.nodes.app import NodesApp
 from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, Text, Texts
-from services.nodes.commands import node_commands
+from services.nodes.commands import lab_commands, node_commands
 from services.nodes.domain import links, settings_request
 from services.nodes.domain.event_texts import EventQuery
 from walt.contracts import bootserver, nodes, vmrunner
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.checks import Check
+from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
 from walt.contracts.nodes import (
@@ -118,6 +120,18 @@ class NodesService:
     @public
     def release_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
         return self.app.run(self.caller, node_commands.release, selection, force=force)
+
+    @public
+    def apply_lab(self, document: LabDocument, dry_run: bool = False, force: bool = False) -> LabApplied:
+        return self.app.apply_lab(self.caller, document, dry_run, force)
+
+    @public
+    def get_labs(self, name: Text | None = None) -> list[LabView]:
+        return self.app.labs(self.caller, name)
+
+    @public
+    def remove_lab(self, name: Text, force: bool = False) -> Changed:
+        return self.app.run(self.caller, lab_commands.remove, name, force=force)
 
     @public
     def get_ports(self, selection: NodeSet) -> list[PortView]:

@@ -66,6 +66,17 @@ def check_loss(testbed: Testbed) -> None:
     assert len(exchange(a, b, 50)) == 50
 
 
+def check_bursts(testbed: Testbed) -> None:
+    """More than netem can: such a port goes through the cable."""
+    link = LinkModel(up=Direction(loss_ppm=PPM // 5, burst_frames=8, seed=3))
+    a, b = testbed.node(1, link=link), testbed.node(2)
+    assert testbed.port(1).backend == CABLE
+    arrived = set(numbers_of(exchange(a, b, FRAMES)))
+    lost = [number for number in range(FRAMES) if number not in arrived]
+    runs = sum(number - 1 not in lost for number in lost)
+    assert 4 < len(lost) / runs < 16, f"{len(lost)} of {FRAMES} frames were lost in {runs} runs"
+
+
 def check_loss_down(testbed: Testbed) -> None:
     a, b = testbed.node(1), testbed.node(2, link=LinkModel(down=Direction(loss_ppm=PPM // 2)))
     assert_share(len(exchange(a, b, FRAMES // 2)), FRAMES // 2, 0.5, "arrived")

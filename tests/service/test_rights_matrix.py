@@ -37,6 +37,7 @@ from walt.contracts.vmrunner import Capacity
 
 HOST = "rightshost"
 NODE = "vn"
+LAB = "hers"
 OWNER, OTHER, ADMINISTRATOR, VICTIM = "olga", "otto", "adam", "vera"
 
 NOT_OWNER, DENIED, CONFLICT, NOT_FOUND = "NotOwner", "Denied", "Conflict", "NotFound"
@@ -75,6 +76,11 @@ PUBLIC_TABLE = (
     Row("nodes.release_nodes", {**THE_NODE, "force": True}, other=NOT_OWNER),
     Row("nodes.acquire_nodes", THE_NODE, owner=CONFLICT, other="OwnerNeedsForce"),
     Row("nodes.acquire_nodes", {**THE_NODE, "force": True}, owner=CONFLICT, other=SERVED),  # and is told to the owner
+    Row("nodes.apply_lab", {"document": {"name": "lab", "nodes": [{"name": "new2"}]}}),
+    Row("nodes.apply_lab", {"document": {"name": "lab", "nodes": [{"name": NODE}]}, "dry_run": True}),  # told in it
+    Row("nodes.get_labs"),
+    Row("nodes.get_labs", {"name": LAB}, other=NOT_FOUND),
+    Row("nodes.remove_lab", {"name": LAB, "force": True}, other=NOT_FOUND),
     Row("nodes.get_ports", THE_NODE),
     Row("nodes.get_events", THE_NODE),
     Row("nodes.get_notices"),
@@ -270,6 +276,8 @@ def things(platform, people):
         for one in registry.nodes():
             registry.delete(one.id)
     assert people[OWNER].outcome("nodes.create_nodes", {"names": [NODE]}, OWNER) == SERVED
+    document = {"name": LAB, "nodes": [{"name": "of-lab"}]}
+    assert people[OWNER].outcome("nodes.apply_lab", {"document": document}, OWNER) == SERVED
     yield {TRANSFER: transfer.id, JOB: app.jobs.start(OWNER, lambda say: None)}
     transfers.close(OWNER, transfer.id)
 

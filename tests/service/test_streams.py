@@ -1,13 +1,14 @@
 """kit.bus.streams on a real broker: one connection, and whom a queue that is full or gone concerns."""
 
-import threading
+import time
 import uuid
+from dataclasses import replace
 
 import pytest
 from kombu import Connection, Exchange, Producer, Queue
 
 from services.kit import tasks
-from services.kit.bus.streams import ConnectionLost, QueueFull, QueueGone, StreamPublisher, consume
+from services.kit.bus.streams import Bounds, ConnectionLost, QueueFull, QueueGone, StreamPublisher, consume
 from tests.support.wait import wait_until
 
 EXCHANGE = "test-streams"
@@ -69,23 +70,65 @@ def test_a_lost_connection_is_told_and_made_again(channel, publisher):
     assert _outcome(StreamPublisher("amqp://guest:guest@127.0.0.1:1//"), queue) is ConnectionLost
 
 
-def test_what_is_published_to_the_exchange_is_received(amqp_uri, channel):
-    received, ready = [], threading.Event()
-    consuming = tasks.spawn(consume, amqp_uri, EXCHANGE, "input.lab", received.append, ready.set)
-    assert ready.wait(10)
+PLENTY = Bounds(waiting=1000, waiting_bytes=1_000_000, per_s=1000, bytes_per_s=10_000_000)
+
+
+@pytest.fixture
+def receive(amqp_uri):
+    """receive(bounds) -> the list that what is published to "input.lab" is put into."""
+    consuming = []
+
+    def receive(bounds):
+        received, ready = [], tasks.Signal()
+        arguments = (amqp_uri, EXCHANGE, "input.lab", bounds, received.append, ready.set)
+        consuming.append(tasks.spawn(consume, *arguments))
+        assert ready.wait(10)
+        return received
+
+    yield receive
+    for one in consuming:
+        one.kill()
+
+
+@pytest.fixture
+def publish(channel):
     producer = Producer(channel, Exchange(EXCHANGE, "topic", durable=True))
-    producer.publish(b"", routing_key="input.other", content_type="x", content_encoding="binary")
-    for body, options in (
-        (b"", {}),
-        (b"\xff", {"user_id": "walt-services", "headers": {"a": 1, "compression": "zlib"}}),
-    ):
-        producer.publish(body, routing_key="input.lab", content_type="x", content_encoding="binary", **options)
+
+    def publish(body, routing_key="input.lab", **options):
+        producer.publish(body, routing_key=routing_key, content_type="x", content_encoding="binary", **options)
+
+    return publish
+
+
+def test_what_is_published_to_the_exchange_is_received(receive, publish):
+    received = receive(PLENTY)
+    publish(b"", routing_key="input.other")
+    publish(b"")
+    publish(b"\xff", user_id="walt-services", headers={"a": 1, "compression": "zlib"})
     wait_until(lambda: len(received) == 2)
     assert [(dict(one.headers), one.user, one.body) for one in received] == [
         ({}, "", b""),
         ({"a": 1, "compression": "zlib"}, "walt-services", b"\xff"),
     ]
-    consuming.kill()
+
+
+@pytest.mark.parametrize("bounds", [replace(PLENTY, per_s=100), replace(PLENTY, bytes_per_s=100_000)])
+def test_no_more_is_taken_in_a_second_than_is_allowed(receive, publish, bounds):
+    received = receive(bounds)
+    started = time.monotonic()
+    for _ in range(100):
+        publish(bytes(1000))
+    wait_until(lambda: len(received) == 100)
+    assert 0.9 < time.monotonic() - started < 5
+
+
+def test_of_what_waits_the_oldest_is_dropped_beyond_the_bounds(receive, publish):
+    received = receive(replace(PLENTY, waiting=10, per_s=100))
+    for number in range(1000):
+        publish(b"%d" % number)
+    wait_until(lambda: received and received[-1].body == b"999")
+    assert len(received) < 500
+    assert [one.body for one in received[-10:]] == [b"%d" % number for number in range(990, 1000)]
 
 
 def _outcome(publisher, queue):

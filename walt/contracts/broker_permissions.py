@@ -4,8 +4,8 @@ Pure; used by whoever makes accounts. The patterns were tried one by one against
 topic *read* pattern a user could bind a queue to `#` and read everybody's calls.
 
 Topic rights are asked for where a message is published, not where it goes on from there: an exchange of a user's own
-can hand anything to RPC_EXCHANGE. Internal entry points therefore also check the
-caller's account (services/kit/bus/entrypoints.py).
+can hand anything to RPC_EXCHANGE and INPUT_EXCHANGE. Internal entry points therefore also check the
+caller's account (services/kit/bus/entrypoints.py), and the key of a user's console input is a secret of his.
 """
 
 from __future__ import annotations
@@ -56,6 +56,6 @@ def user_rights(user: str, public: Iterable[str]) -> Rights:
         read=f"^({own}.*|{RPC_EXCHANGE})$",
         topics=(
             TopicRight(RPC_EXCHANGE, write=f"^({methods})$", read=f"^{own}[^*#]*$"),
-            TopicRight(INPUT_EXCHANGE, write=rf"^input\.{HOST_PATTERN}$", read="^$"),
+            TopicRight(INPUT_EXCHANGE, write=rf"^input\.{HOST_PATTERN}(\.[0-9a-f]{{32}})?$", read="^$"),
         ),
     )

@@ -25,7 +25,8 @@ Hears: nodes NODE_WANTED (a new owner ends the sessions that were authorized und
 
 The bytes of a session are AMQP messages of their own, in order, never RPC:
   to the user    default exchange, routing key = the queue `user.NAME.…` (exclusive, declared by the client)
-  from the user  exchange INPUT_EXCHANGE (topic), routing key input_key(host)
+  from the user  exchange INPUT_EXCHANGE (topic), routing key `input_key` of the OpenedSession: one for all sessions
+                 of a user, which nobody else knows. It leads to a queue of his own: what he sends delays nobody else
 Headers of both: `session` and `kind`; the body is bytes.
   DATA          to the user with the header `offset` (position in the line after the body; viewers of a line only), and
                 the header `stream` ("out" or "err"; programs only)
@@ -36,7 +37,8 @@ Headers of both: `session` and `kind`; the body is bytes.
   NOTICE        a sentence for standard error
   TAKEN         how many bytes of input (DATA) of this session have been taken so far, sent every TAKEN_STEP bytes and
                 when no input waits. A client that sends bulk (a file on standard input) keeps at most INPUT_WINDOW
-                bytes ahead of it. A session that is MAX_INPUT_WAITING ahead is closed with a NOTICE.
+                bytes, in INPUT_WINDOW_MESSAGES messages, ahead of it. A session that is MAX_INPUT_WAITING ahead is
+                closed with a NOTICE; what does not fit into the queue of its user is lost.
 A client ignores kinds that it does not know. An input message is dropped and logged if its user_id, which the broker
 checks, is not the user of the session.
 
@@ -73,6 +75,7 @@ TAKEN = "taken"
 
 TAKEN_STEP = 65_536
 INPUT_WINDOW = 262_144
+INPUT_WINDOW_MESSAGES = 100
 MAX_INPUT_WAITING = 1_048_576
 
 MAX_SESSIONS_PER_USER = 200  # of one host
@@ -84,19 +87,22 @@ def service_on(host: str) -> str:
     return on_host(SERVICE, host)
 
 
-def input_key(host: str) -> str:
-    return f"input.{host}"
+def input_key(host: str, secret: str = "") -> str:
+    """secret: 32 hexadecimal digits; without it the key of a console of an earlier version."""
+    return f"input.{host}.{secret}" if secret else f"input.{host}"
 
 
 @dataclass(frozen=True)
 class OpenedSession:
     """offset: position in the line of the first byte that will come (0 if the session is not a viewer).
     live_from: bytes before this position are replay; the client must not answer terminal queries in them.
+    input_key: routing key of what the user sends.
     """
 
     session: str
     offset: int
     live_from: int = 0
+    input_key: str = ""
 
 
 @dataclass(frozen=True)

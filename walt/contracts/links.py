@@ -6,9 +6,12 @@ trip of 20 ms). A value of 0 means that the option is not set.
 
 What both back-ends do, as tc-netem(8):
   lat      every frame is delayed by so much
-  jitter   the delay varies evenly (uniformly) from lat - jitter to lat + jitter; the frames keep their order
+  jitter   the delay varies around lat, distributed as `dist` says; the frames keep their order
+  dist     uniform: evenly from lat - jitter to lat + jitter; normal, pareto, paretonormal (a quarter normal, three
+           quarters Pareto of shape 3): jitter is the standard deviation, and the mean is lat
   bw       a frame occupies the link for its length on the wire at this rate; no burst
   loss, dup, corrupt   a share of the frames, drawn independently, is lost; arrives twice; has one bit inverted
+  burst    frames are lost in runs of so many on average (the simple Gilbert model), `loss` of all of them as before
   reorder  a share of the frames skips the delay, and so overtakes others
   limit    at most so many frames wait or are in flight; more are dropped. 0: as many as rate and delay need, but no
            more than MAX_DELAYED_BYTES or MAX_DELAYED_FRAMES: a long delay must not take the memory of the host
@@ -20,8 +23,9 @@ there is a limit or a random impairment, the cable has it segmented first; netem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 
 from walt.contracts import units
 
@@ -30,9 +34,30 @@ MAX_RATE_BPS = 100_000_000_000
 MIN_RATE_BPS = 1_000
 MAX_SHARE_PPM = 1_000_000
 MAX_LIMIT_FRAMES = 1_000_000
+MAX_BURST_FRAMES = 1000
 MAX_SEED = 2**31 - 1
 MAX_DELAYED_BYTES = 256 * 2**20  # of one direction
 MAX_DELAYED_FRAMES = 2**19  # also where they are small; the 1 Gbit/s of a 100 ms link fit
+
+
+class Distribution(IntEnum):
+    """Of the delay around its mean."""
+
+    UNIFORM = 0
+    NORMAL = 1
+    PARETO = 2
+    PARETONORMAL = 3
+
+
+DISTRIBUTION_NAMES = tuple(one.name.lower() for one in Distribution)  # in the order of their numbers
+
+# How many times `jitter` the shortest delay lies below the mean: so much the latency has to leave room for.
+JITTER_REACH = {
+    Distribution.UNIFORM: 1.0,
+    Distribution.NORMAL: 3.0,
+    Distribution.PARETO: 0.75,
+    Distribution.PARETONORMAL: 1.67,
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +71,8 @@ class Direction:
     reorder_ppm: int = 0
     limit_frames: int = 0
     seed: int = 0
+    burst_frames: int = 0
+    distribution: int = Distribution.UNIFORM
 
 
 @dataclass(frozen=True)
@@ -88,15 +115,39 @@ _TIME = (units.LATENCY_RULE, units.parse_latency_us, units.format_latency, 0, MA
 _RATE = (units.RATE_RULE, units.parse_rate_bps, units.format_rate, MIN_RATE_BPS, MAX_RATE_BPS)
 _SHARE = (units.SHARE_RULE, units.parse_share_ppm, units.format_share, 0, MAX_SHARE_PPM)
 _COUNT = (units.COUNT_RULE, units.parse_whole, str, 0)
-_JITTER = "how far the delay varies, evenly, either way; at most lat; the order is kept"
+_JITTER = "how far the delay varies either way, see dist; at most lat; the order is kept"
+_DISTRIBUTION = "how jitter is distributed; all but uniform: jitter is the standard deviation"
+_DISTRIBUTION_RULE = ", ".join(DISTRIBUTION_NAMES)
+_BURST = "mean length of the runs in which frames are lost; 0: each frame by itself; needs loss"
 _REORDER = "share of the frames that skips the delay and overtakes others; needs lat"
 _LIMIT = "frames that may wait or be under way; 0: what rate and delay need, up to 256 MiB"
+
+
+def _parse_distribution(text: str) -> int:
+    if text not in DISTRIBUTION_NAMES:
+        raise ValueError(_DISTRIBUTION_RULE)
+    return DISTRIBUTION_NAMES.index(text)
+
+
+def _format_distribution(value: int) -> str:
+    return DISTRIBUTION_NAMES[value]
+
+
+_SHAPE = (
+    _DISTRIBUTION_RULE,
+    _parse_distribution,
+    _format_distribution,
+    Distribution.UNIFORM,
+    Distribution.PARETONORMAL,
+)
 
 _OPTIONS = (
     LinkOption("lat", "latency_us", _UP, *_TIME, "delay of every frame"),
     LinkOption("jitter", "jitter_us", _UP, *_TIME, _JITTER),
+    LinkOption("dist", "distribution", _UP, *_SHAPE, _DISTRIBUTION),
     LinkOption("bw", "rate_bps", SIDES, *_RATE, "rate at which frames pass"),
     LinkOption("loss", "loss_ppm", _UP, *_SHARE, "share of the frames that is lost"),
+    LinkOption("burst", "burst_frames", _UP, *_COUNT, MAX_BURST_FRAMES, _BURST),
     LinkOption("dup", "duplicate_ppm", _UP, *_SHARE, "share of the frames that arrives twice"),
     LinkOption("corrupt", "corrupt_ppm", _UP, *_SHARE, "share of the frames that arrives with one bit inverted"),
     LinkOption("reorder", "reorder_ppm", _UP, *_SHARE, _REORDER),
@@ -154,25 +205,39 @@ def _parse_option(option: str) -> LinkChange:
             raise ValueError(LINK_RULE)
         return parse_option(key, text)
     except ValueError as allowed:
-        raise units.Faults(f"'{option}' is not an option of a link; allowed: {allowed}") from None
+        name = key.partition(".")[0]
+        hint = "" if name in LINK_OPTIONS else units.nearest(name, LINK_OPTIONS)
+        raise units.Faults(f"'{option}' is not an option of a link{hint}; allowed: {allowed}") from None
 
 
 def check_consistent(link: LinkModel) -> LinkModel:
     """The link itself, or Faults when its values contradict each other."""
-    faults = []
-    for side in SIDES:
-        one: Direction = getattr(link, side)
-        if one.jitter_us > one.latency_us:
-            jitter, latency = units.format_latency(one.jitter_us), units.format_latency(one.latency_us)
-            faults.append(f"{side}: jitter={jitter} exceeds lat={latency}; allowed: a jitter of at most lat")
-        if one.reorder_ppm and not one.latency_us:
-            share = units.format_share(one.reorder_ppm)
-            faults.append(
-                f"{side}: reorder={share} has no lat; allowed: with a lat (frames overtake only those that are delayed)"
-            )
+    faults = [f"{side}: {fault}" for side in SIDES for fault in _contradictions(getattr(link, side))]
     if faults:
         raise units.Faults(*faults)
     return link
+
+
+def _contradictions(way: Direction) -> Iterator[str]:
+    reach = JITTER_REACH[Distribution(way.distribution)]
+    if way.jitter_us * reach > way.latency_us:
+        jitter, latency = units.format_latency(way.jitter_us), units.format_latency(way.latency_us)
+        if way.distribution == Distribution.UNIFORM:
+            yield f"jitter={jitter} exceeds lat={latency}; allowed: a jitter of at most lat"
+        else:
+            shape = f"dist={_format_distribution(way.distribution)}"
+            yield f"jitter={jitter} exceeds lat={latency} with {shape}; allowed: a lat of at least {reach:g} x jitter"
+    if way.distribution != Distribution.UNIFORM and not way.jitter_us:
+        yield f"dist={_format_distribution(way.distribution)} has no jitter; allowed: with a jitter"
+    if way.reorder_ppm and not way.latency_us:
+        share = units.format_share(way.reorder_ppm)
+        yield f"reorder={share} has no lat; allowed: with a lat (frames overtake only those that are delayed)"
+    if way.burst_frames and not way.loss_ppm:
+        yield f"burst={way.burst_frames} has no loss; allowed: with a loss"
+    elif way.burst_frames and way.loss_ppm > (MAX_SHARE_PPM - way.loss_ppm) * way.burst_frames:
+        loss = units.format_share(way.loss_ppm)
+        most = units.format_share(MAX_SHARE_PPM * way.burst_frames // (way.burst_frames + 1))
+        yield f"burst={way.burst_frames} is too short for loss={loss}; allowed: a loss up to {most}"
 
 
 def format_link(link: LinkModel) -> str:

@@ -12,6 +12,10 @@ Public RPC (users):
   boot_nodes(selection, image) -> Changed
   remove_nodes(selection, force=False) | release_nodes(selection, force=False) -> Changed   force: data goes with it
   acquire_nodes(selection, force=False) -> Changed      force: take it from its owner
+  apply_lab(document, dry_run=False, force=False) -> LabApplied       document: LabDocument (walt/contracts/labs.py);
+                                                force: also what destroys data on a disk
+  get_labs(name=None) -> [LabView]              the caller's
+  remove_lab(name, force=False) -> Changed      with its nodes
   get_ports(selection) -> [PortView]            every network port of these nodes, as requested and as it is
   get_events(selection=None, since=0.0, after=0, limit=1000) -> [Event]    oldest first; None: of the caller's nodes,
                                                 also of those that were his; since: epoch seconds; after: an Event.id;
@@ -233,7 +237,7 @@ class NodeTarget:
 @dataclass(frozen=True)
 class NodeView:
     """What `walt node show` prints of a node. since: epoch seconds; config: {setting: text}; cause: a code for why it
-    is in this state (CAUSE_… of vmrunner), reason: the same as a sentence."""
+    is in this state (CAUSE_… of vmrunner), reason: the same as a sentence; lab: "" when it is of none."""
 
     name: str
     owner: str
@@ -247,6 +251,7 @@ class NodeView:
     host: str
     config: dict[str, str] = field(default_factory=dict)
     cause: str = ""
+    lab: str = ""
 
 
 @dataclass(frozen=True)

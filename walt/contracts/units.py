@@ -69,10 +69,14 @@ def split_named(text: str, table: Mapping[str, Named], kind: str, example: str) 
     if not equals:
         raise Faults(f"'{text}' is not a {kind}; allowed: NAME=VALUE, for instance {example}")
     if name not in table:
-        near = difflib.get_close_matches(name, table, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise Faults(f"'{name}' is not a {kind}{hint}; allowed: {', '.join(table)}")
+        raise Faults(f"'{name}' is not a {kind}{nearest(name, table)}; allowed: {', '.join(table)}")
     return table[name], value
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' (did you mean ram?)', or nothing when no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def parse_whole(text: str) -> int:

@@ -131,6 +131,9 @@ class Sessions:
         if sum(session.user == user for session in self._sessions.values()) >= limit:
             raise Conflict(f"{user} has {limit} sessions open; allowed: no more")
 
+    def users(self) -> set[str]:
+        return {session.user for session in self._sessions.values()}
+
     def open(self, session: Session) -> str:
         self._sessions[session.id] = session
         session.start(self._forget)

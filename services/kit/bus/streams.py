@@ -7,6 +7,7 @@ for nothing else, so that a queue that is full delays only those who publish to 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from services.kit import tasks
 
 HEARTBEAT_S = 20
 CONNECT_LIMIT_S = 5.0
+PREFETCH = 50
+TURN_S = 0.05  # messages that come together are taken at once up to what this time is worth
 OCTETS = {"content_type": "application/octet-stream", "content_encoding": "binary"}
 
 
@@ -155,23 +158,45 @@ class _PublisherConnection:
         return [self._unconfirmed.pop(one) for one in tags]
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """waiting, waiting_bytes: of a queue; beyond them the broker drops the oldest messages. per_s, bytes_per_s: how
+    much is taken of it; the rest waits there."""
+
+    waiting: int
+    waiting_bytes: int
+    per_s: int
+    bytes_per_s: int
+
+
 def consume(
     amqp_uri: str,
     exchange: str,
     routing_key: str,
+    bounds: Bounds,
     on_message: Callable[[Received], None],
     on_ready: Callable[[], None],
 ) -> None:
     """Pass on what is published to a topic exchange from now on, until the connection is lost: ConnectionLost.
 
-    on_ready is called when messages are received. on_message must not wait; nothing is acknowledged or kept.
+    on_ready is called when messages are received. on_message must not wait; nothing is kept.
     """
+    arguments = {"x-max-length": bounds.waiting, "x-max-length-bytes": bounds.waiting_bytes}
+    pace = _Pace(bounds)
+
+    def take(message: Any) -> None:
+        on_message(_received(message))
+        message.channel.basic_ack(message.delivery_tag)
+        pace.wait_after(len(message.body))
+
     try:
         with Connection(amqp_uri, heartbeat=HEARTBEAT_S, connect_timeout=CONNECT_LIMIT_S) as connection:
             channel = connection.channel()
-            queue = Queue("", Exchange(exchange, "topic", durable=True), routing_key, exclusive=True)(channel)
+            topic = Exchange(exchange, "topic", durable=True)
+            queue = Queue("", topic, routing_key, exclusive=True, queue_arguments=arguments)(channel)
             queue.declare()
-            channel.basic_consume(queue.name, no_ack=True, callback=lambda message: on_message(_received(message)))
+            channel.basic_qos(0, PREFETCH, False)
+            channel.basic_consume(queue.name, callback=take)
             on_ready()
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -179,6 +204,21 @@ def consume(
                 connection.heartbeat_check()
     except (*Connection(amqp_uri).connection_errors, *Connection(amqp_uri).channel_errors) as error:
         raise ConnectionLost(f"broker: {error}") from error
+
+
+class _Pace:
+    """Time is paid for each message and byte; what a turn has not used of it, the next one does not get."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._paid_until = time.monotonic()
+
+    def wait_after(self, size: int) -> None:
+        now = time.monotonic()
+        cost_s = max(1 / self._bounds.per_s, size / self._bounds.bytes_per_s)
+        self._paid_until = max(self._paid_until, now - TURN_S) + cost_s
+        if self._paid_until > now:
+            tasks.sleep(self._paid_until - now)
 
 
 def _received(message: Any) -> Received:

@@ -3,6 +3,7 @@
 model.py        pure: arrival -> departure
 impairments.py  pure: loss, duplication, corruption, …
 fairness.py     pure: whose turn it is, shares of time and memory
+idle.py         idle processors of the host, which owners may use
 lanes.py        ports, their two directions, the accounts of their owners
 switch.py       the real-time loop
 timer.py        what wakes it

@@ -1,9 +1,10 @@
 """Pure: whose turn it is in the cable, and how much of its time and memory each owner of ports may use.
 
 Time: of the owners that have work, the one that has used least is next (start-time fair queueing), for one short turn.
-One owner uses at most OWNER_CPUS of the host's processors in the long run, so that a loop of two bridges in his nodes
-takes no core for good at real-time priority; more waits. All together leave some of their core to others, as else the
-kernel stops a real-time process for 50 ms in each second.
+One owner uses at most OWNER_CPUS of the host's processors in the long run while others want them, so that a loop of two
+bridges in his nodes takes no core for good at real-time priority; more waits. While more than SPARE_CPUS are idle, he
+may use more. All together leave some of their core to others, as else the kernel stops a real-time process for 50 ms in
+each second.
 
 Memory: an owner may use as much as all together leave free (dynamic thresholds, Choudhury and Hahne 1998): one alone
 gets half, two a third each. There is always room for one more, and what is beyond a share is dropped of its owner only.
@@ -17,6 +18,9 @@ from collections.abc import Iterable
 S = 1_000_000_000
 MAX_CORE_SHARE = 0.9  # of the one core that the cable can use; the kernel's own limit is 0.95
 OWNER_CPUS = min(MAX_CORE_SHARE, 0.25 * (os.cpu_count() or 1))
+SPARE_CPUS = 0.25
+GAIN = 0.5  # of each look at the idle processors: a busy host gets back what was lent within a second
+LENT_NS = S  # without such a look nothing is lent any more
 BURST_NS = 10_000_000  # of processor time, that may be used at once after a rest
 RESUME_NS = 1_000_000  # who was held back goes on once he has so much again
 
@@ -24,18 +28,18 @@ RESUME_NS = 1_000_000  # who was held back goes on once he has so much again
 class CpuBudget:
     """Processor time that comes at a steady rate, and is kept up to a burst."""
 
-    __slots__ = ("_rate", "_left_ns", "_since_ns")
+    __slots__ = ("rate", "_left_ns", "_since_ns")
 
     def __init__(self, rate: float) -> None:
-        self._rate = rate
+        self.rate = rate
         self._left_ns = float(BURST_NS)
         self._since_ns = 0
 
     def charge(self, now_ns: int, cost_ns: int) -> int:
         """How long to wait until there is some again; 0: there still is."""
-        self._left_ns = min(BURST_NS, self._left_ns + (now_ns - self._since_ns) * self._rate) - cost_ns
+        self._left_ns = min(BURST_NS, self._left_ns + (now_ns - self._since_ns) * self.rate) - cost_ns
         self._since_ns = now_ns
-        return 0 if self._left_ns > 0 else int((RESUME_NS - self._left_ns) / self._rate)
+        return 0 if self._left_ns > 0 else int((RESUME_NS - self._left_ns) / self.rate)
 
 
 class OwnerShare:
@@ -59,6 +63,8 @@ class OwnerShares:
         self._queued_bytes = 0
         self._least_ns = 0  # used by whoever was next last: nobody saves up turns while he has no work
         self._all = CpuBudget(MAX_CORE_SHARE)
+        self._owner_cpus = OWNER_CPUS
+        self._lent_at_ns = 0
 
     def new(self, owner: str) -> OwnerShare:
         return OwnerShare(owner, self._least_ns)
@@ -82,8 +88,17 @@ class OwnerShares:
     def charge(self, share: OwnerShare, now_ns: int, cost_ns: int) -> tuple[int, int]:
         """After a turn. (for how long this owner is held back, for how long all are), in ns."""
         share.used_ns += cost_ns
+        share.budget.rate = self._owner_cpus if now_ns - self._lent_at_ns < LENT_NS else OWNER_CPUS
         held_ns = share.budget.charge(now_ns, cost_ns)
         if held_ns:
             share.held_ns += held_ns
             share.limited_at_ns = now_ns
         return held_ns, self._all.charge(now_ns, cost_ns)
+
+    def lend(self, now_ns: int, idle_cpus: float | None) -> None:
+        """Let each owner use more, or less again, until SPARE_CPUS are idle. None: as before."""
+        if idle_cpus is None:
+            return
+        before = self._owner_cpus if now_ns - self._lent_at_ns < LENT_NS else OWNER_CPUS
+        self._owner_cpus = min(MAX_CORE_SHARE, max(OWNER_CPUS, before + GAIN * (idle_cpus - SPARE_CPUS)))
+        self._lent_at_ns = now_ns

@@ -7,10 +7,12 @@ at 2 %.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from statistics import NormalDist
 from typing import NamedTuple
 
-from walt.contracts.links import Direction
+from walt.contracts.links import Direction, Distribution
 
 PPM = 1_000_000
 _ADDRESSES = 12  # bytes; a link never changes who gets a frame
@@ -34,6 +36,8 @@ def random_options(direction: Direction) -> tuple[int, ...]:
         direction.duplicate_ppm,
         direction.corrupt_ppm,
         direction.reorder_ppm,
+        direction.burst_frames,
+        direction.distribution,
         direction.seed,
     )
 
@@ -52,12 +56,24 @@ def impairments_of(direction: Direction) -> ImpairmentSequence | None:
 class ImpairmentSequence:
     """The sequence of impairments of one direction."""
 
-    __slots__ = ("_random", "_jitter_ns", "_loss", "_duplicate", "_corrupt", "_reorder")
+    __slots__ = (
+        "_random",
+        "_jitter_ns",
+        "_deviation",
+        "_loss",
+        "_stays_lost",
+        "_in_burst",
+        "_duplicate",
+        "_corrupt",
+        "_reorder",
+    )
 
     def __init__(self, direction: Direction) -> None:
         self._random = Random(direction.seed or None).random  # of seed 0: from the system
         self._jitter_ns = direction.jitter_us * 1000
-        self._loss = direction.loss_ppm / PPM
+        self._deviation = _DEVIATIONS[Distribution(direction.distribution)]
+        self._loss, self._stays_lost = loss_chances(direction)
+        self._in_burst = False
         self._duplicate = direction.duplicate_ppm / PPM
         self._corrupt = direction.corrupt_ppm / PPM
         self._reorder = direction.reorder_ppm / PPM
@@ -65,13 +81,58 @@ class ImpairmentSequence:
     def next(self) -> Impairment:
         draw = self._random
         loss, duplicate, corrupt, position, reorder, delay = draw(), draw(), draw(), draw(), draw(), draw()
+        self._in_burst = loss < (self._stays_lost if self._in_burst else self._loss)
         return Impairment(
             # Lost and duplicated: one of the two copies still arrives.
-            copies=1 + (duplicate < self._duplicate) - (loss < self._loss),
-            jitter_ns=int((2 * delay - 1) * self._jitter_ns),
+            copies=1 + (duplicate < self._duplicate) - self._in_burst,
+            jitter_ns=int(self._deviation(delay) * self._jitter_ns) if self._jitter_ns else 0,
             overtakes=reorder < self._reorder,
             corrupt_at=position if corrupt < self._corrupt else None,
         )
+
+
+def loss_chances(direction: Direction) -> tuple[float, float]:
+    """The chance that a frame is lost after one that arrived, and after one that was lost.
+
+    With a mean burst, as in the simple Gilbert model: a burst ends with a chance of 1/burst, and begins as often as it
+    takes to lose the share that was asked for.
+    """
+    loss = direction.loss_ppm / PPM
+    if not direction.burst_frames or loss >= 1:
+        return loss, loss
+    ends = 1 / direction.burst_frames
+    return min(1.0, ends * loss / (1 - loss)), 1 - ends
+
+
+def _uniform(quantile: float) -> float:
+    return 2 * quantile - 1
+
+
+def _normal(quantile: float) -> float:
+    return max(-3.0, min(3.0, _NORMAL.inv_cdf(quantile or _SMALLEST)))
+
+
+def _pareto(quantile: float) -> float:
+    """Of shape 3, cut at 5 times its least value: its mean is 1.48 then, its standard deviation 0.64."""
+    return float((min(5.0, (1 - quantile) ** (-1 / 3)) - 1.48) / 0.64)
+
+
+def _paretonormal(quantile: float) -> float:
+    """The two from the upper and the lower half of the bits of one number: each frame draws as many numbers as ever."""
+    upper, lower = divmod(quantile * _HALF, 1)
+    return (0.25 * _normal(upper / _HALF) + 0.75 * _pareto(lower)) / _PARETONORMAL_DEVIATION
+
+
+_NORMAL = NormalDist()
+_SMALLEST = 2.0**-53  # random() can return 0
+_HALF = 2**26
+_PARETONORMAL_DEVIATION = (0.25**2 + 0.75**2) ** 0.5
+_DEVIATIONS: dict[Distribution, Callable[[float], float]] = {
+    Distribution.UNIFORM: _uniform,
+    Distribution.NORMAL: _normal,
+    Distribution.PARETO: _pareto,
+    Distribution.PARETONORMAL: _paretonormal,
+}
 
 
 def corrupted(frame: bytes, header: int, position: float) -> bytes:

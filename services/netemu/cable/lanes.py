@@ -10,17 +10,20 @@ corrupt.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 from collections import deque
 from collections.abc import Iterator
 
-from services.kit.tun import open_tap, set_offload
+from services.kit.tun import VNET_HEADER_BYTES, open_tap, set_offload
 from services.netemu.cable.fairness import OwnerShare
 from services.netemu.cable.impairments import is_per_frame
 from services.netemu.cable.model import Wire
 from walt.contracts.links import LinkModel
 
+READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
+TAP_IS_GONE = (errno.EBADFD, errno.EIO)  # the interface was removed
 FRAME_BYTES = 150  # that a frame takes in memory beside its bytes: the objects of Python around them
 Frame = tuple[int, int, int, bytes]  # due_ns, arrival_ns, size, with its virtio header
 Head = tuple[int, int, "Lane"]  # due_ns, id, lane: the next frame of a lane

@@ -24,7 +24,15 @@ def lock_path(run_dir: Path) -> Path:
 
 
 def dump_link(link: LinkModel) -> dict[str, list[int]]:
-    return {"up": list(astuple(link.up)), "down": list(astuple(link.down))}
+    return {"up": _values(link.up), "down": _values(link.down)}
+
+
+def _values(direction: Direction) -> list[int]:
+    """Without the last ones that are not set (0): a cable of an earlier version knows fewer."""
+    values = list(astuple(direction))
+    while values and not values[-1]:
+        values.pop()
+    return values
 
 
 def load_link(request: dict[str, Any]) -> LinkModel:

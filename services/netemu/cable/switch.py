@@ -6,7 +6,6 @@ So another's storm delays a frame by a turn, whatever waits for its own time, co
 
 from __future__ import annotations
 
-import errno
 import heapq
 import os
 import select
@@ -15,18 +14,17 @@ from collections.abc import Callable
 
 from services.kit.tun import VNET_HEADER_BYTES
 from services.netemu.cable.fairness import OwnerShares
+from services.netemu.cable.idle import IdleCpus
 from services.netemu.cable.impairments import ImpairmentSequence, corrupted
-from services.netemu.cable.lanes import CablePort, Head, Lane, OwnerLanes, memory_of
+from services.netemu.cable.lanes import READ_BYTES, TAP_IS_GONE, CablePort, Head, Lane, OwnerLanes, memory_of
 from services.netemu.cable.model import RunningMean, wire_size
 from services.netemu.cable.timer import Timer
 from walt.contracts.links import LinkModel
 
-READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
 MAX_COST_NS = 500_000  # so that one hiccup does not spoil a mean
 MAX_QUEUED_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8  # in flight on all ports together
 FRAMES_PER_TURN = 16  # that are read, and as many that are sent
 FREED_PER_TURN = 64
-TAP_IS_GONE = (errno.EBADFD, errno.EIO)  # the interface was removed
 
 
 class Switch:
@@ -39,6 +37,7 @@ class Switch:
         self.passing = RunningMean(MAX_COST_NS)  # of a single frame without delay, from reading to writing
         self.writing = RunningMean(MAX_COST_NS)  # of one frame
         self._shares = OwnerShares(MAX_QUEUED_BYTES)
+        self._idle = IdleCpus()
         self._alone_since_ns = 0  # when the last tap was read, if it had a single frame; else 0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
@@ -135,6 +134,7 @@ class Switch:
             self._close(account)
         elif held_ns:
             self._hold(account, now_ns + held_ns)
+            self._shares.lend(now_ns, self._idle.poll(now_ns))
         if all_held_ns:
             time.sleep(all_held_ns / 1e9)
 

@@ -94,21 +94,25 @@ def unfinished_alias(tap: str) -> str:
 def port_alias(port: Port) -> str:
     """`walt port NODE OWNER NETWORK_ID NETWORK NETWORK_OWNER COMPENSATION_US:LINK`, the link as a user writes it.
 
-    Node and slot are in the name of the tap. Where the link as text would not fit the kernel's limit, it is packed. A
-    port that an older version labelled has the packed form always, and keeps it until it changes.
+    Node and slot are in the name of the tap. Where that would not fit the kernel's limit, it begins with `walt pNODE`,
+    and the link is packed. A port that an older version labelled has the packed form always, and keeps it until it
+    changes.
     """
-    prefix = (
-        f"{ALIAS_PREFIX}port {port.node} {port.owner or NO_OWNER} "
+    words = (
+        f"{port.node} {port.owner or NO_OWNER} "
         f"{_base36(port.network.id)} {port.network.name} {port.network.owner or NO_OWNER} "
     )
     text = f"{port.compensation_us}:{format_link(port.link)}"
-    if len(prefix + text) <= MAX_ALIAS_BYTES and _parse_link(text) == (port.compensation_us, port.link):
-        return prefix + text
-    return prefix + _pack([port.compensation_us, *astuple(port.link.up), *astuple(port.link.down)])
+    alias = f"{ALIAS_PREFIX}port {words}{text}"
+    if len(alias) <= MAX_ALIAS_BYTES and _parse_link(text) == (port.compensation_us, port.link):
+        return alias
+    up, down = astuple(port.link.up), astuple(port.link.down)
+    first, later = slice(_FIRST_FIELDS), slice(_FIRST_FIELDS, None)
+    return f"{ALIAS_PREFIX}p{words}" + _pack([port.compensation_us, *up[first], *down[first], *up[later], *down[later]])
 
 
 _TAP = re.compile(r"vn(\d+)e(\d+)", re.ASCII)
-_PORT = re.compile(r"walt port (\S+) (\S+) ([0-9a-z]+) (\S+) (\S+) (\S+)", re.ASCII)
+_PORT = re.compile(r"walt (?:port |p)(\S+) (\S+) ([0-9a-z]+) (\S+) (\S+) (\S+)", re.ASCII)
 
 
 def parse_port_alias(name: str, alias: str) -> Port | None:
@@ -150,7 +154,9 @@ def _parse_link(text: str) -> tuple[int, LinkModel] | None:
 
 _MAXIMA = {option.field: option.maximum for option in LINK_OPTIONS.values()}
 _RADIX = [_MAXIMA[one.name] + 1 for one in fields(Direction)]
-_RADICES = [MAX_LATENCY_US + 1, *_RADIX, *_RADIX]  # compensation, up, down
+_FIRST_FIELDS = 9  # of Direction, up to seed; later ones are appended, so that an older packed alias still reads
+_FIRST, _LATER = _RADIX[:_FIRST_FIELDS], _RADIX[_FIRST_FIELDS:]
+_RADICES = [MAX_LATENCY_US + 1, *_FIRST, *_FIRST, *_LATER, *_LATER]  # compensation, up, down, up, down
 
 
 def _pack(values: Sequence[int]) -> str:
@@ -172,8 +178,10 @@ def _unpack(text: str) -> tuple[int, LinkModel] | None:
         values.append(value)
     if number:
         return None
-    compensation_us, *fields_of_both = values
-    up, down = fields_of_both[: len(_RADIX)], fields_of_both[len(_RADIX) :]
+    compensation_us, *both = values
+    first, later = both[: 2 * _FIRST_FIELDS], both[2 * _FIRST_FIELDS :]
+    up = first[:_FIRST_FIELDS] + later[: len(_LATER)]
+    down = first[_FIRST_FIELDS:] + later[len(_LATER) :]
     return compensation_us, LinkModel(Direction(*up), Direction(*down))
 
 

@@ -49,7 +49,7 @@ def create(
 ) -> Outcome:
     new = creation.new_nodes(request, registry.owners(request.names), registry.ips(), placement, context)
     action = Action("create", context, event_texts.creation_text(request.image, request.config))
-    return _save(registry, action, new, new, notes.of_creation(new, capacities))
+    return save(registry, action, new, new, notes.of_creation(new, capacities))
 
 
 def configure(
@@ -59,14 +59,14 @@ def configure(
     configs = settings_request.new_configs(nodes, request, capacities)
     new = [model.configured(node, config) for node, config in zip(nodes, configs, strict=True)]
     action = Action("config", context, _log_text(event_texts.settings_text(request.values), force=context.force))
-    return _save(registry, action, nodes, new, notes.of_configuration(nodes, new, capacities))
+    return save(registry, action, nodes, new, notes.of_configuration(nodes, new, capacities))
 
 
 def link(registry: Registry, context: RequestContext, text: str, request: LinkRequest) -> Outcome:
     nodes = _select_owned(registry, context, text, _invalid(request.faults))
     physical.check_links(nodes)
     action = Action("link", context, event_texts.link_text(request.network, request.options, request.from_plain))
-    return _save(registry, action, nodes, links.linked(nodes, request))
+    return save(registry, action, nodes, links.linked(nodes, request))
 
 
 def reboot(registry: Registry, context: RequestContext, text: str, hard: bool) -> Outcome:
@@ -74,7 +74,7 @@ def reboot(registry: Registry, context: RequestContext, text: str, hard: bool) -
     physical.check_soft(nodes, hard)
     new = [model.rebooted(node, context, hard) for node in nodes]
     action = Action("reboot", context, _log_text(hard=hard))
-    return _save(registry, action, nodes, new, physical.notes_of_boot(nodes, new))
+    return save(registry, action, nodes, new, physical.notes_of_boot(nodes, new))
 
 
 def stop(registry: Registry, context: RequestContext, text: str, hard: bool) -> Outcome:
@@ -82,14 +82,14 @@ def stop(registry: Registry, context: RequestContext, text: str, hard: bool) -> 
     physical.check_soft(nodes, hard)
     new = [model.stopped(node, context, hard) for node in nodes]
     action = Action("stop", context, _log_text(hard=hard))
-    return _save(registry, action, nodes, new, [*notes.of_stop(nodes, new), *physical.notes_of_stop(nodes)])
+    return save(registry, action, nodes, new, [*notes.of_stop(nodes, new), *physical.notes_of_stop(nodes)])
 
 
 def start(registry: Registry, context: RequestContext, text: str) -> Outcome:
     nodes = _select_owned(registry, context, text)
     physical.check_startable(nodes)
     new = [model.started(node, context) for node in nodes]
-    return _save(registry, Action("start", context), nodes, new, notes.of_start(nodes, new))
+    return save(registry, Action("start", context), nodes, new, notes.of_start(nodes, new))
 
 
 def rename(registry: Registry, context: RequestContext, name: str, new_name: str) -> Outcome:
@@ -99,7 +99,7 @@ def rename(registry: Registry, context: RequestContext, name: str, new_name: str
         raise Conflict(f"node '{node.name}' has this name already")
     creation.check_names_free([new_name], registry.owners([new_name]))
     new = model.renamed(node, new_name)
-    return _save(registry, Action(event_texts.RENAME, context), [node], [new], notes.of_renaming(node, new))
+    return save(registry, Action(event_texts.RENAME, context), [node], [new], notes.of_renaming(node, new))
 
 
 def boot(
@@ -111,13 +111,13 @@ def boot(
         raise together(image_errors)
     new = [model.with_image(node, image, context) for node in nodes]
     action = Action("boot", context, f"image={image}")
-    return _save(registry, action, nodes, new, physical.notes_of_boot(nodes, new))
+    return save(registry, action, nodes, new, physical.notes_of_boot(nodes, new))
 
 
 def remove(registry: Registry, context: RequestContext, text: str) -> Outcome:
     nodes = _select_owned(registry, context, text)
     action = Action("remove", context, _log_text(force=context.force))
-    return _save(registry, action, nodes, [model.removed(node) for node in nodes])
+    return save(registry, action, nodes, [model.removed(node) for node in nodes])
 
 
 def acquire(registry: Registry, context: RequestContext, text: str, may_take_over: bool) -> Outcome:
@@ -128,7 +128,7 @@ def acquire(registry: Registry, context: RequestContext, text: str, may_take_ove
         if not node.is_free:
             log.warning("node taken over: node=%s from=%s by=%s", node.name, node.owner, context.user)
     new = [model.acquired(node, context) for node in nodes]
-    return _save(registry, Action("acquire", context), nodes, new, _notes_of_change_of_owner(nodes, new))
+    return save(registry, Action("acquire", context), nodes, new, _notes_of_change_of_owner(nodes, new))
 
 
 def release(registry: Registry, context: RequestContext, text: str) -> Outcome:
@@ -136,7 +136,7 @@ def release(registry: Registry, context: RequestContext, text: str) -> Outcome:
     ownership.check_releasable(nodes, context.account)
     new = [model.released(node, context) for node in nodes]
     action = Action("release", context, _log_text(force=context.force))
-    return _save(registry, action, nodes, new, _notes_of_change_of_owner(nodes, new))
+    return save(registry, action, nodes, new, _notes_of_change_of_owner(nodes, new))
 
 
 def register(registry: Registry, context: RequestContext, mac: str, ip: str, placement: Placement) -> Outcome:
@@ -144,7 +144,7 @@ def register(registry: Registry, context: RequestContext, mac: str, ip: str, pla
     known = registry.with_mac(mac)
     if known is not None:
         registration.check_known(known, mac, ip)
-        return _save(registry, Action("power on", context), [known], [registration.switched_on(known)])
+        return save(registry, Action("power on", context), [known], [registration.switched_on(known)])
     new = registration.new_node(mac, ip, registry.with_ip(ip), registry.names(), placement, context)
     stored = registry.add_machine(new, mac)
     action = Action("register", context, f"mac={mac} ip={ip}")
@@ -155,10 +155,11 @@ def register(registry: Registry, context: RequestContext, mac: str, ip: str, pla
 def release_all(registry: Registry, context: RequestContext, claim: Claim) -> Outcome:
     """An account that an administrator removes ends, and its nodes are free."""
     registry.accounts.end(claim)
+    registry.labs.remove_all(claim.account.id)
     nodes = select_nodes(registry, MY_NODES, claim.account.id)
     new = [model.released(node, context) for node in nodes]
     action = Action("release", context, _log_text(f"{claim.account.name} leaves", force=context.force))
-    return _save(registry, action, nodes, new, notes.of_change_of_owner(nodes, new))
+    return save(registry, action, nodes, new, notes.of_change_of_owner(nodes, new))
 
 
 def _select_some(registry: Registry, context: RequestContext, text: str) -> list[Node]:
@@ -192,14 +193,15 @@ def _log_text(text: str = "", **flags: bool) -> str:
     return " ".join(filter(None, [text, *(f"--{name}" for name, is_given in flags.items() if is_given)]))
 
 
-def _save(
+def save(
     registry: Registry,
     action: Action,
     before: Sequence[Node],
     after: Sequence[Node],
     command_notes: Sequence[str] = (),
 ) -> Outcome:
-    _check_limits(registry, action.context, before, after)
+    """How every command ends: what it made of `before` is checked, stored and logged. New nodes are in both."""
+    check_limits(registry, action.context, before, after)
     data_loss.check(action.context, before, after)
     pairs = list(zip(before, after, strict=True))
     nodes = [registry.save(new) if new is not old or not new.id else old for old, new in pairs]
@@ -208,7 +210,7 @@ def _save(
     return Outcome(nodes, registry.specs(changed), command_notes)
 
 
-def _check_limits(registry: Registry, context: RequestContext, before: Sequence[Node], after: Sequence[Node]) -> None:
+def check_limits(registry: Registry, context: RequestContext, before: Sequence[Node], after: Sequence[Node]) -> None:
     """Nobody gets more than he may have, by whatever command."""
     if not context.account:
         return  # a service asks, and what it makes is nobody's

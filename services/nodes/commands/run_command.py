@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from services.nodes.commands.node_commands import Command, Outcome
+from services.nodes.commands.node_commands import Outcome
 from services.nodes.domain import history
 from services.nodes.domain.data_loss import MustInspect
 from services.nodes.domain.model import RequestContext, Volume
@@ -15,12 +15,17 @@ from walt.contracts.errors import Conflict
 
 MAX_INSPECTIONS = 3
 
+Result = TypeVar("Result", bound=Outcome)
 CheckEmpty = Callable[[Sequence[Volume]], None]  # raises NeedsForce when one holds data
 
 
 def run(
-    store: RegistryStore, check_empty: CheckEmpty, command: Command, context: RequestContext, *arguments: Any
-) -> Outcome:
+    store: RegistryStore,
+    check_empty: CheckEmpty,
+    command: Callable[..., Result],
+    context: RequestContext,
+    *arguments: Any,
+) -> Result:
     """Inspecting disks takes RPCs, so it happens between transactions: run the command, collect the volumes to inspect,
     inspect them, run it again. A disk that was added meanwhile triggers another round."""
     for _ in range(MAX_INSPECTIONS):

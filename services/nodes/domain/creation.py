@@ -66,22 +66,25 @@ def new_nodes(
 ) -> list[Node]:
     """All of them, or an error with all faults. owners: {name: owner} of present nodes, those of the names at least."""
     _check(request, owners)
-    status = Status(DELAYING, context.at, f"creation requested by {context.user}")
     ips = free_addresses(placement.subnet, taken_ips)
-    return [
-        Node(
-            name,
-            placement.host,
-            context.user,
-            request.image,
-            next(ips),
-            request.config,
-            status,
-            disks=disks.new_disks(request.config.disks),
-            owner_account=context.account,
-        )
-        for name in request.names
-    ]
+    return [new_node(name, request.image, request.config, next(ips), placement, context) for name in request.names]
+
+
+def new_node(
+    name: str, image: str, config: NodeConfig, ip: str, placement: Placement, context: RequestContext, lab: str = ""
+) -> Node:
+    return Node(
+        name,
+        placement.host,
+        context.user,
+        image,
+        ip,
+        config,
+        Status(DELAYING, context.at, f"creation requested by {context.user}"),
+        disks=disks.new_disks(config.disks),
+        owner_account=context.account,
+        lab=lab,
+    )
 
 
 def check_names_free(names: Sequence[str], owners: Mapping[str, str]) -> None:

@@ -60,7 +60,7 @@ class Status:
 class Node:
     """id 0: not stored yet. owner, owner_account: name and id of its account, "" when free. interfaces: the registry
     derives them from owner and `config.networks`; disks: those of `config.disks`, numbered by the registry. hard: the
-    guest is not asked before this boot or this end."""
+    guest is not asked before this boot or this end. lab: of its owner, "" when it is of none."""
 
     name: str
     host: str
@@ -78,6 +78,7 @@ class Node:
     hard: bool = False
     type: str = nodes.VIRTUAL
     owner_account: str = ""
+    lab: str = ""
 
     @property
     def is_virtual(self) -> bool:
@@ -156,7 +157,7 @@ def acquired(node: Node, context: RequestContext) -> Node:
     """It boots the default image with new disks, so that the new owner meets nothing of the former one. Hard, because
     the new owner has its console at once and must not see the former owner's system shut down."""
     reason, fresh = f"acquired by {context.user}", disks.with_new_ids(node.disks)
-    owner = {"owner": context.user, "owner_account": context.account}
+    owner = {"owner": context.user, "owner_account": context.account, "lab": ""}
     return with_new_boot(node, reason, context.at, hard=True, image=DEFAULT_IMAGE, disks=fresh, **owner)
 
 
@@ -165,7 +166,7 @@ def released(node: Node, context: RequestContext) -> Node:
     the same reason as in `acquired`."""
     reason, fresh = f"released by {context.user}", disks.with_new_ids(node.disks)
     config = replace(node.config, networks=NodeConfig().networks)
-    fields = {"owner": "", "owner_account": "", "image": DEFAULT_IMAGE, "config": config, "disks": fresh}
+    fields = {"owner": "", "owner_account": "", "lab": "", "image": DEFAULT_IMAGE, "config": config, "disks": fresh}
     return with_new_boot(node, reason, context.at, hard=True, **fields)
 
 
@@ -231,6 +232,7 @@ def view(node: Node) -> NodeView:
         host=node.host,
         config={name: text for name, text in shown.items() if node.is_virtual or name in MACHINE_SETTINGS},
         cause=node.status.cause,
+        lab=node.lab,
     )
 
 

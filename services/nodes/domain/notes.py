@@ -64,11 +64,16 @@ def of_renaming(old: Node, new: Node) -> list[str]:
 
 def _effect(before: Node, after: Node) -> list[str]:
     """Which settings take effect at the next boot only."""
-    waiting = [name for name in sorted(settings.SETTINGS) if _waits_for_boot(name, before.config, after.config)]
+    waiting = waiting_settings(before.config, after.config)
     if not waiting:
         return []
     verb = "takes" if len(waiting) == 1 else "take"
     return [f"{after.name}: {', '.join(waiting)} {verb} effect at the next boot (walt node reboot {after.name})"]
+
+
+def waiting_settings(before: NodeConfig, after: NodeConfig) -> list[str]:
+    """Those that differ and take effect at the next boot only."""
+    return [name for name in sorted(settings.SETTINGS) if _waits_for_boot(name, before, after)]
 
 
 def _waits_for_boot(name: str, before: NodeConfig, after: NodeConfig) -> bool:

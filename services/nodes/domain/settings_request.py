@@ -57,7 +57,7 @@ def new_configs(nodes: Sequence[Node], request: SettingsRequest, capacities: Cap
     for node in nodes:
         config, inconsistent = applied(node.config, request)
         configs.append(config)
-        inconsistent += _persist_faults(node.config, config)
+        inconsistent += persist_faults(node.config, config)
         faults += physical.setting_faults(node, request.values) or [f"{node.name}: {fault}" for fault in inconsistent]
     faults += host_faults(request, [node.host for node in nodes if node.is_virtual], capacities)
     if faults:
@@ -65,7 +65,7 @@ def new_configs(nodes: Sequence[Node], request: SettingsRequest, capacities: Cap
     return configs
 
 
-def _persist_faults(old: NodeConfig, new: NodeConfig) -> list[str]:
+def persist_faults(old: NodeConfig, new: NodeConfig) -> list[str]:
     """Former owners of the node have such disks too, and what is in them cannot be moved together without its guest."""
     if new.persist_bytes >= old.persist_bytes:
         return []

@@ -20,6 +20,7 @@ from services.nodes.storage.account_table import AccountTable
 from services.nodes.storage.database import Database
 from services.nodes.storage.event_log import EventLog
 from services.nodes.storage.history import History
+from services.nodes.storage.lab_table import LabTable
 from walt.contracts import names
 from walt.contracts.limits import UNLIMITED, UserLimits
 from walt.contracts.nodes import ABSENT, PHYSICAL, VIRTUAL, Disk, Network, NodeWanted
@@ -63,6 +64,7 @@ class Registry:
         self._connection = connection
         self.events = EventLog(connection)
         self.accounts = AccountTable(connection, limits)
+        self.labs = LabTable(connection)
         self.history = History(connection)
 
     @functools.cached_property
@@ -90,6 +92,19 @@ class Registry:
         """The present nodes that the selection means."""
         meant = NODES.c.name.in_(selection.names) | NODES.c.owner_account.in_(selection.accounts)
         return self._nodes(PRESENT if selection.is_all else PRESENT & meant)
+
+    def of_lab(self, account: str, lab: str, names: Collection[str] = ()) -> list[Node]:
+        """The present nodes of this lab of this account, and those of these names, whosever."""
+        of_lab = (NODES.c.owner_account == account) & (NODES.c.lab == lab)
+        return self._nodes(PRESENT & (of_lab | NODES.c.name.in_(names)))
+
+    def names_by_lab(self, account: str) -> dict[str, list[str]]:
+        """{lab: names of its present nodes, sorted} of this account; "" for those of no lab."""
+        query = sa.select(NODES.c.lab, NODES.c.name).where(PRESENT, NODES.c.owner_account == account)
+        found: dict[str, list[str]] = {}
+        for row in self._connection.execute(query.order_by(NODES.c.name)):
+            found.setdefault(row.lab, []).append(row.name)
+        return found
 
     def get(self, node_id: int) -> Node | None:
         return self._node(NODES.c.id == node_id)

@@ -18,7 +18,10 @@ CONFIGS_CACHED = 4096
 
 Ports = Mapping[str, tuple[str, Network]]  # {network name: (mac, network)} of one node
 
-_SAME = ("id", "name", "host", "owner", "power", "boot", "version", "image", "ip", "hard", "type", "owner_account")
+_SAME = (
+    *("id", "name", "host", "owner", "power", "boot", "version"),
+    *("image", "ip", "hard", "type", "owner_account", "lab"),
+)
 
 
 def node_of(row: Mapping[Any, Any], ports: Ports, disks: tuple[Disk, ...]) -> Node:

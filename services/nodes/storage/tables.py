@@ -99,6 +99,7 @@ nodes = Table(
     Column("hard", Boolean, nullable=False, server_default=false()),
     Column("type", String(16), nullable=False, server_default=VIRTUAL),
     Column("owner_account", String(32), nullable=False, server_default="", index=True),  # "": free
+    Column("lab", String(20), nullable=False, server_default=""),  # of its owner; "": of none
     sqlite_autoincrement=True,
 )
 
@@ -120,6 +121,16 @@ networks = Table(
     Column("owner", String(255), nullable=False, server_default=""),
     UniqueConstraint("owner_account", "name", name="one_network_per_owner_and_name"),
     sqlite_autoincrement=True,
+)
+
+# What users applied as one document. Its nodes are those that bear its name and are of the same account.
+labs = Table(
+    "labs",
+    metadata,
+    Column("owner_account", String(32), primary_key=True),
+    Column("name", String(20), primary_key=True),
+    Column("document", JSON, nullable=False),  # LabDocument, by walt.contracts.serialization
+    Column("applied_at", Float, nullable=False),
 )
 
 # The MAC of (node, network name) never changes: the row stays when the node leaves the network.

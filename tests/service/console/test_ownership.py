@@ -41,6 +41,7 @@ def test_foreign_users_are_refused(power_on, user, service):
         with pytest.raises(NotFound, match="is not open"):
             bob.request(method, session=alice.session)
     dropped = service.dropped_messages()
+    bob.input_key = alice.input_key  # as if he had learnt it
     bob.send(console.DATA, b"evil\n", session=alice.session)
     alice.send(console.DATA, b"nameless\n", user="")
     bob.send_unreadable()

@@ -145,6 +145,7 @@ class SessionUser(AmqpUser):
         self.queue = f"user.{self.name}.{uuid.uuid4().hex}"
         Queue(self.queue, exclusive=True)(self.channel).declare()
         self.session = ""
+        self.input_key = console.input_key(HOST)
         self.received: list[tuple[str, bytes, dict]] = []
         self._consumer = None
 
@@ -167,6 +168,7 @@ class SessionUser(AmqpUser):
         count, self.session = len(self.received), ""  # until the reply comes, output may be of this session or the last
         opened = self.request(method, queue=self.queue, **arguments)
         self.session, self.sent_bytes = opened["session"], 0
+        self.input_key = opened["input_key"]
         self.received[count:] = [one for one in self.received[count:] if one[2]["session"] == self.session]
         return opened
 
@@ -176,7 +178,7 @@ class SessionUser(AmqpUser):
         self.producer.publish(
             body,
             exchange=console.INPUT_EXCHANGE,
-            routing_key=console.input_key(HOST),
+            routing_key=self.input_key,
             headers={"session": session or self.session, "kind": kind},
             content_type="application/octet-stream",
             content_encoding="binary",
@@ -188,7 +190,7 @@ class SessionUser(AmqpUser):
         self.producer.publish(
             b"x",
             exchange=console.INPUT_EXCHANGE,
-            routing_key=console.input_key(HOST),
+            routing_key=self.input_key,
             user_id=self.name,
             headers={"compression": "zlib"},
             content_type="x",

@@ -79,3 +79,22 @@ def test_limits_are_an_administrators_to_change_and_to_see(admin, bea):
         do(admin, "get_use", name="eve")
     with pytest.raises(InvalidRequest, match="'nods' is not a limit"):
         do(admin, "set_limits", name="bea", limits=["nods=99"])
+
+
+def lab(*nodes, settings=()):
+    return {"name": "demo", "nodes": [{"name": one, "settings": list(settings)} for one in nodes]}
+
+
+def test_limits_hold_for_labs_also_when_they_are_planned(admin, bea, service):
+    do(admin, "set_limits", name="bea", limits=["nodes=2", "ram=1G"])
+    for dry_run in (True, False):
+        for document in (lab("a", "b", "c"), lab("a", settings=["ram=2G"])):
+            with pytest.raises(LimitReached, match="would pass the limit"):
+                do(bea, "apply_lab", document=document, dry_run=dry_run)
+    do(bea, "apply_lab", document=lab("a", "b"))
+    do(bea, "apply_lab", document=lab("c", "d"))  # two go, two come
+    with service.app.transaction() as registry:
+        account = registry.accounts.of("bea").id
+    do(admin, "remove_user", name="bea", force=True)
+    with service.app.transaction() as registry:
+        assert registry.labs.of(account) == {} and {node.lab for node in registry.nodes()} == {"", "demo"}

@@ -55,7 +55,7 @@ def test_link_options_offered_are_options():
         (network_words("walt-net", lambda: NAMES)[-1], "walt-net["),
         (
             network_words("walt-net,new[lat=1ms,b", lambda: NAMES)[:2],
-            ["walt-net,new[lat=1ms,jitter=", "walt-net,new[lat=1ms,bw="],
+            ["walt-net,new[lat=1ms,jitter=", "walt-net,new[lat=1ms,dist="],
         ),
         (network_words("walt-net[lat=10ms", lambda: NAMES)[-1], "walt-net[lat=10ms]"),
         (link_words("bw.", []), ["bw.up=", "bw.down="]),
@@ -114,7 +114,7 @@ def test_tree():
     assert after("walt node create x -c ram=5") == ["ram=512M"]
     assert after("walt node config vnode1 ram=1G bo") == ["boot.delay=", "boot.timeout=", "boot.retries="]
     assert after("walt network link vnode1 l") == ["lab"]
-    assert after("walt network link vnode1 lab lat=10ms b") == ["bw="]
+    assert after("walt network link vnode1 lab lat=10ms b") == ["bw=", "burst="]
     assert after("walt node cp vn") == ["vnode1:", "vnode2:", "vn"]  # and files of this computer
     assert after("walt node cp file vnode1:/ro") == []
     assert after("walt image cp file al") == ["alice/mine:", "al"]

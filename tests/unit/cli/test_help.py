@@ -15,7 +15,8 @@ from walt.contracts.links import LINK_OPTIONS
 from walt.contracts.settings import SETTINGS, parse_settings
 from walt.contracts.vmrunner import STATES
 
-EXPECTED = ["boot", "console", "disks", "images", "networks", "nodes", "ownership", "scripting", "settings", "users"]
+EXPECTED = ["boot", "console", "disks", "images"]
+EXPECTED += ["labs", "networks", "nodes", "ownership", "scripting", "settings", "users"]
 
 
 def shown(topic):

@@ -35,6 +35,7 @@ class FakeWire:
 
     def __init__(self, offset=0):
         self.offset, self.live_from = offset, 0
+        self.input_key = ""
         self.posted = []
         self.started = []
         self.answers = []
@@ -58,7 +59,7 @@ class FakeWire:
     def start(self, service, method, **arguments):
         if method.startswith("open_"):
             self.opened = arguments
-            return Opened(self.offset, self.live_from)
+            return Opened(self.offset, self.live_from, self.input_key)
         call = FakeCall()
         self.started.append((method, call))
         return call
@@ -67,11 +68,11 @@ class FakeWire:
 class Opened:
     done = True
 
-    def __init__(self, offset, live_from):
-        self.offset, self.live_from = offset, live_from
+    def __init__(self, offset, live_from, input_key):
+        self.offset, self.live_from, self.input_key = offset, live_from, input_key
 
     def result(self):
-        return {"session": "s", "offset": self.offset, "live_from": self.live_from}
+        return {"session": "s", "offset": self.offset, "live_from": self.live_from, "input_key": self.input_key}
 
 
 class FakeCall:
@@ -216,7 +217,29 @@ def test_input_waits_for_the_service():
     client.receive({"session": "s", "kind": console.TAKEN}, str(console.TAKEN_STEP).encode())
     assert remote.receive() == []
     assert remote.may_send
-    assert client.posted[0][0] == "input.lab1"
+    assert client.posted[0][0] == "input.lab1", "of a console of the version before"
+
+
+def test_input_goes_where_the_service_says():
+    client = FakeWire()
+    client.input_key = "input.lab1.0123"
+    remote = RemoteSession(client, "lab1", "open_shell", 1)
+    remote.wait_until_open()
+    remote.send(console.DATA, b"x")
+    assert client.posted[0][0] == "input.lab1.0123"
+
+
+def test_small_messages_wait_for_the_service_too():
+    client = FakeWire()
+    remote = RemoteSession(client, "lab1", "open_shell", 1)
+    remote.wait_until_open()
+    for _ in range(console.INPUT_WINDOW_MESSAGES):
+        assert remote.may_send
+        remote.send(console.DATA, b"xx")
+    assert not remote.may_send
+    client.receive({"session": "s", "kind": console.TAKEN}, b"2")
+    remote.receive()
+    assert remote.may_send
 
 
 def testmessages_of_another_session_are_dropped():

@@ -30,6 +30,18 @@ from walt.contracts.settings import parse_settings
             ["networks=walt-net[jitter=2ms,reorder.down=3%]"],
             ["networks: walt-net: up: jitter=2ms exceeds lat=0us", "networks: walt-net: down: reorder=3% has no lat"],
         ),
+        (
+            [
+                "networks=walt-net[lat=10ms,jitter=5ms,dist=normal,loss=90%,burst=2],lab[dist=pareto,burst.down=2],x[dist=flat]"
+            ],
+            [
+                "networks: walt-net: up: jitter=5ms exceeds lat=10ms with dist=normal; allowed: a lat of at least 3 x",
+                "networks: walt-net: up: burst=2 is too short for loss=90%; allowed: a loss up to 66.6666%",
+                "networks: lab: up: dist=pareto has no jitter",
+                "networks: lab: down: burst=2 has no loss",
+                "networks: x: 'dist=flat' is not an option of a link; allowed: uniform, normal, pareto, paretonormal",
+            ],
+        ),
         (["networks=1x,1x,walt-net"], ["networks: '1x' is not a network name", "networks: '1x' is given twice"]),
         (
             ["disks=1X,0M,5G[template=zz],1M[template=ext4],2X[tmpl=3"],

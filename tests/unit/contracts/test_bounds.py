@@ -72,8 +72,9 @@ def test_no_node_name(name):
 
 
 def test_network_names():
-    assert all(map(is_network_name, ("a", "A_1-", "a" * 32)))
-    assert not any(map(is_network_name, ("", "1a", "_a", "a b", "a/b", "a" * 33, "a\n")))
+    assert all(map(is_network_name, ("a", "A_1-", "a" * 32, "lab/a", f"{'l' * 20}/{'a' * 11}")))
+    wrong = ("", "1a", "_a", "a b", "/b", "a/", "a/b/c", "a/1", "a" * 33, f"{'l' * 20}/{'a' * 12}", "a\n")
+    assert not any(map(is_network_name, wrong))
 
 
 def test_node_sets():

@@ -21,11 +21,17 @@ shares = st.integers(0, links.MAX_SHARE_PPM)
 def _directions(draw):
     """Those whose values go together."""
     latency_us = draw(latencies)
+    distribution = draw(st.sampled_from(links.Distribution))
+    jitter_us = draw(st.integers(0, int(latency_us / links.JITTER_REACH[distribution])))
+    loss_ppm = draw(shares)
+    any_burst = loss_ppm <= links.MAX_SHARE_PPM // 2  # a burst of any length goes with it
     return Direction(
         latency_us=latency_us,
-        jitter_us=draw(st.integers(0, latency_us)),
+        jitter_us=min(jitter_us, links.MAX_LATENCY_US),
+        distribution=distribution if jitter_us else links.Distribution.UNIFORM,
         rate_bps=draw(rates),
-        loss_ppm=draw(shares),
+        loss_ppm=loss_ppm,
+        burst_frames=draw(st.integers(0, links.MAX_BURST_FRAMES)) if loss_ppm and any_burst else 0,
         duplicate_ppm=draw(shares),
         corrupt_ppm=draw(shares),
         reorder_ppm=draw(shares) if latency_us else 0,

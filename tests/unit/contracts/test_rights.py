@@ -1,9 +1,11 @@
 """The patterns of a user's rights, matched as RabbitMQ matches them: anywhere, unless anchored."""
 
 import re
+import uuid
 
 import pytest
 
+from walt.contracts import console
 from walt.contracts.broker_permissions import user_rights
 
 RIGHTS = user_rights("al.ice", ["nodes.get_nodes", "console@*.open_line"])
@@ -55,7 +57,9 @@ def test_may_not_touch(name: str) -> None:
 
 def test_input_is_written_never_read() -> None:
     assert re.search(INPUT.write, "input.lab1")
+    assert re.search(INPUT.write, console.input_key("lab1", uuid.uuid4().hex))
     assert not re.search(INPUT.write, "input.a.b")
+    assert not re.search(INPUT.write, "input.lab1.#")
     assert not re.search(INPUT.write, "xinput.lab1")
     assert not re.search(INPUT.read, "input.lab1")
     assert re.search(RIGHTS.write, "walt-console")

@@ -1,6 +1,10 @@
 """What each owner may use of the cable, on virtual time."""
 
-from services.netemu.cable.fairness import BURST_NS, RESUME_NS, CpuBudget, OwnerShare, OwnerShares
+import pytest
+
+from services.netemu.cable import fairness
+from services.netemu.cable.fairness import BURST_NS, LENT_NS, RESUME_NS, CpuBudget, OwnerShare, OwnerShares
+from services.netemu.cable.idle import IdleCpus
 
 MS = 1_000_000
 
@@ -57,3 +61,32 @@ def test_a_budget_lets_a_burst_pass_and_then_its_rate():
 def test_what_is_not_used_is_kept_up_to_a_burst():
     budget = CpuBudget(0.5)
     assert budget.charge(3600 * 10**9, BURST_NS + 1) > 0
+
+
+def rate_after(monkeypatch, idle_cpus: list[float], pause_ns: int = 0) -> float:
+    monkeypatch.setattr(fairness, "OWNER_CPUS", 0.5)
+    shares, now_ns = OwnerShares(1000), LENT_NS
+    for one in idle_cpus:
+        now_ns += 200 * MS
+        shares.lend(now_ns, one)
+    share = shares.new("ada")
+    shares.charge(share, now_ns + pause_ns, MS)
+    return share.budget.rate
+
+
+def test_idle_processors_are_lent_and_taken_back(monkeypatch):
+    assert rate_after(monkeypatch, []) == 0.5
+    assert rate_after(monkeypatch, [0.0]) == 0.5
+    assert rate_after(monkeypatch, [1.5]) == fairness.MAX_CORE_SHARE
+    assert 0.5 < rate_after(monkeypatch, [0.5]) < fairness.MAX_CORE_SHARE
+    assert rate_after(monkeypatch, [1.5, 0.0, 0.0, 0.0, 0.0]) == 0.5
+    assert rate_after(monkeypatch, [1.5], pause_ns=LENT_NS) == 0.5, "nobody has looked since"
+
+
+def test_idle_processors_are_the_mean_since_the_last_look():
+    ticks = iter([1000, 1030, 1030])
+    idle = IdleCpus(lambda: next(ticks))
+    assert idle.poll(10**9) is None
+    assert idle.poll(10**9 + 100 * MS) is None
+    assert idle.poll(10**9 + 200 * MS) == pytest.approx(1.5)
+    assert idle.poll(2 * 10**9) == 0

@@ -1,12 +1,16 @@
 """What chance does to the frames of one direction, and that the same seed does it again."""
 
+import itertools
+import statistics
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.netemu.cable.impairments import ImpairmentSequence, corrupted, impairments_of
 from services.netemu.cable.model import Wire
-from walt.contracts.links import LINK_OPTIONS, Direction
+from walt.contracts.links import JITTER_REACH, LINK_OPTIONS, Direction, Distribution
 
 PPM = 1_000_000
 ALL = Direction(latency_us=1000, jitter_us=500, loss_ppm=100_000, duplicate_ppm=50_000, corrupt_ppm=20_000, seed=7)
@@ -61,8 +65,35 @@ def test_lost_and_duplicated_at_once_arrives_once():
 
 
 @given(st.integers(1, 60_000_000))
-def test_jitter_is_within_its_bounds(jitter_us):
+def test_uniform_jitter_is_within_its_bounds(jitter_us):
     assert all(abs(one.jitter_ns) <= jitter_us * 1000 for one in first(Direction(jitter_us, jitter_us=jitter_us), 50))
+
+
+@pytest.mark.parametrize("distribution", Distribution)
+def test_jitter_has_the_mean_deviation_and_reach_that_are_said(distribution):
+    """A million frames in virtual time; each bound is exceeded by chance less than once in a million runs."""
+    direction = Direction(100_000, jitter_us=10_000, distribution=distribution, seed=5)
+    drawn = [one.jitter_ns / 10_000_000 for one in first(direction, 200_000)]
+    asked = 3**-0.5 if distribution == Distribution.UNIFORM else 1
+    assert abs(statistics.fmean(drawn)) < 4.9 * asked / 200_000**0.5
+    assert statistics.pstdev(drawn) == pytest.approx(asked, rel=0.02)
+    assert -JITTER_REACH[distribution] <= min(drawn) < -0.9 * JITTER_REACH[distribution]
+
+
+@pytest.mark.parametrize("loss_ppm, burst", [(10_000, 8), (200_000, 3), (500_000, 1), (900_000, 20)])
+def test_losses_come_in_runs_of_the_mean_length_asked_for(loss_ppm, burst):
+    direction = Direction(loss_ppm=loss_ppm, burst_frames=burst, seed=11)
+    fates = [one.copies for one in first(direction, 400_000)]
+    runs = [len(list(run)) for lost, run in itertools.groupby(fates, key=lambda copies: not copies) if lost]
+    assert fates.count(0) / len(fates) == pytest.approx(loss_ppm / PPM, rel=0.1)
+    assert statistics.fmean(runs) == pytest.approx(burst, rel=0.1)
+
+
+@given(directions.filter(lambda one: one.loss_ppm in (0, PPM)))
+def test_a_burst_changes_neither_none_nor_all(direction):
+    assert {one.copies > 1 or one.copies for one in first(replace(direction, duplicate_ppm=0), 50)} == {
+        direction.loss_ppm == 0
+    }
 
 
 @pytest.mark.parametrize("plain", [Direction(), Direction(10_000, 1_000_000, limit_frames=5, seed=9)])

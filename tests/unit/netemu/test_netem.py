@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from services.netemu.kernel.netem_attributes import _NetemOptions
 from services.netemu.ports.netem import MAX_JITTER_US, exceeds_netem, options, queue_frames
-from walt.contracts.links import LINK_OPTIONS, MAX_DELAYED_FRAMES, MAX_RATE_BPS, Direction, LinkModel
+from walt.contracts.links import LINK_OPTIONS, MAX_DELAYED_FRAMES, MAX_RATE_BPS, Direction, Distribution, LinkModel
 
 U32 = 2**32 - 1
 directions = st.builds(Direction, **{option.field: st.integers(0, option.maximum) for option in LINK_OPTIONS.values()})
@@ -80,6 +80,8 @@ def test_a_limit_is_passed_on_and_else_there_is_room_for_all_that_is_delayed():
         (Direction(10_000, reorder_ppm=1), False),
         (Direction(10_000, 1_000_000, reorder_ppm=1), True),
         (Direction(loss_ppm=1, seed=1), True),
+        (Direction(loss_ppm=1, burst_frames=1), True),
+        (Direction(10_000, jitter_us=1, distribution=Distribution.NORMAL), True),
         (Direction(60_000_000, jitter_us=MAX_JITTER_US), False),
         (Direction(60_000_000, jitter_us=MAX_JITTER_US + 1), True),
     ],

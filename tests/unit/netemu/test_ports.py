@@ -13,14 +13,18 @@ MOST = Direction(**{option.field: option.maximum for option in LINK_OPTIONS.valu
 IFALIAS_BYTES = 254  # the kernel's, less the NUL that is sent along
 
 directions = st.builds(
-    Direction, **{option.field: st.sampled_from([0, 1, 7, option.maximum]) for option in LINK_OPTIONS.values()}
+    Direction,
+    **{
+        option.field: st.sampled_from([0, 1, min(7, option.maximum), option.maximum])
+        for option in LINK_OPTIONS.values()
+    },
 )
 directions |= st.builds(Direction, **{option.field: st.integers(0, option.maximum) for option in LINK_OPTIONS.values()})
 ids = st.integers(0, 2**31 - 1)
 ports = st.builds(
     Port,
     node_id=ids,
-    node=st.sampled_from(["vnode1", "a", LONGEST[0]]),
+    node=st.sampled_from(["vnode1", "a", "ort", LONGEST[0]]),
     owner=st.sampled_from(["", "alice", LONGEST[1]]),
     slot=st.integers(2, 31),
     network=st.builds(
@@ -58,6 +62,16 @@ SHAPED = Port(
 
 def test_the_link_is_written_as_users_write_it():
     assert port_alias(SHAPED) == "walt port vnode1 alice 5 home-net bob 600:lat=10ms,bw=8Mbps,seed.up=7"
+
+
+def test_what_a_later_version_added_to_a_link_is_packed_too():
+    """The label of the longest names has no room for a link in words."""
+    node, owner, network, network_owner = LONGEST
+    up = Direction(loss_ppm=1, burst_frames=8)
+    down = Direction(10_000, jitter_us=1, distribution=1, seed=2**31 - 1)
+    port = Port(1, node, owner, 2, Network(2**31 - 1, network, network_owner), LinkModel(up, down))
+    assert port_alias(port).startswith(f"walt p{node} ")
+    assert parse_port_alias(port.tap, port_alias(port)) == port
 
 
 def test_a_port_that_an_older_version_labelled_is_known():
