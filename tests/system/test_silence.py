@@ -23,12 +23,12 @@ def shown(walt, name):
 
 
 def later(walt, name, command):
-    walt("node", "run", name, "--", f"nohup sh -c 'sleep 1; {command}' > /dev/null 2>&1 &")
+    walt("node", "run", name, "--", f"(sleep 1; {command}) < /dev/null > /dev/null 2>&1 &")
 
 
 def test_fault_b34_silence_is_told_and_so_is_its_end(walt, nodes):
     later(walt, "mute", "ip link set ens2 down; sleep 150; ip link set ens2 up")
-    later(walt, "halted", "halt -f")
+    later(walt, "halted", "busybox halt -f")
     wait_until(lambda: shown(walt, "mute")["cause"] == "no-answer", DETECTED_S, "mute is silent")
     node = shown(walt, "mute")
     assert (node["state"], node["reason"]) == ("booted", "it does not answer")
