@@ -82,6 +82,24 @@ def test_fault_b7_the_kernels_files_are_read_to_their_end(walt, home, tools, tmp
     assert (home / "version").read_bytes() == Path("/proc/version").read_bytes()
 
 
+def test_fault_b46_what_does_not_fit_is_refused_at_once(walt, home, tools, tmp_path):
+    small = home / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "small", small], check=True)
+    try:
+        (tmp_path / "big").mkdir()
+        (tmp_path / "big" / "file").write_bytes(bytes(3 * 2**20))
+        done = walt("node", "cp", str(tmp_path / "big"), "vnode1:small")
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert b"vnode1: what is to be copied takes 3072 KiB; free in 'small': 1024 KiB" in done.stderr
+        assert list(small.iterdir()) == []
+        (tmp_path / "fits").write_bytes(bytes(2**19))
+        assert walt("node", "cp", str(tmp_path / "fits"), "vnode1:small").returncode == 0
+    finally:
+        subprocess.run(["umount", small], check=True)
+        small.rmdir()
+
+
 def test_fault_s3_a_second_copy_writes_nothing_outside(walt, home, tmp_path):
     """The first brings links, the second what would be written through them."""
     outside, target = tmp_path / "outside", tmp_path / "target"
