@@ -107,6 +107,7 @@ class NodeSummary:
     image: str
     host: str
     state: str
+    lab: str = ""
 
     @property
     def is_free(self) -> bool:

@@ -99,7 +99,7 @@ def test_identity_is_stable_and_no_other_nodes():
 
 def test_user():
     words = command_line.as_user(64901, ["q"])
-    assert words[:3] == ["setsid", "--fork", "setpriv"] and words[-1] == "q"
+    assert words[:6] == ["setsid", "--fork", "nice", "-n", "5", "setpriv"] and words[-1] == "q"
     assert {"--reuid=64901", "--regid=64901", "--clear-groups", "--no-new-privs", "--inh-caps=-all"} < set(words)
 
 
