@@ -29,7 +29,8 @@ fail() { echo "$2" >&2; exit "$1"; }
 SEND_SCRIPT = (
     _FAIL
     + """\
-src=$1
+src=$1 sparse=
+case $(tar --version 2>/dev/null) in *"GNU tar"*) sparse=-S ;; esac  # busybox has no such option
 [ -e "$src" ] || [ -L "$src" ] || fail 3 "there is no file '$src'"
 real=$(readlink -f "$src")
 case $real in
@@ -48,9 +49,9 @@ case $real in
     ;;
 esac
 if [ -d "$src" ] && { [ ! -L "$src" ] || [ "${src%/}" != "$src" ]; }; then
-    cd "$src" && exec tar -c -f - .
+    cd "$src" && exec tar -c $sparse -f - .
 fi
-cd "$(dirname "$src")" && exec tar -c -f - "./$(basename "$src")"
+cd "$(dirname "$src")" && exec tar -c $sparse -f - "./$(basename "$src")"
 """
 )
 RECEIVE_SCRIPT = (

@@ -100,6 +100,22 @@ def test_fault_b46_what_does_not_fit_is_refused_at_once(walt, home, tools, tmp_p
         small.rmdir()
 
 
+def test_fault_b19_holes_of_a_file_of_a_node_are_neither_sent_nor_written(walt, home, tmp_path):
+    with open(home / "holes", "wb") as file:
+        file.seek(5 * 2**30)
+        file.write(b"data")
+        file.truncate(10 * 2**30)
+    try:
+        assert walt("node", "cp", "vnode1:holes", str(tmp_path / "back")).returncode == 0
+    finally:
+        (home / "holes").unlink()
+    status = (tmp_path / "back").stat()
+    assert status.st_size == 10 * 2**30 and status.st_blocks * 512 < 2**20
+    with open(tmp_path / "back", "rb") as file:
+        file.seek(5 * 2**30)
+        assert file.read(8) == b"data\0\0\0\0"
+
+
 def test_fault_s3_a_second_copy_writes_nothing_outside(walt, home, tmp_path):
     """The first brings links, the second what would be written through them."""
     outside, target = tmp_path / "outside", tmp_path / "target"
