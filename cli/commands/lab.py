@@ -1,36 +1,20 @@
-"""`walt lab …`: experiments as files."""
+"""`walt lab …`: experiments as files. What the commands do is in cli/lab, loaded when one of them runs."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from walt.client import Client
-from walt.contracts import lab_check, lab_expect
-from walt.contracts.errors import Conflict
-from walt.contracts.labs import LabApplied
-from walt.contracts.nodes import Changed, NodeView, PortView
-from walt.contracts.vmrunner import BOOTED
-from walt.replies import read
 
-from ..lab import checking, graph, plan_text, source, work, writer
-from ..lab import export as exporting
-from ..lab.checking import CheckedExpectation
-from ..lab.source import LabSource
-from ..ui.confirm import confirm_force
-from ..ui.messages import age, print_message
-from ..ui.options import check_timeout, force_option, node_set, timeout_option, wait_option
-from ..ui.tables import Column, echo, echo_data, output_option
-from ..ui.wait import get_nodes, wait_until
+from ..ui.messages import age
+from ..ui.options import check_timeout, force_option, timeout_option, wait_option
+from ..ui.tables import Column, echo, output_option
 from .node import node_columns
 
-EXIT_DIFFERENT = 1
-OK = "ok"
-NOTHING_EXPECTED = "this lab expects nothing; 'walt help labs' tells how"
+PICTURES = ("svg", "mermaid", "dot", "drawio")
 
 lab_argument = click.argument("lab", metavar="LAB")
 
@@ -49,9 +33,9 @@ def lab() -> None:
 @click.argument("file", metavar="FILE")
 def validate(file: str) -> None:
     """Check a file, without a platform."""
-    found = source.read_file(file)
-    count = len(found.document.nodes)
-    print_message(f"{found.label}: a lab of {count} node{'s' if count > 1 else ''}; nothing is wrong with it")
+    from ..lab import operations
+
+    operations.validate(file)
 
 
 @lab.command()
@@ -62,7 +46,9 @@ def plan(client: Client, lab: str) -> None:
 
     + a node that comes, ~ one that changes, - one that goes.
     """
-    _show_plan(_apply(client, source.load(client, lab), dry_run=True))
+    from ..lab import operations
+
+    operations.plan(client, lab)
 
 
 @lab.command()
@@ -78,16 +64,10 @@ def apply(client: Client, lab: str, dry_run: bool, force: bool, wait: bool, time
     Links change at once; nodes reboot if a change needs it. Nodes of the lab that are no longer in it are removed.
     Then the files and commands of the lab go into the nodes that have not had them since their boot.
     """
+    from ..lab import operations
+
     check_timeout(wait, timeout)
-    wanted = source.load(client, lab)
-    if missing := work.missing_files(wanted.document, wanted.folder):
-        raise wanted.refusal(missing)
-    done = confirm_force(lambda forced: _apply(client, wanted, dry_run, forced), force)
-    _show_plan(done)
-    for note in done.notes:
-        print_message(note)
-    if not dry_run:
-        _finish(client, wanted, done.nodes, wait, timeout)
+    operations.apply(client, lab, dry_run, force, wait, timeout)
 
 
 @lab.command()
@@ -95,10 +75,9 @@ def apply(client: Client, lab: str, dry_run: bool, force: bool, wait: bool, time
 @click.pass_obj
 def diff(client: Client, lab: str) -> int:
     """Show how the nodes differ from the lab; exit code 1 if they do."""
-    done = _apply(client, source.load(client, lab), dry_run=True)
-    for line in plan_text.lines(done.actions):
-        echo_data(line)
-    return EXIT_DIFFERENT if done.actions else 0
+    from ..lab import operations
+
+    return operations.diff(client, lab)
 
 
 @lab.command()
@@ -107,14 +86,14 @@ def diff(client: Client, lab: str) -> int:
 @click.pass_obj
 def show(client: Client, lab: str | None, output: str) -> None:
     """Show your labs, or the nodes of one."""
+    from ..lab import operations
+
     now = time.time()
     if lab is None:
-        rows = client.call("nodes", "get_labs")
-        echo(rows, _lab_columns(now), output, "no labs; 'walt lab apply FILE' makes one")
+        echo(client.call("nodes", "get_labs"), _lab_columns(now), output, "no labs; 'walt lab apply FILE' makes one")
         return
-    names = source.get_lab(client, source.name_of(lab)).nodes
-    nodes = client.call("nodes", "get_nodes", selection=",".join(names)) if names else []
-    echo(nodes, node_columns(now, with_owner=False), output, "the lab has no node any more")
+    columns = node_columns(now, with_owner=False)
+    echo(operations.nodes_of(client, lab), columns, output, "the lab has no node any more")
 
 
 @lab.command()
@@ -123,9 +102,9 @@ def show(client: Client, lab: str | None, output: str) -> None:
 @click.pass_obj
 def wait(client: Client, lab: str, timeout: float | None) -> None:
     """Return once all nodes of a lab are booted."""
-    names = source.get_lab(client, source.name_of(lab)).nodes
-    if names:
-        wait_until(client, get_nodes(client, ",".join(names)), BOOTED, timeout)
+    from ..lab import operations
+
+    operations.wait(client, lab, timeout)
 
 
 @lab.command()
@@ -138,20 +117,9 @@ def check(client: Client, lab: str, timeout: float | None, output: str) -> int:
 
     It waits until the nodes are booted.
     """
-    found = source.load(client, lab)
-    names = source.get_lab(client, found.document.name).nodes
-    if missing := sorted({node.name.lower() for node in found.document.nodes} - set(names)):
-        raise Conflict(f"{', '.join(missing)}: not there yet; apply the lab first: walt lab apply {lab}")
-    nodes = get_nodes(client, ",".join(names))
-    wait_until(client, nodes, BOOTED, timeout)
-    rows = [_as_row(one) for one in checking.check(client, found.document, nodes)]
-    echo(
-        rows,
-        [Column("expectation"), Column("expected"), Column("measured"), Column("result")],
-        output,
-        NOTHING_EXPECTED,
-    )
-    return 0 if all(row["result"] == OK for row in rows) else EXIT_DIFFERENT
+    from ..lab import operations
+
+    return operations.check(client, lab, timeout, output)
 
 
 @lab.command()
@@ -163,12 +131,9 @@ def export(client: Client, name: str, nodes: str | None) -> None:
 
     For instance: walt lab export demo --nodes my-nodes > demo.yml
     """
-    if nodes:
-        echo_data(writer.text_of(exporting.document_of(name, get_nodes(client, node_set(nodes)))))
-        return
-    known = source.get_lab(client, name)
-    found = get_nodes(client, ",".join(known.nodes)) if known.nodes else []
-    echo_data(writer.text_of(exporting.with_work_of(exporting.document_of(name, found), known.document)))
+    from ..lab import operations
+
+    operations.export_lab(client, name, nodes)
 
 
 @lab.command()
@@ -178,10 +143,9 @@ def convert(file: str) -> None:
 
     Nodes, links and netem are taken over; what is left out is told.
     """
-    done = source.convert_file(file)
-    for sentence in done.left_out:
-        print_message(sentence)
-    echo_data(writer.text_of(done.document))
+    from ..lab import operations
+
+    operations.convert(file)
 
 
 @lab.command("graph")
@@ -189,7 +153,7 @@ def convert(file: str) -> None:
 @click.option(
     "-o",
     "output",
-    type=click.Choice(tuple(graph.FORMATS)),
+    type=click.Choice(PICTURES),
     default="svg",
     show_default=True,
     help="Format of the picture.",
@@ -200,15 +164,9 @@ def draw(client: Client, lab: str, output: str) -> None:
 
     Of a file, with what it asks of its links; of a lab that was applied, also with what was measured.
     """
-    if source.is_file(lab):
-        document = source.read_file(lab).document
-        nodes = lab_check.check(document).nodes
-        found = graph.picture(document.name, [node.name for node in nodes], graph.of_nodes(nodes))
-    else:
-        names = source.get_lab(client, lab).nodes
-        ports = client.call("nodes", "get_ports", selection=",".join(names)) if names else []
-        found = graph.picture(lab, names, graph.of_ports(read(list[PortView], ports)))
-    echo_data(graph.FORMATS[output](found))
+    from ..lab import operations
+
+    operations.draw(client, lab, output)
 
 
 @lab.command()
@@ -220,43 +178,9 @@ def destroy(client: Client, lab: str, force: bool) -> None:
 
     One with a node whose disks or files hold data is removed only with --force, or after you confirm it.
     """
-    name = source.name_of(lab)
-    reply = confirm_force(lambda forced: client.call("nodes", "remove_lab", name=name, force=forced), force)
-    gone = [node.name for node in read(Changed, reply).nodes]
-    print_message(f"{name}: removed" + (f" with {', '.join(gone)}" if gone else ""))
+    from ..lab import operations
 
-
-def _finish(client: Client, wanted: LabSource, nodes: Sequence[NodeView], wait: bool, timeout: float | None) -> None:
-    """Wait for all nodes, or at least for those into which something goes."""
-    names = work.nodes_with_work(wanted.document)
-    prepared = [node for node in nodes if node.name in names]
-    if wait or prepared:
-        wait_until(client, nodes if wait else prepared, BOOTED, timeout)
-        work.do_work(client, wanted.document, prepared, wanted.folder)
-
-
-def _apply(client: Client, wanted: LabSource, dry_run: bool, force: bool = False) -> LabApplied:
-    """Raises what the platform finds wrong, with its places in the file."""
-    arguments: dict[str, Any] = {"document": dataclasses.asdict(wanted.document), "dry_run": dry_run, "force": force}
-    done = read(LabApplied, client.call("nodes", "apply_lab", **arguments))
-    if done.faults:
-        raise wanted.refusal(done.faults)
-    return done
-
-
-def _as_row(one: CheckedExpectation) -> dict[str, str]:
-    return {
-        "expectation": one.expectation.title,
-        "expected": one.expectation.value or lab_expect.YES,
-        "measured": one.measured.text,
-        "result": OK if one.is_met else "FAILED",
-    }
-
-
-def _show_plan(done: LabApplied) -> None:
-    for line in plan_text.lines([one for one in done.actions if not plan_text.is_membership(one)]):
-        echo_data(line)
-    print_message(plan_text.summary(done.lab, done.actions))
+    operations.destroy(client, lab, force)
 
 
 def _lab_columns(now: float) -> Sequence[Column]:

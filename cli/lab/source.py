@@ -12,7 +12,7 @@ from walt.contracts.errors import WIRE_ERRORS, Failed, InvalidRequest, NotFound,
 from walt.contracts.labs import LabDocument, LabFault, LabView
 from walt.replies import read
 
-from . import containerlab, grammar
+from . import grammar
 from .grammar import LabReading
 from .yaml_tree import MAX_FILE_BYTES, FileFaults, Finding
 
@@ -52,6 +52,8 @@ class ConvertedFile:
 
 def convert_file(source: str) -> ConvertedFile:
     """Of containerlab; InvalidRequest for a file that is none."""
+    from . import containerlab
+
     label = STANDARD_INPUT_LABEL if source == STANDARD_INPUT else source
     try:
         done = containerlab.convert(_bytes_of(source))

@@ -35,10 +35,6 @@ class ExactPath(CopyPath):
         return ""
 
 
-def nodes_with_work(document: LabDocument) -> list[str]:
-    return [node.name.lower() for node in document.nodes if node.files or node.run]
-
-
 def missing_files(document: LabDocument, folder: Path) -> list[LabFault]:
     """What is not on this computer, known before anything is changed."""
     return [

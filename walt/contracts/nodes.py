@@ -231,6 +231,8 @@ class NodeTarget:
     type: str = VIRTUAL
     version: int = 0
     owner_account: str = ""
+    cause: str = ""  # of its state (CAUSE_… of vmrunner)
+    reason: str = ""
 
     @property
     def owned_by(self) -> Owner:
@@ -239,8 +241,8 @@ class NodeTarget:
 
 @dataclass(frozen=True)
 class NodeView:
-    """What `walt node show` prints of a node. since: epoch seconds; config: {setting: text}; lab: "" when it is of
-    none."""
+    """What `walt node show` prints of a node. since: epoch seconds; config: {setting: text}; cause: a code for why it
+    is in this state (CAUSE_… of vmrunner), reason: the same as a sentence; lab: "" when it is of none."""
 
     name: str
     owner: str
@@ -253,6 +255,7 @@ class NodeView:
     image: str
     host: str
     config: dict[str, str] = field(default_factory=dict)
+    cause: str = ""
     lab: str = ""
 
 

@@ -135,6 +135,11 @@ _LINE = ("-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line")
 # What the guest's driver reports, nothing more; bonding with LACP ignores interfaces of unknown speed or duplex.
 _REPORTED_SPEED = "speed=1000,duplex=full"
 
+# A guest gets frames as they are on a wire: no larger than its MTU, with complete checksums, whatever the link does.
+# Programs in it that take them from a packet socket, such as a switch in user space, pass them on as they are. What
+# the guest sends may still be large and unfinished: the kernel completes it in the tap.
+_WIRE_FRAMES = "guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
+
 
 def _machine(accelerator: str) -> list[str]:
     accel = KVM if accelerator == KVM else f"tcg,thread=multi,tb-size={TRANSLATION_CACHE_MB}"
@@ -169,7 +174,7 @@ def _interfaces(spec: NodeWanted, taps: dict[int, int]) -> list[str]:
         net = f"net{one.slot}"
         argv += ["-netdev", f"tap,id={net},fd={taps[one.slot]},vhost=off"]
         device = f"virtio-net-pci,netdev={net},mac={one.mac},addr={one.slot:#x},romfile="
-        argv += ["-device", f"{device},{_REPORTED_SPEED}"]
+        argv += ["-device", f"{device},{_REPORTED_SPEED},{_WIRE_FRAMES}"]
     return argv
 
 

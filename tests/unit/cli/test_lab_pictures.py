@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from cli.commands.lab import PICTURES
 from cli.lab import grammar, graph, writer
 from cli.tree import run
 from tests.unit.cli.fakes import FakeClient
@@ -118,3 +119,7 @@ def test_file_that_is_none_of_containerlab(text, tmp_path, capsys):
 def test_quotes_of_json_are_those_of_dot():
     strange = graph.Picture('a"b', ('x"y',), (), ())
     assert json.dumps('x"y') in graph.as_dot(strange)
+
+
+def test_every_format_is_offered():
+    assert tuple(graph.FORMATS) == PICTURES
