@@ -172,6 +172,22 @@ def test_fault_34_two_instances_side_by_side_know_nothing_of_each_other(platform
     assert one.walt("node", "show").stdout.count("keeper") == 1
 
 
+def test_a_backup_comes_back_in_a_new_instance(platforms: tuple[Platform, Platform], tmp_path: Path) -> None:
+    """Nodes, accounts and logins of one platform, as on a new machine."""
+    one, two = platforms
+    two.local("clean")
+    one.walt("node", "create", "saved", "-c", "boot.delay=86400", "-c", "boot.timeout=none", "-c", "ram=300M")
+    backup = str(tmp_path / "backup")
+    assert one.local("backup", backup).status == 0
+    try:
+        assert two.local("restore", backup).status == 0
+        two.bring_up(IMAGES, users=("alice",))
+        (node,) = json.loads(two.walt("node", "show", "saved", "-o", "json").stdout)
+        assert (node["owner"], node["config"]["ram"]) == ("alice", "300M")
+    finally:
+        one.walt("node", "remove", "saved")
+
+
 def test_a_crash_of_the_supervisor_half_way_is_cleared_by_down(platforms: tuple[Platform, Platform]) -> None:
     platform, _ = platforms
     pid = int((platform.instance.runtime / "supervisord.pid").read_text())

@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from walt.contracts.errors import Conflict, Failed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-LOCK_WAIT_S = 5
+LOCK_WAIT_S = 15  # another process that writes without a pause lets us in by chance only
 TRANSACTIONS = Counter("walt_registry_transactions_total", "Transactions of the registry", ["outcome"])
 LOCK = 0x77616C74  # key of the advisory lock that PostgreSQL keeps for this database
 
