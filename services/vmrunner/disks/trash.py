@@ -44,17 +44,11 @@ class Trash:
         if not self._grace_s:
             remove_tree(path)
             return
-        disk = replace(disk, at=time.time(), left_s=self._grace_s, used_bytes=path.stat().st_blocks * 512)
-        try:
-            with self._lock:
-                self._write(disk)
-                path.rename(self._file(disk.id))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            log.warning("%s of %s is deleted: the disk of this host is full", disk.id, disk.node)
-            remove_tree(path)
-            return
+        while not self._store(path, disk):
+            if not self.make_room():
+                log.warning("%s of %s is deleted: the disk of this host is full", disk.id, disk.node)
+                remove_tree(path)
+                return
         log.info("%s of node %s (owner %s) is in the trash", disk.id, disk.node, disk.owner or "nobody")
 
     def disks(self) -> list[TrashedDisk]:
@@ -68,7 +62,7 @@ class Trash:
             disk = self._read(self._description(disk_id))
             if disk is None:
                 raise NotFound(f"'{disk_id}' is not in the trash of this host")
-            self._write(replace(disk, for_node=node_id, for_account=account, left_s=self._grace_s))
+            self._write(replace(disk, for_node=node_id, for_account=account, left_s=self._whole_period_s()))
 
     def take_disk(self, number: int, path: Path) -> bool:
         """Move this disk of a spec back to `path`; False when it is not here."""
@@ -88,21 +82,20 @@ class Trash:
         """Those that are here; those that are not are ignored."""
         with self._lock:
             for disk_id in ids:
-                remove_tree(self._file(disk_id))
-                self._description(disk_id).unlink(missing_ok=True)
+                self._delete(disk_id)
 
     def grow_older(self) -> None:
         """Delete what has been here for the grace period. Called now and then."""
-        now = time.monotonic()
-        passed_s, self._aged_at = now - self._aged_at, now
         with self._lock:
-            over = [disk.id for disk in self.disks() if not disk.for_node and not self._is_kept(disk, passed_s)]
+            now = time.monotonic()
+            passed_s, self._aged_at = now - self._aged_at, now
+            for disk in self.disks():
+                if not disk.for_node and not self._is_kept(disk, passed_s):
+                    self._delete(disk.id)
+                    log.info("%s of node %s has been in the trash for its time, and is deleted", disk.id, disk.node)
             for path in self._folder.glob("*.json"):
                 if self._read(path) is None:
                     path.unlink()
-        self.remove(over)
-        if over:
-            log.info("deleted after their time in the trash: %s", ", ".join(over))
 
     def _is_kept(self, disk: TrashedDisk, passed_s: float) -> bool:
         if disk.left_s > passed_s:
@@ -111,11 +104,33 @@ class Trash:
 
     def make_room(self) -> bool:
         """Delete one disk before its time, as the host is short of space; False when there is none to delete."""
-        victim = first_to_go(self.disks())
-        if victim is not None:
-            log.warning("%s of node %s is deleted from the trash: space is needed", victim.id, victim.node)
-            self.remove([victim.id])
+        with self._lock:
+            victim = first_to_go(self.disks())
+            if victim is not None:
+                self._delete(victim.id)
+                log.warning("%s of node %s is deleted from the trash: space is needed", victim.id, victim.node)
         return victim is not None
+
+    def _store(self, path: Path, disk: TrashedDisk) -> bool:
+        """False when there is no space for its description."""
+        used_bytes = path.stat().st_blocks * 512
+        try:
+            with self._lock:
+                self._write(replace(disk, at=time.time(), left_s=self._whole_period_s(), used_bytes=used_bytes))
+                path.rename(self._file(disk.id))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return False
+        return True
+
+    def _whole_period_s(self) -> float:
+        """The next turn of `grow_older` takes off what has passed before."""
+        return self._grace_s + time.monotonic() - self._aged_at
+
+    def _delete(self, disk_id: str) -> None:
+        remove_tree(self._file(disk_id))
+        self._description(disk_id).unlink(missing_ok=True)
 
     def _take(self, disk_id: str, path: Path) -> bool:
         with self._lock:

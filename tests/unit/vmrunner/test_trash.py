@@ -164,6 +164,41 @@ def test_a_description_without_a_disk_is_dropped(trash, tmp_path):
     assert list((tmp_path / "trash").iterdir()) == []
 
 
+def test_a_short_stay_is_not_charged_for_the_time_before_it(trash, tmp_path, clock):
+    clock(HOUR - 1)
+    put(trash, tmp_path, "disk-1")
+    clock(2)
+    trash.grow_older()
+    assert [one.left_s for one in trash.disks()] == [pytest.approx(HOUR - 2)]
+
+
+def test_what_is_claimed_meanwhile_is_not_deleted(trash, tmp_path, clock, monkeypatch):
+    """Choice and deletion are one step: a claim comes before it, or is refused after it."""
+    put(trash, tmp_path, "disk-1")
+    clock(2 * HOUR)
+    held = []
+    monkeypatch.setattr(trash_module, "remove_tree", lambda *_: held.append(trash._lock.locked()))
+    trash.grow_older()
+    put(trash, tmp_path, "disk-2")
+    trash.make_room()
+    assert held == [True, True]
+
+
+def test_a_full_disk_first_makes_room(store, trash, tmp_path, monkeypatch):
+    put(trash, tmp_path, "disk-1")
+    written(store)
+    write, full = trash_module.write_atomically, [OSError(errno.ENOSPC, "No space left on device")]
+
+    def write_when_there_is_room(*arguments, **options):
+        if full:
+            raise full.pop()
+        write(*arguments, **options)
+
+    monkeypatch.setattr(trash_module, "write_atomically", write_when_there_is_room)
+    store.keep_only(NODE, [], "vnode1")
+    assert [one.id for one in trash.disks()] == ["disk-21"]
+
+
 def test_on_a_full_disk_it_is_deleted_and_the_log_says_so(store, trash, monkeypatch, caplog):
     written(store)
 
