@@ -1,31 +1,20 @@
-"""`walt lab …`: experiments as files."""
+"""`walt lab …`: experiments as files. What the commands do is in cli/lab, loaded when one of them runs."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from walt.client import Client
-from walt.contracts.labs import LabApplied
-from walt.contracts.nodes import Changed
-from walt.contracts.vmrunner import BOOTED
-from walt.replies import read
 
-from ..lab import export as exporting
-from ..lab import plan_text, source, writer
-from ..lab.source import LabSource
-from ..ui.confirm import confirm_force
-from ..ui.messages import age, print_message
-from ..ui.options import check_timeout, force_option, node_set, timeout_option, wait_option
-from ..ui.tables import Column, echo, echo_data, output_option
-from ..ui.wait import get_nodes, wait_until
+from ..ui.messages import age
+from ..ui.options import check_timeout, force_option, timeout_option, wait_option
+from ..ui.tables import Column, echo, output_option
 from .node import node_columns
 
-EXIT_DIFFERENT = 1
+PICTURES = ("svg", "mermaid", "dot", "drawio")
 
 lab_argument = click.argument("lab", metavar="LAB")
 
@@ -44,9 +33,9 @@ def lab() -> None:
 @click.argument("file", metavar="FILE")
 def validate(file: str) -> None:
     """Check a file, without a platform."""
-    found = source.read_file(file)
-    count = len(found.document.nodes)
-    print_message(f"{found.label}: a lab of {count} node{'s' if count > 1 else ''}; nothing is wrong with it")
+    from ..lab import operations
+
+    operations.validate(file)
 
 
 @lab.command()
@@ -57,7 +46,9 @@ def plan(client: Client, lab: str) -> None:
 
     + a node that comes, ~ one that changes, - one that goes.
     """
-    _show_plan(_apply(client, source.load(client, lab), dry_run=True))
+    from ..lab import operations
+
+    operations.plan(client, lab)
 
 
 @lab.command()
@@ -71,15 +62,12 @@ def apply(client: Client, lab: str, dry_run: bool, force: bool, wait: bool, time
     """Make the nodes as the lab says, and touch nothing else.
 
     Links change at once; nodes reboot if a change needs it. Nodes of the lab that are no longer in it are removed.
+    Then the files and commands of the lab go into the nodes that have not had them since their boot.
     """
+    from ..lab import operations
+
     check_timeout(wait, timeout)
-    wanted = source.load(client, lab)
-    done = confirm_force(lambda forced: _apply(client, wanted, dry_run, forced), force)
-    _show_plan(done)
-    for note in done.notes:
-        print_message(note)
-    if wait and not dry_run:
-        wait_until(client, done.nodes, BOOTED, timeout)
+    operations.apply(client, lab, dry_run, force, wait, timeout)
 
 
 @lab.command()
@@ -87,10 +75,9 @@ def apply(client: Client, lab: str, dry_run: bool, force: bool, wait: bool, time
 @click.pass_obj
 def diff(client: Client, lab: str) -> int:
     """Show how the nodes differ from the lab; exit code 1 if they do."""
-    done = _apply(client, source.load(client, lab), dry_run=True)
-    for line in plan_text.lines(done.actions):
-        echo_data(line)
-    return EXIT_DIFFERENT if done.actions else 0
+    from ..lab import operations
+
+    return operations.diff(client, lab)
 
 
 @lab.command()
@@ -99,14 +86,14 @@ def diff(client: Client, lab: str) -> int:
 @click.pass_obj
 def show(client: Client, lab: str | None, output: str) -> None:
     """Show your labs, or the nodes of one."""
+    from ..lab import operations
+
     now = time.time()
     if lab is None:
-        rows = client.call("nodes", "get_labs")
-        echo(rows, _lab_columns(now), output, "no labs; 'walt lab apply FILE' makes one")
+        echo(client.call("nodes", "get_labs"), _lab_columns(now), output, "no labs; 'walt lab apply FILE' makes one")
         return
-    names = source.get_lab(client, source.name_of(lab)).nodes
-    nodes = client.call("nodes", "get_nodes", selection=",".join(names)) if names else []
-    echo(nodes, node_columns(now, with_owner=False), output, "the lab has no node any more")
+    columns = node_columns(now, with_owner=False)
+    echo(operations.nodes_of(client, lab), columns, output, "the lab has no node any more")
 
 
 @lab.command()
@@ -115,9 +102,24 @@ def show(client: Client, lab: str | None, output: str) -> None:
 @click.pass_obj
 def wait(client: Client, lab: str, timeout: float | None) -> None:
     """Return once all nodes of a lab are booted."""
-    names = source.get_lab(client, source.name_of(lab)).nodes
-    if names:
-        wait_until(client, get_nodes(client, ",".join(names)), BOOTED, timeout)
+    from ..lab import operations
+
+    operations.wait(client, lab, timeout)
+
+
+@lab.command()
+@lab_argument
+@timeout_option
+@output_option
+@click.pass_obj
+def check(client: Client, lab: str, timeout: float | None, output: str) -> int:
+    """Measure what a lab expects; exit code 1 if it is not met.
+
+    It waits until the nodes are booted.
+    """
+    from ..lab import operations
+
+    return operations.check(client, lab, timeout, output)
 
 
 @lab.command()
@@ -129,9 +131,42 @@ def export(client: Client, name: str, nodes: str | None) -> None:
 
     For instance: walt lab export demo --nodes my-nodes > demo.yml
     """
-    selection = node_set(nodes) if nodes else ",".join(source.get_lab(client, name).nodes)
-    found = get_nodes(client, selection) if selection else []
-    echo_data(writer.text_of(exporting.document_of(name, found)))
+    from ..lab import operations
+
+    operations.export_lab(client, name, nodes)
+
+
+@lab.command()
+@click.argument("file", metavar="FILE")
+def convert(file: str) -> None:
+    """Print a containerlab file as a lab file.
+
+    Nodes, links and netem are taken over; what is left out is told.
+    """
+    from ..lab import operations
+
+    operations.convert(file)
+
+
+@lab.command("graph")
+@lab_argument
+@click.option(
+    "-o",
+    "output",
+    type=click.Choice(PICTURES),
+    default="svg",
+    show_default=True,
+    help="Format of the picture.",
+)
+@click.pass_obj
+def draw(client: Client, lab: str, output: str) -> None:
+    """Print a picture of a lab.
+
+    Of a file, with what it asks of its links; of a lab that was applied, also with what was measured.
+    """
+    from ..lab import operations
+
+    operations.draw(client, lab, output)
 
 
 @lab.command()
@@ -143,25 +178,9 @@ def destroy(client: Client, lab: str, force: bool) -> None:
 
     One with a node whose disks or files hold data is removed only with --force, or after you confirm it.
     """
-    name = source.name_of(lab)
-    reply = confirm_force(lambda forced: client.call("nodes", "remove_lab", name=name, force=forced), force)
-    gone = [node.name for node in read(Changed, reply).nodes]
-    print_message(f"{name}: removed" + (f" with {', '.join(gone)}" if gone else ""))
+    from ..lab import operations
 
-
-def _apply(client: Client, wanted: LabSource, dry_run: bool, force: bool = False) -> LabApplied:
-    """Raises what the platform finds wrong, with its places in the file."""
-    arguments: dict[str, Any] = {"document": dataclasses.asdict(wanted.document), "dry_run": dry_run, "force": force}
-    done = read(LabApplied, client.call("nodes", "apply_lab", **arguments))
-    if done.faults:
-        raise wanted.refusal(done.faults)
-    return done
-
-
-def _show_plan(done: LabApplied) -> None:
-    for line in plan_text.lines([one for one in done.actions if not plan_text.is_membership(one)]):
-        echo_data(line)
-    print_message(plan_text.summary(done.lab, done.actions))
+    operations.destroy(client, lab, force)
 
 
 def _lab_columns(now: float) -> Sequence[Column]:

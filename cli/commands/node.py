@@ -27,7 +27,7 @@ from ..ui.options import (
     wait_option,
 )
 from ..ui.tables import CSV, JSON, WIDE, YAML, Column, Row, as_document, echo, echo_data, output_option
-from ..ui.wait import get_nodes, wait_until
+from ..ui.wait import get_nodes, state_text, wait_until
 from . import node_power, node_use
 from .node_save import save
 
@@ -142,7 +142,7 @@ def node_columns(now: float, with_owner: bool) -> list[Column]:
     return [
         Column("name"),
         Column("owner", cell=lambda row: row["owner"] or "(free)", wide=not with_owner),
-        Column("state", cell=lambda row: f"{row['state']} {age(now - row['since'])}"),
+        Column("state", cell=lambda row: f"{state_text(row['state'], row.get('cause', ''))} {age(now - row['since'])}"),
         Column("since", cell=lambda row: time.strftime("%F %T", time.localtime(row["since"])), wide=True),
         Column("lab", sparse=True),
         Column("image"),
@@ -151,6 +151,7 @@ def node_columns(now: float, with_owner: bool) -> list[Column]:
         Column("host"),
         Column("type", cell=lambda row: "" if row["type"] == VIRTUAL else row["type"], sparse=True),
         Column("config", cell=lambda row: " ".join(_lines(row["config"])), wide=True),
+        Column("cause", wide=True),
         Column("reason", sparse=True),
     ]
 

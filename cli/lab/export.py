@@ -33,6 +33,14 @@ def document_of(lab: str, nodes: Sequence[NodeView]) -> LabDocument:
     return LabDocument(lab, tuple(_node(node, own.get(node.name)) for node in nodes), networks, found)
 
 
+def with_work_of(document: LabDocument, former: LabDocument) -> LabDocument:
+    """With what nodes do not show of themselves: files, commands and expectations of the lab that they are."""
+    work = {node.name.lower(): (node.files, node.run) for node in former.nodes}
+    nodes = [(node, *work.get(node.name, ((), ()))) for node in document.nodes]
+    full = tuple(replace(node, files=files, run=run) for node, files, run in nodes)
+    return replace(document, nodes=full, expect=former.expect)
+
+
 def _node(node: NodeView, networks: str | None) -> LabNode:
     defaults = settings.show_settings(NodeConfig())
     given = {name: text for name, text in node.config.items() if name != NETWORKS and defaults.get(name) != text}

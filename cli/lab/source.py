@@ -17,6 +17,7 @@ from .grammar import LabReading
 from .yaml_tree import MAX_FILE_BYTES, FileFaults, Finding
 
 STANDARD_INPUT = "-"
+STANDARD_INPUT_LABEL = "standard input"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class LabSource:
     document: LabDocument
     reading: LabReading | None = None
 
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of files begin."""
+        return Path(self.label).parent if self.reading and self.label != STANDARD_INPUT_LABEL else Path()
+
     def refusal(self, faults: Sequence[LabFault]) -> WaltError:
         """What the platform says of it, in the order of the file."""
         kinds = [WIRE_ERRORS.get(fault.error, Failed) for fault in faults]
@@ -36,6 +42,26 @@ class LabSource:
         return together([kind(*_sentences(self.label, [finding])) for finding, kind in found])
 
 
+@dataclass(frozen=True)
+class ConvertedFile:
+    """left_out: a sentence for each thing, with its place."""
+
+    document: LabDocument
+    left_out: list[str]
+
+
+def convert_file(source: str) -> ConvertedFile:
+    """Of containerlab; InvalidRequest for a file that is none."""
+    from . import containerlab
+
+    label = STANDARD_INPUT_LABEL if source == STANDARD_INPUT else source
+    try:
+        done = containerlab.convert(_bytes_of(source))
+    except FileFaults as faults:
+        raise InvalidRequest(*_sentences(label, faults.findings)) from None
+    return ConvertedFile(done.document, _sentences(label, done.left_out))
+
+
 def is_file(source: str) -> bool:
     """Names of labs have neither dots nor slashes."""
     return source == STANDARD_INPUT or "." in source or "/" in source
@@ -43,7 +69,7 @@ def is_file(source: str) -> bool:
 
 def read_file(source: str) -> LabSource:
     """InvalidRequest with all that is wrong with it."""
-    label = "standard input" if source == STANDARD_INPUT else source
+    label = STANDARD_INPUT_LABEL if source == STANDARD_INPUT else source
     try:
         reading = grammar.read(_bytes_of(source))
     except FileFaults as faults:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from walt.contracts.labs import LabDocument, LabLink, LabNetwork, LabNode, LabPort
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+/%-]*", re.ASCII)
-_PLAIN_IN_BLOCK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+/%,\[\]-]*", re.ASCII)
+_PLAIN_IN_BLOCK = re.compile(r"[A-Za-z0-9/](?:[A-Za-z0-9._=+/%,\[\]±-]| (?=[A-Za-z0-9._/±-]))*")
 _NULLS = ("null", "Null", "NULL")
 
 
@@ -20,7 +20,7 @@ def text_of(document: LabDocument) -> str:
 def _lines(document: LabDocument) -> Iterator[str]:
     yield f"name: {scalar(document.name)}"
     yield "nodes:"
-    yield from (f"  {_node(node)}" for node in document.nodes)
+    yield from (f"  {line}" for node in document.nodes for line in _node(node))
     if document.networks:
         yield "networks:"
         yield from (f"  {line}" for network in document.networks for line in _network(network))
@@ -30,6 +30,10 @@ def _lines(document: LabDocument) -> Iterator[str]:
             first, *more = _link(link)
             yield f"  - {first}"
             yield from (f"      {line}" for line in more)
+    if document.expect:
+        yield "expect:"
+        for one in document.expect:
+            yield f"  - {scalar(one.title)}" + (f": {scalar(one.value)}" if one.value else "")
 
 
 def scalar(text: str, in_flow: bool = False) -> str:
@@ -38,11 +42,21 @@ def scalar(text: str, in_flow: bool = False) -> str:
     return text if plain.fullmatch(text) and text not in _NULLS else json.dumps(text)
 
 
-def _node(node: LabNode) -> str:
+def _node(node: LabNode) -> Iterator[str]:
     settings = [text.partition("=")[::2] for text in node.settings]
     pairs = [*([("image", node.image)] if node.image else []), *settings]
-    shown = ", ".join(f"{scalar(key, True)}: {scalar(value, True)}" for key, value in pairs)
-    return f"{scalar(node.name)}:" + (f" {{{shown}}}" if shown else "")
+    if not (node.files or node.run):
+        shown = ", ".join(f"{scalar(key, True)}: {scalar(value, True)}" for key, value in pairs)
+        yield f"{scalar(node.name)}:" + (f" {{{shown}}}" if shown else "")
+        return
+    yield f"{scalar(node.name)}:"
+    yield from (f"  {scalar(key)}: {scalar(value)}" for key, value in pairs)
+    if node.files:
+        yield "  files:"
+        yield from (f"    {scalar(file.source)}: {scalar(file.target)}" for file in node.files)
+    if node.run:
+        yield "  run:"
+        yield from (f"    - {scalar(command)}" for command in node.run)
 
 
 def _network(network: LabNetwork) -> Iterator[str]:

@@ -38,7 +38,9 @@ class Scalar:
     position: Position
     text: str | None
 
-    kind = "a text"
+    @property
+    def kind(self) -> str:
+        return "nothing" if self.text is None else "a text"
 
 
 @dataclass(frozen=True)

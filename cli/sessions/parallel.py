@@ -131,6 +131,14 @@ def run_on_all(client: Client, nodes: Sequence[NodeView], argv: Sequence[str]) -
     terminal = LocalTerminal(raw=False, has_input=False)
     names = [node.name for node in nodes]
     commands = [NodeCommand(node, prefix, terminal.write) for node, prefix in zip(nodes, prefixes(names), strict=True)]
+    run_commands(client, [(one, argv) for one in commands], terminal)
+    return _summary(commands)
+
+
+def run_commands(
+    client: Client, commands: Sequence[tuple[NodeCommand, Sequence[str]]], terminal: LocalTerminal
+) -> None:
+    """Run each with its own arguments, many at once; at the end all have a status."""
     waiting, running = deque(commands), list[NodeCommand]()
 
     def keep_sessions() -> None:
@@ -141,8 +149,9 @@ def run_on_all(client: Client, nodes: Sequence[NodeView], argv: Sequence[str]) -
     try:
         while waiting or running:
             while waiting and len(running) < MAX_PARALLEL:
-                running.append(waiting.popleft())
-                running[-1].start(client, argv)
+                command, argv = waiting.popleft()
+                running.append(command)
+                command.start(client, argv)
             for one in running:
                 one.step(time.monotonic())
             running = [one for one in running if one.status is None]
@@ -151,7 +160,6 @@ def run_on_all(client: Client, nodes: Sequence[NodeView], argv: Sequence[str]) -
     finally:
         for one in running:
             one.close()
-    return _summary(commands)
 
 
 def _wait(client: Client) -> None:

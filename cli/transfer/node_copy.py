@@ -17,7 +17,7 @@ from walt.contracts.nodes import NodeView
 from ..sessions.pipe import CommandEnded, CommandPipe
 from ..ui.messages import print_message
 from .copy_request import CopyPath, CopyRequest, check_left_out, local_destination
-from .pack import pack
+from .pack import pack, size_bytes
 from .unpack import Destination
 
 NOT_FOUND = 3  # exit status of the scripts
@@ -29,7 +29,8 @@ fail() { echo "$2" >&2; exit "$1"; }
 SEND_SCRIPT = (
     _FAIL
     + """\
-src=$1
+src=$1 sparse=
+case $(tar --version 2>/dev/null) in *"GNU tar"*) sparse=-S ;; esac  # busybox has no such option
 [ -e "$src" ] || [ -L "$src" ] || fail 3 "there is no file '$src'"
 real=$(readlink -f "$src")
 case $real in
@@ -48,9 +49,9 @@ case $real in
     ;;
 esac
 if [ -d "$src" ] && { [ ! -L "$src" ] || [ "${src%/}" != "$src" ]; }; then
-    cd "$src" && exec tar -c -f - .
+    cd "$src" && exec tar -c $sparse -f - .
 fi
-cd "$(dirname "$src")" && exec tar -c -f - "./$(basename "$src")"
+cd "$(dirname "$src")" && exec tar -c $sparse -f - "./$(basename "$src")"
 """
 )
 RECEIVE_SCRIPT = (
@@ -80,7 +81,7 @@ settle() {{
         put "$1" "$2"
     fi
 }}
-dst=$1 name=$2 into=$3
+dst=$1 name=$2 into=$3 needed_kib=$4
 if [ -d "$dst" ]; then
     target=$dst
     [ -z "$name" ] || target=${{dst%/}}/$name
@@ -94,6 +95,10 @@ fi
 parent=$target
 [ -d "$parent" ] || parent=$(dirname "$target")
 [ -d "$parent" ] || fail 3 "there is no directory '$parent'"
+free_kib=$(df -P -k "$parent" 2>/dev/null | {{ read -r _ && read -r _ _ _ free _ && echo "$free"; }})
+if [ -n "$free_kib" ] && [ "$free_kib" -lt "$needed_kib" ]; then
+    fail 1 "what is to be copied takes $needed_kib KiB; free in '$parent': $free_kib KiB"
+fi
 stage=$(mktemp -d "$parent/.walt-cp-XXXXXX") || fail 1 "nothing can be written in '$parent'"
 trap 'rm -rf "$stage"' EXIT
 tar -x -p -f - -C "$stage" || exit 1
@@ -145,7 +150,9 @@ def run(client: Client, request: CopyRequest, nodes: Sequence[NodeView]) -> None
 
 
 def _send(client: Client, node: NodeView, source: CopyPath, request: CopyRequest) -> None:
-    command = _command(RECEIVE_SCRIPT, request.target.path, source.name, "yes" if request.needs_directory else "no")
+    into = "yes" if request.needs_directory else "no"
+    needed_kib = str(-(-size_bytes(source.path) // 1024))
+    command = _command(RECEIVE_SCRIPT, request.target.path, source.name, into, needed_kib)
     left_out: list[str] = []
     with CommandPipe(client, node, command, f"to {node.name}") as pipe:
         try:

@@ -6,8 +6,10 @@ other.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import tarfile
 import tempfile
 from typing import Any
@@ -41,6 +43,23 @@ def pack_build(folder: str, sink: Any) -> None:
     with _writer(sink) as tar:
         for path in dockerignore.included(folder):
             tar.add(os.path.join(folder, path), path, recursive=False)
+
+
+def size_bytes(path: str) -> int:
+    """What the files at `path` will take where they are unpacked; what cannot be read is found out later."""
+    found = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                found += _file_bytes(os.path.join(folder, name))
+    with contextlib.suppress(OSError):
+        found += _file_bytes(path)
+    return found
+
+
+def _file_bytes(path: str) -> int:
+    status = os.lstat(path)
+    return status.st_size if stat.S_ISREG(status.st_mode) and not path.startswith(WITHOUT_SIZE) else 0
 
 
 def is_copied(member: tarfile.TarInfo | None) -> bool:

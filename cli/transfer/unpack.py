@@ -22,7 +22,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from walt.contracts.errors import Failed
 
@@ -101,7 +101,7 @@ class _Extractor:
             above = _open_folder(stack, self._folder, path[:-1], create=True)
             self._forget(path, above)
             file = stack.enter_context(os.fdopen(os.open(path[-1], FILE_FLAGS, 0o600, dir_fd=above), "wb"))
-            shutil.copyfileobj(content, file)
+            _write_content(content, member, file)
             file.flush()
             os.fchmod(file.fileno(), member.mode & 0o777)
             os.utime(file.fileno(), _times(member))
@@ -231,6 +231,21 @@ class Destination:
                     opened = _open_folder(stack, target, (name, *folder[len(path) :]))
                     os.utime(opened, _times(self._unpacked.folders[folder]))
                     os.fchmod(opened, self._unpacked.folders[folder].mode & 0o777)
+
+
+def _write_content(content: Any, member: tarfile.TarInfo, file: IO[bytes]) -> None:
+    """Holes stay holes, however large: they are passed over in `raw`, as a stream is not to be sought in."""
+    if not member.issparse():
+        shutil.copyfileobj(content, file)
+        return
+    pieces: Any = member.sparse  # [(offset, size)] of the data; typeshed has another type
+    for offset, size in pieces:
+        content.raw.seek(offset)
+        file.seek(offset)
+        while size > 0 and (piece := content.raw.read(min(size, BUFFER_BYTES))):
+            file.write(piece)
+            size -= len(piece)
+    file.truncate(member.size)
 
 
 def _path(name: str) -> Path:

@@ -9,7 +9,7 @@ from walt.client import Client
 from walt.contracts.errors import EXIT_TIMEOUT, Failed, Unreachable
 from walt.contracts.names import check_one_node
 from walt.contracts.nodes import NodeView
-from walt.contracts.vmrunner import BOOTED, FAILED
+from walt.contracts.vmrunner import BOOTED, CAUSE_NO_ANSWER, FAILED
 from walt.replies import read
 
 from .messages import Progress, age, print_message
@@ -33,19 +33,28 @@ class Watch:
 
     @property
     def missing(self) -> list[NodeView]:
-        return [node for node in self._nodes if node.state != self.wanted]
+        return [
+            node for node in self._nodes if node.state != self.wanted or (self.wanted == BOOTED and is_silent(node))
+        ]
 
     def update(self, nodes: Sequence[NodeView]) -> list[str]:
         """The new state of the nodes; messages about failures, each reason of a node once."""
         self._nodes = list(nodes)
-        fresh = [one for one in self.missing if one.state == FAILED and (one.name, one.reason) not in self._reported]
+        bad = [one for one in self.missing if one.state == FAILED or is_silent(one)]
+        fresh = [one for one in bad if (one.name, one.reason) not in self._reported]
         self._reported.update((one.name, one.reason) for one in fresh)
         by_reason = _grouped(fresh, lambda one: one.reason or "no reason given")
-        return [f"{_names(some)} failed: {reason}; still waiting" for reason, some in by_reason.items()]
+        return [
+            f"{_names(some)} {'failed' if some[0].state == FAILED else 'booted'}: {reason}; still waiting"
+            for reason, some in by_reason.items()
+        ]
 
     def progress(self, now: float) -> str:
         """'vnode1 booting 12s, vnode2 delaying 3s (4 s left)'"""
-        return ", ".join(f"{one.name} {one.state} {age(now - one.since)}{_reason(one)}" for one in self.missing)
+        return ", ".join(
+            f"{one.name} {state_text(one.state, one.cause)} {age(now - one.since)}{_reason(one)}"
+            for one in self.missing
+        )
 
     def overdue(self, timeout_s: float) -> TimedOut:
         by_state = _grouped(self.missing, lambda one: f"{one.state}{_reason(one)}")
@@ -55,6 +64,15 @@ class Watch:
                 for state, some in by_state.items()
             )
         )
+
+
+def state_text(state: str, cause: str) -> str:
+    return f"{state}, does not answer" if state == BOOTED and cause == CAUSE_NO_ANSWER else state
+
+
+def is_silent(node: NodeView) -> bool:
+    """It has booted and does not answer any more."""
+    return node.state == BOOTED and node.cause == CAUSE_NO_ANSWER
 
 
 def _grouped(nodes: Sequence[NodeView], key: Callable[[NodeView], str]) -> dict[str, list[NodeView]]:

@@ -31,6 +31,9 @@ ERLANG_ARGUMENTS = (
 
 
 USER_QUEUE_BYTES = 2 * 2**20
+QUEUE_BYTES = 64 * 2**20  # of a queue of calls or events
+QUEUE_MESSAGES = 10_000  # of each queue
+MAX_QUEUES = 10_000  # of all; nodes takes from a user what is above his share (services/nodes/users/broker_use.py)
 EXCHANGES: Mapping[str, Mapping[str, str]] = {  # with their arguments
     RPC_EXCHANGE: {},
     INPUT_EXCHANGE: {},
@@ -120,7 +123,8 @@ def definitions(accounts: Sequence[RabbitmqUser], vhosts: Sequence[str] = ("/",)
             "users": [_user(account) for account in accounts],
             "permissions": [_permission(vhost, account) for vhost, account in pairs],
             "topic_permissions": [right for vhost, account in pairs for right in _topics(vhost, account)],
-            "policies": [_bounded_user_queues(vhost) for vhost in vhosts],
+            "policies": [policy for vhost in vhosts for policy in _bounds(vhost)],
+            "parameters": [_vhost_limits(vhost) for vhost in vhosts],
             "exchanges": [_exchange(vhost, *one) for vhost in vhosts for one in EXCHANGES.items()],
         },
         indent=1,
@@ -138,17 +142,31 @@ def write(settings: BrokerSettings, accounts: Sequence[RabbitmqUser], vhosts: Se
         file.write(definitions(accounts, vhosts))
 
 
-def _bounded_user_queues(vhost: str) -> dict[str, Any]:
-    """Bounds the queues of users: when one is full the broker refuses what is published to it, which throttles the
-    sender."""
+def _bounds(vhost: str) -> list[dict[str, Any]]:
+    """Policies: a queue that is full refuses what is published to it, which throttles the sender; one of events drops
+    the oldest, as their hearers reconcile."""
+    refusing = {"max-length": QUEUE_MESSAGES, "overflow": "reject-publish"}
+    dropping = {"max-length": QUEUE_MESSAGES, "overflow": "drop-head"}
+    return [
+        _policy(vhost, "bounded-user-queues", r"^user\.", {**refusing, "max-length-bytes": USER_QUEUE_BYTES}),
+        _policy(vhost, "bounded-calls", "^(rpc|internal)-", {**refusing, "max-length-bytes": QUEUE_BYTES}),
+        _policy(vhost, "bounded-events", "^evt-", {**dropping, "max-length-bytes": QUEUE_BYTES}),
+    ]
+
+
+def _policy(vhost: str, name: str, pattern: str, definition: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "vhost": vhost,
-        "name": "bounded-user-queues",
-        "pattern": r"^user\.",
+        "name": name,
+        "pattern": pattern,
         "apply-to": "queues",
-        "definition": {"max-length-bytes": USER_QUEUE_BYTES, "overflow": "reject-publish"},
+        "definition": definition,
         "priority": 0,
     }
+
+
+def _vhost_limits(vhost: str) -> dict[str, Any]:
+    return {"component": "vhost-limits", "name": "limits", "vhost": vhost, "value": {"max-queues": MAX_QUEUES}}
 
 
 def _exchange(vhost: str, name: str, arguments: Mapping[str, str]) -> dict[str, Any]:

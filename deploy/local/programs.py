@@ -17,6 +17,8 @@ from walt.contracts import bootserver, netemu, nodes, vmrunner
 WALT_NET_SERVERS = {"nfs": "nfs.ganesha", "dns": "dns.dnsmasq", "resolver": "dns.resolver"}
 
 AS_RABBITMQ = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "--")
+SERVICES_NICE = -5  # before VMs, which run behind whoever starts them
+BEFORE_VMS = ("nice", "-n", str(SERVICES_NICE))
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEVER_REACHED = {"WALT_NAT_EXCEPT": str(UPLINK_POOL)}  # this host's end, and the other instances
 
@@ -70,7 +72,7 @@ def programs(setup: Setup) -> list[Program]:
     epmd = [*AS_RABBITMQ, "epmd", "-address", "127.0.0.1", "-port", str(broker.epmd_port)]
     return [
         Program("epmd", epmd, erlang, order=1),
-        Program(BROKER, [*AS_RABBITMQ, rabbitmq.SERVER], erlang, order=2, stop_wait_s=20),
+        Program(BROKER, [*BEFORE_VMS, *AS_RABBITMQ, rabbitmq.SERVER], erlang, order=2, stop_wait_s=20),
         *(
             Program(
                 name, _python(setup, f"services.bootserver.{module}"), service_environment(setup, bootserver.SERVICE), 3
@@ -181,4 +183,4 @@ def _quoted(text: str) -> str:
 
 
 def _python(setup: Setup, module: str) -> list[str]:
-    return [str(setup.python), "-m", module]
+    return [*BEFORE_VMS, str(setup.python), "-m", module]

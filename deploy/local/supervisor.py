@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
@@ -14,6 +15,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from deploy.local.instance import Instance
 from deploy.local.network import wait_until
+from deploy.local.programs import SERVICES_NICE
 from walt.contracts.errors import Failed
 
 START_TIMEOUT_S = 10
@@ -39,6 +41,14 @@ def start(instance: Instance) -> None:
         raise Failed(f"the supervisor did not start: {done.stderr.strip() or done.stdout.strip()}")
     if not wait_until(lambda: is_alive(instance), START_TIMEOUT_S):
         raise Failed(f"the supervisor does not answer on {instance.supervisor_socket} after {START_TIMEOUT_S} s")
+    _put_before_vms(instance)
+
+
+def _put_before_vms(instance: Instance) -> None:
+    """Where the kernel shares the processor among sessions (sched_autogroup), `nice` counts within one only: each VM
+    has its own, and all the services have this one."""
+    with _remote(instance) as remote, contextlib.suppress(OSError):  # it does not, or we may not
+        Path(f"/proc/{remote.getPID()}/autogroup").write_text(str(SERVICES_NICE))
 
 
 def is_alive(instance: Instance) -> bool:

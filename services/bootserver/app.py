@@ -11,7 +11,7 @@ from services.bootserver import health
 from services.bootserver.boot import ssh_probe
 from services.bootserver.boot.boot_payload import BootPayload
 from services.bootserver.boot.boot_records import BootRecordStore
-from services.bootserver.boot.boots import Boots, BootStores, Probes
+from services.bootserver.boot.boots import BootReports, Boots, BootStores, Probes
 from services.bootserver.boot.own_script_files import OwnScriptFiles
 from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.dns import dns_probe, dnsmasq, zone
@@ -69,6 +69,7 @@ class BootserverApp:
             lambda paths: nfs_probe.query_fault(self._site.server, paths),
             lambda: dns_probe.query_fault(self._site.server, zone.SERVER),
             lambda address: ssh_probe.sends_banner(address),
+            lambda address: ssh_probe.is_up(address, ssh_probe.CLOSED_PORT),
         )
         self.images = _image_store(env, state)
         self.persist = PersistStore(state)
@@ -86,7 +87,8 @@ class BootserverApp:
 
     def _make_boots(self, state: Path) -> None:
         site, images, records, keys = self._site, self.images, self._records, self._keys
-        self.boots = Boots(site, BootStores(images, records, keys, self.persist), self._probes, self._node_booted)
+        reports = BootReports(self._node_booted, lambda event: self._bus.announce(bootserver.NODE_REACHABLE, event))
+        self.boots = Boots(site, BootStores(images, records, keys, self.persist), self._probes, reports)
         self.payload = BootPayload(
             site, images, records, keys, lambda event: self._bus.announce(bootserver.NODE_COPYING, event)
         )

@@ -11,7 +11,8 @@ Serves:    to users get_images, save_image, import_image, clone_image, rename_im
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (for the ROM of a machine), and any other path: a file
            beside the boot script of an image, to the node that boots it.
 Announces: NODE_BOOTED, once per boot (and again when this service starts): its ssh server answers. Probed from here, so
-           that an image needs nothing special. NODE_COPYING, while a node copies its image to its disk.
+           that an image needs nothing special. NODE_REACHABLE, when a booted virtual node falls silent or answers
+           again. NODE_COPYING, while a node copies its image to its disk.
            MACHINE_CHANGED, MACHINE_REMOVED of physical nodes.
 Asks:      nodes get_account, get_accounts, get_limits, check_administrator (whose images are whose), authorize,
            and register_machine, when a machine boots; console run_command, to reboot it.

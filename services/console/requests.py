@@ -66,6 +66,11 @@ def check_line(target: NodeTarget) -> NodeTarget:
 def check_booted(target: NodeTarget) -> NodeTarget:
     if target.state != vmrunner.BOOTED:
         raise Conflict(f"{target.name} is {target.state}; logging in needs it booted (walt node wait {target.name})")
+    if target.cause == vmrunner.CAUSE_NO_ANSWER:
+        raise Conflict(
+            f"{target.name} is booted, but {target.reason}; what still works: its console (walt node console "
+            f"{target.name}), and to boot it again (walt node reboot {target.name})"
+        )
     return target
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from services.kit import tasks
+from services.kit.bus import removal
 from services.kit.bus.bus import Bus
 from services.kit.environment import Environment
 from services.kit.reconcile_loop import keep_in_step
@@ -30,6 +31,8 @@ from services.nodes.peers.images import count_images, resolve_image
 from services.nodes.storage.database import sqlite_url
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users.accounts import RENEW_S, Accounts
+from services.nodes.users.broker_use import BrokerObjects
+from services.nodes.users.broker_watch import BrokerWatch
 from services.nodes.users.rabbitmq_api import ManagementApi
 from services.nodes.users.restored import RestoredUsers, restored_file
 from walt.contracts import nodes
@@ -67,23 +70,34 @@ class NodesApp:
         )
         self.store.begin_epoch(time.time())
         self.transaction = self.store.transaction
-        self.accounts = accounts(env)
+        self._broker = management_api(env)
+        self.accounts = accounts(env, self._broker)
         self.user_commands = UserCommands(self.store, self.accounts, self._execute)
         self.agents = Agents(bus)
         self.capacities = HostCapacities(bus)
         self.inspector = VolumeInspector(bus)
         self._collector = NodesCollector(self._summaries)
-        self._renewal: tasks.Task | None = None
+        self._amqp_uri = env.amqp_uri
+        self._tasks: list[tasks.Task] = []
 
     def start(self) -> None:
-        if self.accounts.are_managed:
-            self._renewal = tasks.spawn(keep_in_step, self.accounts.renew, RENEW_S)
+        if self._broker is not None:
+            watch = BrokerWatch(self._broker, self._remove_from_broker)
+            self._tasks = [
+                tasks.spawn(keep_in_step, self.accounts.renew, RENEW_S),
+                tasks.spawn(watch.run),
+            ]
 
     def stop(self) -> None:
-        if self._renewal:
-            self._renewal.kill()
+        for task in self._tasks:
+            task.kill()
         self._collector.close()
         self.store.close()
+
+    def _remove_from_broker(self, objects: BrokerObjects) -> None:
+        bindings = [one for one in objects.bindings if one.to_exchange]  # others end with their queues
+        identities = [(one.destination, one.source, one.key, one.arguments) for one in bindings]
+        removal.remove(self._amqp_uri, objects.queues, objects.exchanges, identities)
 
     # -- commands of users
 
@@ -114,7 +128,8 @@ class NodesApp:
         return self.run(user, node_commands.boot, selection, *resolve_image(self.bus, image, self.account(user)))
 
     def acquire(self, user: str, selection: str, force: bool) -> Changed:
-        return self.run(user, node_commands.acquire, selection, self._may_take_over(user, force), force=force)
+        is_allowed = self._may_take_over(user, force)
+        return self.run(user, node_commands.acquire, selection, self.takeover, is_allowed, force=force)
 
     def run(self, user: str, command: Command, *arguments: Any, force: bool = False) -> Changed:
         return _changed(self._execute(user, command, *arguments, force=force))
@@ -264,7 +279,11 @@ def takeover(text: str) -> Takeover:
         raise SystemExit(str(allowed)) from None
 
 
-def accounts(env: Environment) -> Accounts:
+def management_api(env: Environment) -> ManagementApi | None:
     url, vhost = env.variable("WALT_BROKER_API", ""), unquote(urlsplit(env.amqp_uri).path[1:]) or "/"
+    return ManagementApi(url, vhost) if url else None
+
+
+def accounts(env: Environment, broker: ManagementApi | None) -> Accounts:
     restored = RestoredUsers(restored_file(env.state_dir / nodes.SERVICE))
-    return Accounts(ManagementApi(url, vhost) if url else None, env.variable("WALT_PUBLIC_METHODS", ""), restored)
+    return Accounts(broker, env.variable("WALT_PUBLIC_METHODS", ""), restored)

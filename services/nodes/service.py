@@ -7,7 +7,7 @@ Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, 
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, get_ports,
             get_events, get_notices, add_user, remove_user, get_users, get_use, set_limits, change_password,
             accept_registry, diagnose (users); get_specs, authorize, get_account, get_limits, get_accounts,
-            check_administrator, ensure_user, register_machine, check_history (services).
+            check_administrator, ensure_user, suspend_user, register_machine, check_history (services).
 Asks:       vmrunner list_data, capacity; bootserver check_image, count_images, persist_bytes, list_machines; netemu
             list_ports; the management API of the broker, which stores the accounts of users; all services for diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED.
@@ -210,6 +210,10 @@ class NodesService:
     @internal
     def ensure_user(self, name: str, administrator: bool) -> NewPassword:
         return self.app.user_commands.ensure(name, administrator)
+
+    @internal
+    def suspend_user(self, name: str, reason: Text) -> None:
+        self.app.accounts.suspend(name, reason)
 
     @internal
     def register_machine(self, mac: str, ip: str) -> NodeWanted:

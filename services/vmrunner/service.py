@@ -4,8 +4,8 @@ Owns:       qemu and its life cycle; disks; the host's memory; the cache of kern
             accelerator.
 Serves:     list_vms, list_data, persist_bytes, capacity, diagnose (services).
 Announces:  VM_CHANGED at every transition, VM_REMOVED (as `vmrunner`, of every host).
-Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_COPYING. An event may be lost: at start and every 30 s it
-            calls nodes get_specs.
+Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING. An event may be lost: at start and
+            every 30 s it calls nodes get_specs.
 
 A VM is a process of this host or, in compose, a container (qemu/vm.py: what both have in common;
 container_entrypoint.py: what the container's image needs). Either outlives this service.
@@ -32,7 +32,7 @@ from services.kit.bus.call_metrics import Metrics
 from services.kit.bus.entrypoints import internal, on_event
 from services.vmrunner.app import VmrunnerApp
 from walt.contracts import bootserver, nodes, vmrunner
-from walt.contracts.bootserver import NodeBooted, NodeCopying
+from walt.contracts.bootserver import NodeBooted, NodeCopying, NodeReachable
 from walt.contracts.checks import Check
 from walt.contracts.nodes import NodeWanted
 from walt.contracts.vmrunner import Capacity, DiskData, VmReport
@@ -70,8 +70,12 @@ class VmrunnerService:
 
     @on_event(bootserver.SERVICE, bootserver.NODE_BOOTED)
     def on_node_booted(self, event: NodeBooted) -> None:
-        self.app.fleet.booted(event)
+        self.app.fleet.hear(event)
 
     @on_event(bootserver.SERVICE, bootserver.NODE_COPYING)
     def on_node_copying(self, event: NodeCopying) -> None:
-        self.app.fleet.copying(event)
+        self.app.fleet.hear(event)
+
+    @on_event(bootserver.SERVICE, bootserver.NODE_REACHABLE)
+    def on_node_reachable(self, event: NodeReachable) -> None:
+        self.app.fleet.hear(event)

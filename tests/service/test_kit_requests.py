@@ -16,6 +16,8 @@ from services.kit.bus.entrypoints import Caller, internal, public
 from services.kit.bus.requests import CALLS_OF_ONE_USER, WAITING_OF_ONE_USER
 from tests.service.test_kit import ask
 from tests.support.amqp_user import AmqpUser
+from tests.support.fakes.fake_service import serving
+from tests.support.fakes.nodes import FakeNodes
 from tests.support.wait import wait_until
 from walt.contracts.broker_permissions import MAX_REQUEST_BYTES
 
@@ -139,3 +141,33 @@ def test_services_of_the_version_before_call_by_the_users_exchange(service, amqp
     user = AmqpUser(amqp_uri)
     with contextlib.closing(user):
         assert user.call("toy.boot") == "booted"
+
+
+FLOOD = 3000
+CALLS = {
+    "too many": {"bodies": [call(2)] * FLOOD},
+    "too large": {"bodies": ["x" * (MAX_REQUEST_BYTES + 1)] * 25},
+    "unanswerable": {"bodies": [call(0)] * FLOOD, "reply_to": "nowhere"},
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_a_flood_of_one_user_ends_his_connections_and_delays_nobody(service, user_uri, amqp_uri, monkeypatch, what):
+    nodes = FakeNodes()
+    monkeypatch.setattr(requests, "FLOOD", 20 if what == "too large" else requests.FLOOD)
+    with serving(amqp_uri, nodes):
+        bodies = CALLS[what]["bodies"]
+        properties = {name: value for name, value in CALLS[what].items() if name != "bodies"}
+        with send(user_uri("alice"), "alice", *bodies, **properties):
+            reply, took_s = greet(user_uri, "bob")
+            assert reply["result"] == "bob" and took_s < 2 * PROMPTLY_S
+            wait_until(lambda: nodes.suspended == ["alice"])
+
+
+def test_who_is_refused_now_and_then_is_not_suspended(service, user_uri, amqp_uri):
+    nodes = FakeNodes()
+    with serving(amqp_uri, nodes), send(user_uri("alice"), "alice", *[call(1)] * 200):
+        reply, _ = greet(user_uri, "alice")
+        assert "busy with other calls of alice" in reply["error"]["exc_args"][0]
+        assert greet(user_uri, "bob")[0]["result"] == "bob"
+        assert nodes.suspended == []

@@ -138,6 +138,7 @@ INTERNAL_OF_NODES = (
     "get_accounts",
     "check_administrator",
     "ensure_user",
+    "suspend_user",
     "register_machine",
     "check_history",
 )

@@ -21,7 +21,7 @@ from werkzeug.wrappers import Request, Response  # noqa: E402
 from services.bootserver.boot import ssh_probe  # noqa: E402
 from services.bootserver.boot.boot_payload import BootPayload  # noqa: E402
 from services.bootserver.boot.boot_records import BootRecordStore  # noqa: E402
-from services.bootserver.boot.boots import Boots, BootStores, Probes  # noqa: E402
+from services.bootserver.boot.boots import BootReports, Boots, BootStores, Probes  # noqa: E402
 from services.bootserver.boot.ssh_keys import KeyStore  # noqa: E402
 from services.bootserver.images.image_records import ImageRecords  # noqa: E402
 from services.bootserver.images.store import ImageStore  # noqa: E402
@@ -38,9 +38,12 @@ SUBNET, HTTP_PORT = "192.168.172.0/22", 80
 def main(state: Path, tree: Path) -> None:
     site = make_site(SUBNET, HTTP_PORT)
     images = ImageStore(tree.parent, {"small": tree.name}, ImageRecords(state, "users"), state / "images")
-    probes = Probes(lambda paths: nfs_probe.query_fault(site.server, paths), lambda: "", ssh_probe.sends_banner)
+    probes = Probes(
+        lambda paths: nfs_probe.query_fault(site.server, paths), lambda: "", ssh_probe.sends_banner, ssh_probe.is_up
+    )
     stores = BootStores(images, BootRecordStore(state / "plans"), KeyStore(state / "keys"), PersistStore(state))
-    boots = Boots(site, stores, probes, lambda event: answer(serialization.dump(event)))
+    reports = BootReports(lambda event: answer(serialization.dump(event)), lambda event: None)
+    boots = Boots(site, stores, probes, reports)
     payload = BootPayload(site, images, stores.records, stores.keys, lambda event: None)
 
     @Request.application

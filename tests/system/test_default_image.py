@@ -1,7 +1,10 @@
 """The default image for users, Debian with systemd, and in it the kernel back-end of the links."""
 
 import io
+import json
+import shlex
 import subprocess
+import sys
 import sysconfig
 import tarfile
 from pathlib import Path
@@ -112,6 +115,37 @@ def test_fault_b15_networkd_and_ifupdown_set_addresses(debian, walt):
 
 def test_fault_b15_modules_of_the_list_are_loaded(debian, walt):
     run(walt, "echo dummy >> /etc/modules && systemctl restart systemd-modules-load && test -d /sys/module/dummy")
+
+
+RAW_RECEIVER = """
+import socket, struct, sys
+packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x800))
+packets.bind(("ens2", 0))
+packets.settimeout(60)
+def total(data):
+    words = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while words >> 16:
+        words = (words & 0xffff) + (words >> 16)
+    return words
+print("ready", flush=True)
+seen = []
+while len(seen) < 5:
+    frame = packets.recv(70000)[14:]
+    if frame[9] == 17 and frame[22:24] == (5555).to_bytes(2):
+        datagram = frame[20:20 + int.from_bytes(frame[24:26])]
+        seen.append(total(frame[12:20] + struct.pack("!BBH", 0, 17, len(datagram)) + datagram) == 0xffff)
+print(seen)
+"""
+
+
+def test_fault_b38_checksums_on_a_plain_link_are_complete(debian, walt, platform):
+    """Those of the host's own kernel, which leaves them to the hardware where there is any."""
+    (node,) = json.loads(walt("node", "show", debian, "-o", "json").stdout)
+    receiver = platform.start("node", "run", debian, "--", f"python3 -c {shlex.quote(RAW_RECEIVER)}")
+    assert receiver.stdout.readline() == b"ready\n"
+    send = "import socket\nfor one in range(5): socket.socket(2, 2).sendto(bytes([one] * 300), ('%s', 5555))"
+    platform.inside(sys.executable, "-c", send % node["ip"])
+    assert receiver.communicate(timeout=60)[0] == b"[True, True, True, True, True]\n"
 
 
 def test_fault_b10_every_user_may_ping(debian, walt):

@@ -128,6 +128,14 @@ def test_the_metrics_of_every_service_are_reached_from_the_host(platforms: tuple
         assert first_words[service] in done.stdout, (service, done.stderr)
 
 
+def test_services_and_broker_have_the_processor_before_vms(platforms: tuple[Platform, Platform]) -> None:
+    platform, _ = platforms
+    found = {name: platform.pid(name) for name in (*SERVICES, "rabbitmq")}
+    assert {name: os.getpriority(os.PRIO_PROCESS, pid) for name, pid in found.items()} == dict.fromkeys(found, -5)
+    groups = {Path(f"/proc/{pid}/autogroup") for pid in found.values()}
+    assert {one.read_text().split()[-1] for one in groups if one.exists()} <= {"-5"}
+
+
 def test_the_broker_is_not_reached_by_other_addresses(platforms: tuple[Platform, Platform]) -> None:
     platform, _ = platforms
     listening = platform.inside("ss", "-Hltn").stdout

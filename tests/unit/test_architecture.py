@@ -170,7 +170,7 @@ ROOMS = {
         "amqp_streams",
         "metrics",
     ],
-    "cli": ["__main__", "main", "tree", "commands", "completion transfer lab", "sessions", "ui", "topics"],
+    "cli": ["__main__", "main", "tree", "commands", "lab", "completion transfer", "sessions", "ui", "topics"],
     "walt": ["client client_toml replies", "configuration", "contracts"],
 }
 

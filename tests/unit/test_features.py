@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "features.md").read_text()
 ROW = re.compile(
-    r"\| (?P<number>\d+) \| (?P<what>[^|]+) \| (?P<status>have|not yet|does not apply) \|(?P<proof>[^|]*)\|"
+    r"\| (?P<number>B?\d+) \| (?P<what>[^|]+) \| (?P<status>have|not yet|does not apply) \|(?P<proof>[^|]*)\|"
 )
 TEST = re.compile(r"`(?P<path>tests/[\w/]+\.py)::(?P<name>\w+)`")
 
@@ -40,13 +40,14 @@ def fault_tests() -> dict[int, set[str]]:
 
 FEATURES = rows("Features of such tools")
 FAULTS = rows("Faults of the original")
+FOUND_BY_USERS = rows("Faults that users of such tools run into")
 
 
 def test_no_row_is_lost():
-    assert len(FEATURES) + len(FAULTS) == len(re.findall(r"^\| \d", PAGE, re.MULTILINE)) > 75
+    assert len(FEATURES) + len(FAULTS) + len(FOUND_BY_USERS) == len(re.findall(r"^\| B?\d", PAGE, re.MULTILINE)) > 110
 
 
-@pytest.mark.parametrize("row", FEATURES + FAULTS, ids=lambda row: f"{row['number']} {row['what']}")
+@pytest.mark.parametrize("row", FEATURES + FAULTS + FOUND_BY_USERS, ids=lambda row: f"{row['number']} {row['what']}")
 def test_what_we_have_is_proved(row):
     proofs = TEST.findall(row["proof"])
     assert bool(proofs) == (row["status"] == "have")
@@ -62,3 +63,13 @@ def test_tests_named_after_a_fault_are_listed():
     for row in FAULTS:
         listed = {f"{path}::{name}" for path, name in TEST.findall(row["proof"])}
         assert row["status"] != "have" or listed & fault_tests().get(int(row["number"]), set()), row["what"]
+
+
+def test_tests_named_after_what_users_found_are_of_a_row():
+    """B1 and so on; a test may be named after two."""
+    known = {row["number"].lower() for row in FOUND_BY_USERS}
+    named = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for name in names_in(str(path.relative_to(ROOT))):
+            named |= set(re.findall(r"(?<=_)b\d+(?=_)", name)) if name.startswith("test_fault_b") else set()
+    assert named <= known and len(known) == len(FOUND_BY_USERS)

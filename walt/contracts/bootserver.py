@@ -47,6 +47,7 @@ Internal RPC:
   list_machines() -> [VmReport]
       of the physical nodes, as vmrunner's list_vms is of the virtual ones
 Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port; vmrunner and netemu hear it
+        NODE_REACHABLE (NodeReachable): a booted virtual node stops or begins again to answer; vmrunner hears it
         NODE_COPYING (NodeCopying): the node of that run is still copying its image to its disk; vmrunner hears it
         MACHINE_CHANGED (VmReport): every transition of a physical node;  MACHINE_REMOVED (VmRemoved): one that is
         wanted absent is forgotten; nodes hears both
@@ -63,6 +64,7 @@ SERVICE = "bootserver"
 
 NODE_BOOTED = "node_booted"
 NODE_COPYING = "node_copying"
+NODE_REACHABLE = "node_reachable"
 MACHINE_CHANGED = "machine_changed"
 MACHINE_REMOVED = "machine_removed"
 
@@ -131,6 +133,16 @@ class NodeBooted:
     run: int
     at: float
     ip: str = ""
+
+
+@dataclass(frozen=True)
+class NodeReachable:
+    """Whether the booted node of that run answers on walt-net, seen from the server; since: epoch seconds."""
+
+    node_id: int
+    run: int
+    answers: bool
+    since: float
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from walt.contracts import labs, links, names, settings, units
+from walt.contracts import lab_expect, labs, links, names, settings, units
 from walt.contracts.errors import InvalidRequest, WaltError
-from walt.contracts.labs import LabDocument, LabFault, LabNode, LabPort
+from walt.contracts.lab_expect import MAX_COMMAND
+from walt.contracts.labs import LabDocument, LabFault, LabLink, LabNode, LabPort
 from walt.contracts.links import LinkModel
 from walt.contracts.names import WALT_NET
 from walt.contracts.settings import MAX_NETWORKS, NetworkUse, NodeConfig
@@ -67,13 +68,30 @@ def check(document: LabDocument) -> CheckedLab:
     nodes = [_node(document, node, uses.get(node.name.lower(), []), faults) for node in document.nodes]
     for name in units.doubled(node.name.lower() for node in document.nodes):
         faults.add(("nodes", name), f"'{name}' is given twice; allowed: each node once")
+    _check_expectations(document, faults)
     return CheckedLab(tuple(one for one in nodes if one), tuple(faults.found))
+
+
+def _check_expectations(document: LabDocument, faults: FaultList) -> None:
+    nodes = {node.name.lower() for node in document.nodes}
+    networks = [network.name for network in document.networks]
+    networks += [labs.link_network(document.name, *ends) for link in document.links if (ends := _pair(link))]
+    for one in document.expect:
+        path = ("expect", one.title)
+        wrong = lab_expect.faults_of_names(one, nodes, networks)
+        faults.add(path, *wrong)
+        faults.add((*path, one.value), *([] if wrong else lab_expect.faults_of_value(one)))
+
+
+def _pair(link: LabLink) -> tuple[str, str] | None:
+    return (link.ends[0].node.lower(), link.ends[1].node.lower()) if len(link.ends) == 2 else None
 
 
 def _check_size(document: LabDocument, faults: FaultList) -> None:
     ports = [port for network in document.networks for port in network.ports]
     ports += [end for link in document.links for end in link.ends]
-    items = sum(len(node.settings) for node in document.nodes) + sum(1 + len(port.options) for port in ports)
+    items = sum(len(node.settings) + len(node.files) + len(node.run) for node in document.nodes)
+    items += sum(1 + len(port.options) for port in ports) + len(document.expect)
     for what, count, most in (("nodes", len(document.nodes), MAX_NODES), ("settings and ports", items, MAX_ITEMS)):
         if count > most:
             faults.add(("nodes",), f"{count} {what} are too many; allowed: at most {most} in one lab")
@@ -177,6 +195,7 @@ def _node(
     for use in own:
         if not names.is_network_name(use.name):
             faults.add((*path, "networks"), f"'{use.name}' is too long; allowed: {names.NETWORK_NAME_RULE}")
+    _check_work(node, path, faults)
     if len(own) > MAX_NETWORKS:
         faults.add(path, f"{node.name}: {len(own)} networks are too many; allowed: at most {MAX_NETWORKS}")
     try:
@@ -186,13 +205,26 @@ def _node(
     return CheckedNode(name, node.image, config) if len(faults.found) == before else None
 
 
+def _check_work(node: LabNode, path: Path, faults: FaultList) -> None:
+    for file in node.files:
+        if not file.source:
+            faults.add((*path, "files"), "'' is not a file; allowed: a path, relative to the lab file")
+        if not file.target.startswith("/"):
+            here = (*path, "files", file.source)
+            faults.add(here, f"'{file.target}' is not a place in the node; allowed: a path that begins with /")
+    for command in node.run:
+        if not 0 < len(command.strip()) <= MAX_COMMAND:
+            sentence = f"a command of {len(command)} characters; allowed: 1 to {MAX_COMMAND}"
+            faults.add((*path, "run", command), sentence)
+
+
 def _values(texts: Sequence[str], path: Path, faults: FaultList) -> dict[str, Any]:
     """By field of NodeConfig; of the settings without a fault."""
     values = dict[str, Any]()
     for text in texts:
         name, _, value = text.partition("=")
         if name not in settings.SETTINGS:
-            allowed = ("image", *sorted(settings.SETTINGS))
+            allowed = ("image", "files", "run", *sorted(settings.SETTINGS))
             sentence = f"'{name}' is not a key of a node{units.nearest(name, allowed)}; allowed: {', '.join(allowed)}"
             faults.add((*path, name), sentence)
             continue

@@ -21,12 +21,23 @@ LINK_SIGN = " -- "  # between the ends of a link, as in graphviz
 
 
 @dataclass(frozen=True)
+class LabFile:
+    """Of the computer of who applies the lab; source: relative to the lab file; target: in the node, absolute."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
 class LabNode:
-    """settings: ["ram=1G", …], those that the document gives; the others have their defaults."""
+    """settings: ["ram=1G", …], those that the document gives; the others have their defaults. files, run: what is
+    copied to the node after a boot, and the commands that are then run in it."""
 
     name: str
     image: str = ""  # "": the default image
     settings: tuple[str, ...] = ()
+    files: tuple[LabFile, ...] = ()
+    run: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,21 @@ class LabLink:
 
 
 @dataclass(frozen=True)
+class LabExpectation:
+    """What `walt lab check` measures (walt/contracts/lab_expect.py). network: "" for that which both nodes are on."""
+
+    kind: str
+    nodes: tuple[str, ...]
+    value: str = ""
+    network: str = ""
+
+    @property
+    def title(self) -> str:
+        """'rtt vnode1 vnode2 over home-net', as in the file."""
+        return " ".join([self.kind, *self.nodes, *(["over", self.network] if self.network else [])])
+
+
+@dataclass(frozen=True)
 class LabDocument:
     """Interfaces of a node are in this order: walt-net, its networks, its links; unless its own setting `networks`
     names some: then those come first."""
@@ -67,6 +93,7 @@ class LabDocument:
     nodes: tuple[LabNode, ...]
     networks: tuple[LabNetwork, ...] = ()
     links: tuple[LabLink, ...] = ()
+    expect: tuple[LabExpectation, ...] = ()
 
 
 @dataclass(frozen=True)

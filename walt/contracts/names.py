@@ -21,7 +21,8 @@ _NODE_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _USER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 _PLATFORM_USER = re.compile(r"walt-.*|guest", re.ASCII)
 _NETWORK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(?:/[A-Za-z][A-Za-z0-9_-]*)?", re.ASCII)
-_LAB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,19}", re.ASCII)
+_LAB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
+MAX_LAB_NAME = 20
 MAX_NETWORK_NAME = 32  # also of one with a lab: it must fit the label of a port
 
 NODE_NAME_RULE = "a letter first, then letters, digits and '-', no '-' last, at most 63 characters"
@@ -29,7 +30,7 @@ NETWORK_NAME_RULE = (
     "a letter first, then letters, digits, '-' and '_'; LAB/ before it for the network of a lab; "
     f"at most {MAX_NETWORK_NAME} characters altogether"
 )
-LAB_NAME_RULE = "a letter first, then letters, digits, '-' and '_', at most 20 characters"
+LAB_NAME_RULE = f"a letter first, then letters, digits, '-' and '_', at most {MAX_LAB_NAME} characters"
 USER_NAME_RULE = (
     "a lower-case letter first, then lower-case letters, digits, '-' and '_', at most 32 characters; "
     "neither guest nor what begins with walt-"
@@ -51,7 +52,7 @@ def is_network_name(name: str) -> bool:
 
 
 def is_lab_name(name: str) -> bool:
-    return _LAB_NAME.fullmatch(name) is not None
+    return len(name) <= MAX_LAB_NAME and _LAB_NAME.fullmatch(name) is not None
 
 
 def is_user_name(name: str) -> bool:

@@ -45,6 +45,9 @@ Internal RPC (services):
                                                 obeyed last is of the history of this registry; None: it is not, and
                                                 an administrator must decide
   ensure_user(name, administrator) -> NewPassword     for the set-up of the platform: created, or given a new password
+  suspend_user(name, reason)                          closes the connections of a user who floods a service; for
+                                                      SUSPENDED_S he gets no other. name "": requests without a name
+                                                      flood it, and it is who sends far more than others
 Events: NODE_WANTED (NodeWanted): vmrunner, netemu, bootserver;  NODE_REMOVED (NodeRemoved): netemu, bootserver, console
 Hears: vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED
 """
@@ -79,6 +82,8 @@ LOG_IN = "log in to it"
 CONNECT = "connect to its ports"
 SAVE = "save it as an image"
 ACTIONS = (PING, WATCH_CONSOLE, USE_CONSOLE, LOG_IN, CONNECT, SAVE)
+
+SUSPENDED_S = 30.0
 
 MACHINES = uuid.UUID("7b1f6c5e-3a0d-4f0e-9d57-2c8e4b6a9f13")  # the namespace of `machine_uuid`
 
@@ -226,6 +231,8 @@ class NodeTarget:
     type: str = VIRTUAL
     version: int = 0
     owner_account: str = ""
+    cause: str = ""  # of its state (CAUSE_… of vmrunner)
+    reason: str = ""
 
     @property
     def owned_by(self) -> Owner:
@@ -234,8 +241,8 @@ class NodeTarget:
 
 @dataclass(frozen=True)
 class NodeView:
-    """What `walt node show` prints of a node. since: epoch seconds; config: {setting: text}; lab: "" when it is of
-    none."""
+    """What `walt node show` prints of a node. since: epoch seconds; config: {setting: text}; cause: a code for why it
+    is in this state (CAUSE_… of vmrunner), reason: the same as a sentence; lab: "" when it is of none."""
 
     name: str
     owner: str
@@ -248,6 +255,7 @@ class NodeView:
     image: str
     host: str
     config: dict[str, str] = field(default_factory=dict)
+    cause: str = ""
     lab: str = ""
 
 

@@ -5,7 +5,7 @@ Internal RPC: list_vms() -> [VmReport]     list_data(node_id) -> [DiskData]     
               persist_bytes(node_id) -> {owner: int}     on the disks for /persist that hold files, former owners' too
 Events of `vmrunner`, whichever host they come from; nodes hears both:
         VM_CHANGED (VmReport): every transition;  VM_REMOVED (VmRemoved): a node whose spec is ABSENT is removed
-Hears: nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_COPYING
+Hears: nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ CAUSE_STOP_REQUESTED = "stop-requested"
 # The guest, or its qemu, ended:
 CAUSE_GUEST_REBOOTED = "guest-rebooted"
 CAUSE_GUEST_POWERED_OFF = "guest-powered-off"
+CAUSE_GUEST_HALTED = "guest-halted"  # it ran on, without a system
 CAUSE_GUEST_PANICKED = "guest-panicked"
 CAUSE_CRASHED = "crashed"
 CAUSE_KILLED = "killed"
@@ -47,6 +48,7 @@ CAUSE_ENDED = "ended"  # in a way that has no code here
 CAUSE_NEVER_STARTED = "never-started"
 CAUSE_COPYING_IMAGE = "copying-image"  # to its disk; BOOTING
 CAUSE_SSH_ANSWERS = "ssh-answers"  # BOOTED
+CAUSE_NO_ANSWER = "no-answer"  # BOOTED: it does not answer any more; STOPPED: a physical node that does not
 CAUSE_NO_BOOT = "no-boot"  # its ssh server did not answer within boot.timeout
 # The host could not do it:
 CAUSE_NO_MEMORY = "no-memory"  # DELAYING: not now; FAILED: never on this host
@@ -56,7 +58,6 @@ CAUSE_PEER_AWAY = "peer-away"  # another service does not answer
 CAUSE_BOOT_SCRIPT = "boot-script"  # its script, kernel or initrd cannot be had or run
 CAUSE_CANNOT_START = "cannot-start"  # any other fault of the host
 # Physical nodes only:
-CAUSE_NO_ANSWER = "no-answer"  # its ssh server stopped answering
 CAUSE_NOT_BACK = "not-back"  # it was rebooted and has not asked what to boot since
 CAUSE_COMMAND_FAILED = "command-failed"  # it could not be told to reboot or to power off
 CAUSE_STILL_ON = "still-on"  # it was told to power off and answers all the same

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from services.bootserver.boot import boot_records, boot_script
 from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
+from services.bootserver.boot.reachability import TURN_S, ReachabilityWatch
 from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.boot.ssh_probe import BootWatches
 from services.bootserver.images.store import Image, ImageStore
@@ -19,7 +20,9 @@ from services.bootserver.metrics import BOOT_SECONDS
 from services.bootserver.nfs import exports
 from services.bootserver.nfs.persist import PersistStore
 from services.bootserver.site import Site
-from walt.contracts.bootserver import BootPlan, BootRequest, NodeBooted
+from services.kit import tasks
+from services.kit.tasks import Task
+from walt.contracts.bootserver import BootPlan, BootRequest, NodeBooted, NodeReachable
 from walt.contracts.errors import Failed
 from walt.contracts.nodes import Owner
 
@@ -32,11 +35,13 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Probes:
     """nfs_fault(paths): why the NFS server does not answer or does not export all of these, "" when it does;
-    dns_fault(): why the name server does not answer, or ""; sends_banner(address): whether an ssh server does."""
+    dns_fault(): why the name server does not answer, or ""; sends_banner(address): whether an ssh server does;
+    kernel_answers(address): whether a system is there at all."""
 
     nfs_fault: Callable[[Sequence[str]], str]
     dns_fault: Callable[[], str]
     sends_banner: Callable[[str], bool]
+    kernel_answers: Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -49,20 +54,29 @@ class BootStores:
     persist: PersistStore
 
 
-class Boots:
-    """report_booted: called at the end of each boot, and once more after a restart of this service."""
+@dataclass(frozen=True)
+class BootReports:
+    """booted: called at the end of each boot, and once more after a restart of this service; reachable: when a booted
+    node stops or begins again to answer, and after a restart."""
 
-    def __init__(
-        self, site: Site, stores: BootStores, probes: Probes, report_booted: Callable[[NodeBooted], None]
-    ) -> None:
+    booted: Callable[[NodeBooted], None]
+    reachable: Callable[[NodeReachable], None]
+
+
+class Boots:
+    def __init__(self, site: Site, stores: BootStores, probes: Probes, reports: BootReports) -> None:
         self._site = site
         self._probes = probes
-        self._report_booted = report_booted
+        self._reports = reports
         self._images = stores.images
         self._records = stores.records
         self._keys = stores.keys
         self._persist = stores.persist
         self._watches = BootWatches(self._on_banner, probes.sends_banner)
+        self._reachability = ReachabilityWatch(
+            stores.records.find, probes.kernel_answers, probes.sends_banner, reports.reachable
+        )
+        self._loop: Task | None = None
 
     def start(self) -> None:
         """Watch the boots that had not ended when this service stopped, and report those that had once more: the broker
@@ -71,8 +85,12 @@ class Boots:
             self._watches.watch(record)
             if record.booted_at:
                 self._report(record, record.booted_at)
+                self._reachability.watch(record)
+        self._loop = tasks.spawn_loop("reachability", self._reachability.turn, every_s=TURN_S)
 
     def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.kill()
         self._watches.stop_all()
 
     def publish(self, request: BootRequest) -> BootPlan:
@@ -142,10 +160,11 @@ class Boots:
                 return
         except OSError as error:  # the disk is full; the node has booted all the same
             log.error("%s: that it has booted cannot be saved: %s", request.name, error)
+        self._reachability.watch(self._records.get(request.node_id))
         BOOT_SECONDS.observe(at - record.published_at)
         log.info("%s has booted in %.1f s (run %d)", request.name, at - record.published_at, request.run)
         self._report(record, at)
 
     def _report(self, record: BootRecord, at: float) -> None:
         request = record.request
-        self._report_booted(NodeBooted(request.node_id, request.run, at, request.ip))
+        self._reports.booted(NodeBooted(request.node_id, request.run, at, request.ip))

@@ -18,6 +18,7 @@ from services.kit.tasks import Task
 log = logging.getLogger(__name__)
 
 SSH_PORT = 22
+CLOSED_PORT = 1  # tcpmux: nothing listens there
 RETRY_S = 0.2
 CONNECT_S = 1.0
 BANNER_S = 15.0  # a busy emulated node accepts seconds before its banner: another connection would only add load

@@ -17,6 +17,7 @@ from services.kit.subprocesses import DIE_WITH_PARENT, ProgramFailed, child_envi
 from walt.contracts.errors import Failed, InvalidRequest, NotFound, WaltError
 
 ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound)}
+BEHIND = ("nice", "-n", "5")  # work on images leaves the processor to the services
 CHECK_EVERY_S = 0.2
 MEMORY_BYTES = 2 * 2**30
 STDERR_CHARS = 2000
@@ -26,7 +27,7 @@ ENGINE_VARIABLES = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOC
 def run_worker(module: str, *arguments: str | Path, on_line: Callable[[str], None], timeout: float) -> None:
     """Runs the module to its end; `on_line` gets each line that it prints. Its stderr becomes the error, its exit
     status the class of it. It is killed after `timeout` seconds, and when this process ends."""
-    python = [*DIE_WITH_PARENT, sys.executable, "-m", f"services.bootserver.workers.{module}"]
+    python = [*DIE_WITH_PARENT, *BEHIND, sys.executable, "-m", f"services.bootserver.workers.{module}"]
     try:
         env = child_environment(*ENGINE_VARIABLES)
         follow([*python, *map(str, arguments)], on_line, timeout=timeout, env=env)

@@ -6,10 +6,14 @@
 
 A request is dropped where nobody waits for it any more: it has waited here until it expired, or the broker took it late
 (after an alarm) from a caller who has gone, whose queue for the reply is gone with him.
+
+A user of whom many requests are refused is told so a number of times; a flood of them ends his connections
+(`suspend_user` of nodes), as the queue is the same for all users.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from functools import partial
@@ -24,11 +28,12 @@ from nameko.rpc import RpcConsumer
 from services.kit import tasks
 from services.kit.bus.rpc_connection import internal_exchange
 from services.kit.bus.service_bus import ServiceBus
-from services.kit.bus.shares import Shares
+from services.kit.bus.shares import FLOOD, REFUSALS_S, Refusals, Shares
 from services.kit.bus.streams import ConnectionLost, QueueFull, QueueGone, StreamPublisher
 from services.kit.environment import account_of
+from walt.contracts import nodes
 from walt.contracts.broker_permissions import MAX_REQUEST_BYTES, RPC_EXCHANGE
-from walt.contracts.errors import Failed, InvalidRequest
+from walt.contracts.errors import Failed, InvalidRequest, WaltError
 
 JSON = "application/json"
 USER_CALLS = 12  # at a time, of all users
@@ -89,6 +94,7 @@ class ServiceRequests(RpcConsumer):
         self.service_bus.setup()  # nameko gives no order; doing it twice is harmless
         if not hasattr(self, "_publisher"):
             self._publisher = StreamPublisher(self.container.config["AMQP_URI"])
+            self._refusals = Refusals()
             self.queue = self._queue(self.container.service_name)
             self.queue_consumer.register_provider(self)
 
@@ -97,7 +103,8 @@ class ServiceRequests(RpcConsumer):
 
     def handle_message(self, _: Any, message: Any) -> None:
         if not self._is_answerable(message):
-            log.warning("a request of %s that cannot be answered is dropped", user_of(message) or "nobody")
+            if self._refused(user_of(message)) == 1:
+                log.warning("requests of %s that cannot be answered are dropped", user_of(message) or "nobody")
         elif self._is_given_up(message):
             log.warning("a request of %s is dropped: nobody waits for its reply", user_of(message))
         else:
@@ -114,6 +121,19 @@ class ServiceRequests(RpcConsumer):
     def take(self, body: Any, message: Any) -> None:
         """A request that may be obeyed."""
         self.get_provider_for_method(message.delivery_info["routing_key"]).handle_message(body, message)
+
+    def _refused(self, user: str) -> int:
+        """How many requests of the user were refused lately, with this one."""
+        count = self._refusals.count(user, time.monotonic())
+        if count == FLOOD and user != account_of(self.container.config["AMQP_URI"]):
+            tasks.spawn(self._suspend, user)
+        return count
+
+    def _suspend(self, user: str) -> None:
+        reason = f"{self.container.service_name} refused {FLOOD} requests of {user or 'nobody'} within {REFUSALS_S:g} s"
+        log.warning("%s", reason)
+        with contextlib.suppress(WaltError):  # he goes on, and is counted again
+            self.service_bus.bus.call(nodes.SERVICE, "suspend_user", name=user, reason=reason)
 
     def refuse(self, message: Any, error: Exception) -> None:
         self.handle_result(message, None, (type(error), error, None))
@@ -181,11 +201,19 @@ class UserRequests(ServiceRequests):
         if user == account_of(self.container.config["AMQP_URI"]):
             super()._decode(message)
         elif (size := len(message.body)) > MAX_REQUEST_BYTES:
-            self.refuse(message, InvalidRequest(f"the request has {size} bytes; allowed: {MAX_REQUEST_BYTES}"))
+            fault = f"the request has {size} bytes; allowed: {MAX_REQUEST_BYTES}"
+            self._refuse_counted(message, InvalidRequest(fault))
         elif self._shares.offer(user, _Waiting(message), size):
             self._run_next()
         else:
-            self.refuse(message, Failed(f"{self.container.service_name} is busy with other calls of {user}; try later"))
+            fault = f"{self.container.service_name} is busy with other calls of {user}; try later"
+            self._refuse_counted(message, Failed(fault))
+
+    def _refuse_counted(self, message: Any, error: Exception) -> None:
+        if self._refused(user_of(message)) <= FLOOD:
+            self.refuse(message, error)
+        else:
+            self.queue_consumer.ack_message(message)
 
     def unregister_provider(self, provider: Any) -> None:
         self._is_ending = True  # what waits goes back to the broker

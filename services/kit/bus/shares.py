@@ -13,6 +13,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+REFUSALS_S = 5.0
+FLOOD = 300  # of one caller in that time; those beyond cost as little as possible
+
 
 class Shares(Generic[T]):
     """total: how many run at a time; each: how many of one caller; waiting, size: how many of one caller may wait, and
@@ -49,3 +52,19 @@ class Shares(Generic[T]):
         self._running[caller] -= 1
         if not self._running[caller]:
             del self._running[caller]
+
+
+class Refusals:
+    """How many requests of each caller were refused lately."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._since_s = 0.0
+
+    def count(self, caller: str, now_s: float) -> int:
+        """With this one, in the present period of REFUSALS_S."""
+        if now_s - self._since_s >= REFUSALS_S:
+            self._counts.clear()
+            self._since_s = now_s
+        self._counts[caller] += 1
+        return self._counts[caller]

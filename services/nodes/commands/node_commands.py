@@ -26,6 +26,7 @@ from services.nodes.domain.creation import NodeRequest, Placement
 from services.nodes.domain.event_texts import Action
 from services.nodes.domain.links import LinkRequest
 from services.nodes.domain.model import Node, RequestContext
+from services.nodes.domain.ownership import Takeover
 from services.nodes.domain.settings_request import Capacities, SettingsRequest
 from services.nodes.storage.registry import Registry
 from walt.contracts.errors import Conflict, InvalidRequest, Refused, WaltError, together
@@ -120,9 +121,9 @@ def remove(registry: Registry, context: RequestContext, text: str) -> Outcome:
     return save(registry, action, nodes, [model.removed(node) for node in nodes])
 
 
-def acquire(registry: Registry, context: RequestContext, text: str, may_take_over: bool) -> Outcome:
+def acquire(registry: Registry, context: RequestContext, text: str, takeover: Takeover, may_take_over: bool) -> Outcome:
     nodes = _select_some(registry, context, text)
-    ownership.check_acquirable(nodes, context.account, context.force)
+    ownership.check_acquirable(nodes, context.account, context.force, takeover)
     ownership.check_takeover(nodes, context.account, may_take_over)
     for node in nodes:
         if not node.is_free:

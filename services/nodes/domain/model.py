@@ -107,6 +107,7 @@ class NodeSummary:
     image: str
     host: str
     state: str
+    lab: str = ""
 
     @property
     def is_free(self) -> bool:
@@ -231,6 +232,7 @@ def view(node: Node) -> NodeView:
         image=node.image,
         host=node.host,
         config={name: text for name, text in shown.items() if node.is_virtual or name in MACHINE_SETTINGS},
+        cause=node.status.cause,
         lab=node.lab,
     )
 
@@ -246,4 +248,6 @@ def target(node: Node) -> NodeTarget:
         node.type,
         node.version,
         node.owner_account,
+        node.status.cause,
+        node.status.reason,
     )

@@ -15,6 +15,14 @@ TAKEOVERS_AT_ONCE = 10
 Rule = TypeVar("Rule", bound=Enum)
 
 
+class Takeover(Enum):
+    """Who may take nodes from their owners (acquire --force)."""
+
+    ALL = "all"
+    ADMINISTRATORS = "administrators"
+    NOBODY = "nobody"
+
+
 def check_owned(nodes: Iterable[Node], account: str) -> None:
     """account: the id of the user's. For every command except create, acquire and those that change nothing."""
     refused = [_not_yours(node) for node in nodes if node.owner_account != account]
@@ -22,13 +30,16 @@ def check_owned(nodes: Iterable[Node], account: str) -> None:
         raise NotOwner(*refused)
 
 
-def check_acquirable(nodes: Sequence[Node], account: str, force: bool) -> None:
+def check_acquirable(nodes: Sequence[Node], account: str, force: bool, takeover: Takeover) -> None:
     owned = [f"node '{node.name}' is already yours" for node in nodes if node.owner_account == account]
     if owned:
         raise Conflict(*owned)
     others = [node for node in nodes if not node.is_free]
+    if others and not force and takeover is Takeover.NOBODY:
+        raise NotOwner(*map(_not_yours, others))
     if others and not force:
-        raise OwnerNeedsForce(*(f"{_not_yours(node)}; take it over with --force" for node in others))
+        who = "an administrator may " if takeover is Takeover.ADMINISTRATORS else ""
+        raise OwnerNeedsForce(*(f"{_not_yours(node)}; {who}take it over with --force" for node in others))
 
 
 def check_releasable(nodes: Sequence[Node], account: str) -> None:
@@ -36,14 +47,6 @@ def check_releasable(nodes: Sequence[Node], account: str) -> None:
     if free:
         raise Conflict(*free)
     check_owned(nodes, account)
-
-
-class Takeover(Enum):
-    """Who may take nodes from their owners (acquire --force)."""
-
-    ALL = "all"
-    ADMINISTRATORS = "administrators"
-    NOBODY = "nobody"
 
 
 def parse_takeover(text: str) -> Takeover:

@@ -140,7 +140,7 @@ class Registry:
 
     def summaries(self) -> list[NodeSummary]:
         """Of the present nodes."""
-        columns = (NODES.c.name, NODES.c.owner, NODES.c.image, NODES.c.host, NODES.c.state)
+        columns = (NODES.c.name, NODES.c.owner, NODES.c.image, NODES.c.host, NODES.c.state, NODES.c.lab)
         query = sa.select(*columns).where(PRESENT).order_by(NODES.c.name)
         return [NodeSummary(**row) for row in self._connection.execute(query).mappings()]
 

@@ -9,19 +9,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from services.kit import tasks
 from services.nodes.domain.model import NodeSummary
-from services.nodes.users import rules
-from services.nodes.users.rabbitmq_api import ManagementApi
+from services.nodes.users import broker_use, rules
+from services.nodes.users.rabbitmq_api import STATISTICS_S, ManagementApi
 from services.nodes.users.restored import RestoredUsers
 from services.nodes.users.rules import BrokerAccount
 from walt.contracts.broker_permissions import Rights, user_rights
-from walt.contracts.errors import Failed
-from walt.contracts.nodes import NewPassword, UserView
+from walt.contracts.errors import Failed, WaltError
+from walt.contracts.nodes import SUSPENDED_S, NewPassword, UserView
 
 RENEW_S = 600.0
 PASSWORD_BYTES = 24
 # Of one user at the broker: a command takes one connection and some channels, so this is a class of scripts.
 CONNECTION_LIMITS = {"max-connections": 200, "max-channels": 1000}
+NO_CONNECTIONS = {**CONNECTION_LIMITS, "max-connections": 0}
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,32 @@ class Accounts:
             return self._make(account)
         self._admit(account.name, user_rights(account.name, self._public()))
         return self._set_password(replace(account, tags=known.tags | account.tags))
+
+    def suspend(self, name: str, reason: str) -> None:
+        """Close his connections, and refuse others for SUSPENDED_S. A restart ends that earlier. name "": of who sends
+        far more than others; of nobody where that is not clear."""
+        name = name or self._loudest()
+        if not name:
+            log.warning("nobody suspended: %s", reason)
+            return
+        rules.check_user(name, self._get(name))
+        told = f"{reason}; allowed again in {SUSPENDED_S:g} s"
+        self._broker.put_limits(name, NO_CONNECTIONS)
+        tasks.spawn(self._readmit, name)
+        self._broker.close_connections(name, told)
+        log.warning("user suspended: user=%s: %s", name, told)
+
+    def _loudest(self) -> str:
+        before = self._broker.channels()
+        tasks.sleep(STATISTICS_S + 1)
+        users = {account.name for account in self._broker.accounts() if account.is_user}
+        return broker_use.loudest(before, self._broker.channels(), users)
+
+    def _readmit(self, name: str) -> None:
+        tasks.sleep(SUSPENDED_S)
+        with contextlib.suppress(WaltError):  # else `renew` does
+            if self._get(name) is not None:
+                self._broker.put_limits(name, CONNECTION_LIMITS)
 
     def renew(self) -> None:
         """Give every user the rights to exactly the present public methods, and his limits at the broker, as is needed

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from services.nodes.users.broker_use import BrokerBinding, BrokerObjects, ChannelWork
 from services.nodes.users.rules import BrokerAccount, StoredAccount
 from walt.contracts.broker_permissions import Rights, TopicRight
 from walt.contracts.errors import Failed, Unreachable
 
 ANSWER_S = 10.0
 MISSING = 404
+STATISTICS_S = 5.0  # between two of the broker
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class ManagementApi:
@@ -88,18 +91,37 @@ class ManagementApi:
         """Asked for each user, since the list of all connections may be five seconds old."""
         return bool(self._request("GET", f"connections/username/{_quoted(name)}?columns=user"))
 
-    def close_connections(self, name: str) -> None:
-        self._request("DELETE", f"connections/username/{_quoted(name)}")
+    def close_connections(self, name: str, reason: str = "") -> None:
+        """reason: what their user is told."""
+        headers = {"X-Reason": reason} if reason else {}
+        self._request("DELETE", f"connections/username/{_quoted(name)}", headers=headers)
+
+    def objects(self) -> BrokerObjects:
+        """Sizes of queues may be some seconds old."""
+        vhost = _quoted(self._vhost)
+        queues = self._request("GET", f"queues/{vhost}?columns=name,message_bytes")
+        exchanges = self._request("GET", f"exchanges/{vhost}?columns=name")
+        return BrokerObjects(
+            {row["name"]: row.get("message_bytes", 0) for row in queues},
+            tuple(row["name"] for row in exchanges),
+            tuple(_binding(row) for row in self._request("GET", f"bindings/{vhost}")),
+        )
+
+    def channels(self) -> dict[str, ChannelWork]:
+        """By name; as of the broker's last statistics (STATISTICS_S)."""
+        rows = self._request("GET", f"vhosts/{_quoted(self._vhost)}/channels?columns=name,user,reductions")
+        return {row["name"]: ChannelWork(row["user"], row.get("reductions", 0)) for row in rows}
 
     def _of_vhost(self, kind: str) -> list[Any]:
         return [row for row in self._request("GET", kind) if row["vhost"] == self._vhost]
 
-    def _request(self, method: str, path: str, body: object = None) -> Any:
+    def _request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] = NO_HEADERS) -> Any:
         """The decoded answer; None when there is no such object, or the answer is empty."""
         connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_S)
         try:
             content = None if body is None else json.dumps(body)
-            connection.request(method, f"/api/{path}", content, {**self._headers, "Content-Type": "application/json"})
+            sent = {**self._headers, **headers, "Content-Type": "application/json"}
+            connection.request(method, f"/api/{path}", content, sent)
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -120,6 +142,11 @@ def stored_account(row: dict[str, Any]) -> StoredAccount:
 
 def _account(row: dict[str, Any]) -> BrokerAccount:
     return BrokerAccount(row["name"], frozenset(row["tags"]))
+
+
+def _binding(row: dict[str, Any]) -> BrokerBinding:
+    is_to_exchange = row["destination_type"] == "exchange"
+    return BrokerBinding(row["source"], row["destination"], row["routing_key"], is_to_exchange, row["arguments"])
 
 
 def _quoted(text: str) -> str:

@@ -19,7 +19,7 @@ def outcome(old: VmRecord, new: VmRecord) -> str:
     """A boot ends booted, timed out or ended (before it was booted); a power-on that the host could not do is failed.
     "" when no boot ends here."""
     if new.state == BOOTED:
-        return ENDED_BOOTED
+        return ENDED_BOOTED if old.state != BOOTED else ""
     if new.state == FAILED and new.due:
         return HOST_FAILED
     if old.state == BOOTING and new.state != BOOTING:

@@ -14,6 +14,7 @@ from services.vmrunner.qemu.endings import Ending
 from walt.contracts.nodes import ABSENT, POWER_OFF, NodeWanted
 from walt.contracts.vmrunner import (
     BOOTED,
+    CAUSE_GUEST_HALTED,
     CAUSE_GUEST_POWERED_OFF,
     CAUSE_NO_BOOT,
     CAUSE_POWERED_ON,
@@ -36,6 +37,11 @@ class Remove:
 @dataclass(frozen=True)
 class Stop:
     """End it and leave it off."""
+
+
+@dataclass(frozen=True)
+class EndHalted:
+    """Its system has halted: end its qemu, and leave it off."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Idle:
     until: float | None = None
 
 
-Action = Remove | Stop | MarkStopped | StartBootCycle | ShowCountdown | Load | Adopt | GiveUp | Idle
+Action = Remove | Stop | EndHalted | MarkStopped | StartBootCycle | ShowCountdown | Load | Adopt | GiveUp | Idle
 
 
 def decide(record: VmRecord, spec: NodeWanted, ending: Ending | None, now: float) -> Action:
@@ -105,7 +111,7 @@ def decide(record: VmRecord, spec: NodeWanted, ending: Ending | None, now: float
 
 def _decide_running(record: VmRecord, spec: NodeWanted, now: float) -> Action:
     if record.state == BOOTED:
-        return Idle()
+        return EndHalted() if record.cause == CAUSE_GUEST_HALTED else Idle()
     if record.state in (LOADING, STOPPED) or record.due:
         return Adopt()
     if spec.boot_timeout_s is None or spec.boot_retries == 0:
@@ -137,6 +143,8 @@ def _decide_ended(record: VmRecord, spec: NodeWanted, ending: Ending, now: float
         return _decide_delayed(record, now)
     if record.state == STOPPED:
         return Idle()
+    if record.state == BOOTED and record.cause == CAUSE_GUEST_HALTED:
+        return EndHalted()
     if ending.cause == CAUSE_GUEST_POWERED_OFF:
         return MarkStopped()
     if record.state == BOOTED or spec.boot_retries == 0:

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from services.vmrunner.lifecycle.guest_events import GuestEvent
 from services.vmrunner.lifecycle.runner import Runner
 from services.vmrunner.lifecycle.runner_context import RunnerContext
 from services.vmrunner.qemu.vm import Usage
-from walt.contracts.bootserver import NodeBooted, NodeCopying
+from walt.contracts.bootserver import NodeBooted
 from walt.contracts.errors import Failed, WaltError
 from walt.contracts.nodes import ABSENT, NodeWanted
 from walt.contracts.vmrunner import VmReport
@@ -54,20 +55,15 @@ class Fleet:
         self._runners[spec.id] = runner = Runner(spec, self._context)
         event = self._early.pop(spec.id, None)
         if event is not None:
-            runner.booted(event)
+            runner.hear(event)
         threading.Thread(target=self._run, args=(runner,), daemon=True).start()
 
-    def booted(self, event: NodeBooted) -> None:
+    def hear(self, event: GuestEvent) -> None:
         runner = self._runners.get(event.node_id)
         if runner is not None:
-            runner.booted(event)
-        elif event.node_id in self._context.records.known():
+            runner.hear(event)
+        elif isinstance(event, NodeBooted) and event.node_id in self._context.records.known():
             self._early[event.node_id] = event
-
-    def copying(self, event: NodeCopying) -> None:
-        runner = self._runners.get(event.node_id)
-        if runner is not None:
-            runner.copying(event)
 
     def reconcile(self, specs: Iterable[NodeWanted], before: Known) -> None:
         """specs: all of this host, requested after `before` was read: what is in that and has no spec is removed. (A

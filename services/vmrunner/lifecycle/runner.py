@@ -15,6 +15,7 @@ from services.vmrunner.lifecycle.boot_slots import LOOK_S
 from services.vmrunner.lifecycle.causes import cause_of
 from services.vmrunner.lifecycle.decision import (
     Adopt,
+    EndHalted,
     GiveUp,
     Idle,
     Load,
@@ -24,13 +25,13 @@ from services.vmrunner.lifecycle.decision import (
     StartBootCycle,
     Stop,
 )
+from services.vmrunner.lifecycle.guest_events import GuestEvent, GuestEvents
 from services.vmrunner.lifecycle.runner_context import RunnerContext
 from services.vmrunner.lifecycle.transitions import VmRecord
 from services.vmrunner.memory.admission import Admit, Reject, Wait
 from services.vmrunner.qemu.console_writer import ConsoleWriter
-from services.vmrunner.qemu.endings import ENDED_UNSEEN, GUEST_POWERED_OFF
+from services.vmrunner.qemu.endings import ENDED_UNSEEN, GUEST_HALTED, GUEST_POWERED_OFF
 from services.vmrunner.qemu.vm import Vm
-from walt.contracts.bootserver import NodeBooted, NodeCopying
 from walt.contracts.errors import WaltError
 from walt.contracts.nodes import POWER_ON, NodeWanted
 from walt.contracts.settings import MAX_RANDOM_DELAY_S
@@ -59,7 +60,7 @@ class _Superseded(Exception):
 
 
 class Runner:
-    """`apply`, `booted` and `copying` may come twice or late; `run` returns when the node is removed. The constructor
+    """`apply` and `hear` may come twice or late; `run` returns when the node is removed. The constructor
     must not block: two concurrent specs of a node must not create two runners. vm: None while none is known."""
 
     def __init__(self, spec: NodeWanted, context: RunnerContext) -> None:
@@ -73,8 +74,7 @@ class Runner:
         self._goes_back = False
         self.vm: Vm | None = None
         self._boot_clock: BootClock | None = None
-        self._booted: NodeBooted | None = None
-        self._copying: tuple[NodeCopying, float] | None = None  # and when it came
+        self._events = GuestEvents()
 
     def report(self) -> VmReport:
         return transitions.report(self.record, self._context.name)
@@ -87,13 +87,9 @@ class Runner:
             self.spec = spec
             self._wakeup.set()
 
-    def booted(self, event: NodeBooted) -> None:
-        """It may come before the VM is found, so it is kept. One of an earlier run changes nothing."""
-        self._booted = event
-        self._wakeup.set()
-
-    def copying(self, event: NodeCopying) -> None:
-        self._copying = event, time.time()
+    def hear(self, event: GuestEvent) -> None:
+        """One of an earlier run changes nothing."""
+        self._events.put(event)
         self._wakeup.set()
 
     def run(self) -> None:
@@ -130,6 +126,9 @@ class Runner:
                 self._remove()
             case Stop():
                 self._stop()
+            case EndHalted():
+                self._end_vm()
+                self._mark_stopped(GUEST_HALTED.cause, GUEST_HALTED.sentence)
             case MarkStopped():
                 self._mark_stopped(GUEST_POWERED_OFF.cause, GUEST_POWERED_OFF.sentence)
             case StartBootCycle() as action:
@@ -160,13 +159,9 @@ class Runner:
         self._context.slots.occupy(self.spec.id, vm.cpu_seconds)
 
     def _take_events(self) -> None:
-        if self._copying is not None:
-            event, at = self._copying
-            self._transition(transitions.copying(self.record, event.run, at))
-        if self._booted is not None:
-            self._transition(transitions.booted(self.record, self._booted.run, self._booted.at, time.time()))
         is_paused = self.vm is not None and self.vm.is_paused
-        self._transition(transitions.paused(self.record, is_paused, time.time()))
+        for change in self._events.changes(is_paused, self._silence_clue):
+            self._transition(change(self.record))
         if self._boot_clock is not None and decision.is_late(self.record, self.spec, time.time()):
             self._transition(transitions.starved(self.record, self._boot_clock.starved_s()))
 
@@ -275,6 +270,9 @@ class Runner:
             return ""
         clue = console_clue.clue(self._console.tail(console_clue.TAIL_BYTES))
         return clue and f"; its console shows: {clue}"
+
+    def _silence_clue(self) -> str:
+        return console_clue.silence_clue(self._console.tail(console_clue.TAIL_BYTES))
 
     def _shutdown_command(self) -> str:
         return decision.shutdown_command(self.record, self.spec, self._context.disks.has_any(self.spec.id))

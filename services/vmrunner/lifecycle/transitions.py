@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from walt.contracts.bootserver import NodeReachable
 from walt.contracts.nodes import NodeWanted
 from walt.contracts.vmrunner import (
     BOOTED,
     BOOTING,
     CAUSE_COPYING_IMAGE,
+    CAUSE_GUEST_HALTED,
     CAUSE_NEVER_STARTED,
+    CAUSE_NO_ANSWER,
     CAUSE_NO_SPACE,
     CAUSE_POWERED_ON,
     CAUSE_SSH_ANSWERS,
@@ -31,6 +34,7 @@ from walt.contracts.vmrunner import (
     VmReport,
 )
 
+HALTED = "reboot: System halted"  # the last line of a Linux that halts
 MAX_BACKOFF_S = 30
 NO_SPACE = "it is paused, as it writes and the disk of its host is nearly full; it runs on once there is room"
 MEMORY_RETRY_S = 2  # between two requests for memory of the host
@@ -155,6 +159,20 @@ def paused(record: VmRecord, is_paused: bool, now: float) -> VmRecord:
     if is_paused:
         return _to(record, BOOTED, CAUSE_NO_SPACE, NO_SPACE, now)
     return _to(record, BOOTED, CAUSE_SSH_ANSWERS, "it runs again", now)
+
+
+def reachable(record: VmRecord, seen: NodeReachable, clue: str) -> VmRecord:
+    """A booted node has fallen silent, for a reason that its console may tell (`clue`), or answers again. The same
+    record when that is known, of an earlier run, or when it is silent for a reason that is known already."""
+    if seen.run != record.run or record.state != BOOTED or seen.answers != (record.cause == CAUSE_NO_ANSWER):
+        return record
+    if seen.answers:
+        return _to(record, BOOTED, CAUSE_SSH_ANSWERS, "it answers again", seen.since)
+    if record.cause != CAUSE_SSH_ANSWERS:
+        return record
+    reason = f"it does not answer; its console shows: {clue}" if clue else "it does not answer"
+    cause = CAUSE_GUEST_HALTED if clue == HALTED else CAUSE_NO_ANSWER
+    return _to(record, BOOTED, cause, reason, seen.since)
 
 
 def starved(record: VmRecord, seconds: float) -> VmRecord:

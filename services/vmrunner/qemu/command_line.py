@@ -103,6 +103,9 @@ def probe(binary: str, kernel: int) -> list[str]:
     ]
 
 
+BEHIND = ("nice", "-n", "5")  # what users run gets a third of the processor time that the services get who want it too
+
+
 def as_user(uid: int, argv: list[str], group: int | None = None, *, detached: bool = True) -> list[str]:
     """argv run by an unprivileged user who is in that one other group; detached: in a session
     of its own, not as our child."""
@@ -114,7 +117,7 @@ def as_user(uid: int, argv: list[str], group: int | None = None, *, detached: bo
         "--no-new-privs",
         "--inh-caps=-all",
     ]
-    return [*(["setsid", "--fork"] if detached else []), *drop, *argv]
+    return [*(["setsid", "--fork"] if detached else []), *BEHIND, *drop, *argv]
 
 
 _CONFINED = (
@@ -131,6 +134,11 @@ _LINE = ("-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line")
 
 # What the guest's driver reports, nothing more; bonding with LACP ignores interfaces of unknown speed or duplex.
 _REPORTED_SPEED = "speed=1000,duplex=full"
+
+# A guest gets frames as they are on a wire: no larger than its MTU, with complete checksums, whatever the link does.
+# Programs in it that take them from a packet socket, such as a switch in user space, pass them on as they are. What
+# the guest sends may still be large and unfinished: the kernel completes it in the tap.
+_WIRE_FRAMES = "guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
 
 
 def _machine(accelerator: str) -> list[str]:
@@ -166,7 +174,7 @@ def _interfaces(spec: NodeWanted, taps: dict[int, int]) -> list[str]:
         net = f"net{one.slot}"
         argv += ["-netdev", f"tap,id={net},fd={taps[one.slot]},vhost=off"]
         device = f"virtio-net-pci,netdev={net},mac={one.mac},addr={one.slot:#x},romfile="
-        argv += ["-device", f"{device},{_REPORTED_SPEED}"]
+        argv += ["-device", f"{device},{_REPORTED_SPEED},{_WIRE_FRAMES}"]
     return argv
 
 

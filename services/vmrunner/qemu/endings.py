@@ -8,6 +8,7 @@ from walt.contracts.vmrunner import (
     CAUSE_CRASHED,
     CAUSE_ENDED,
     CAUSE_ENDED_UNSEEN,
+    CAUSE_GUEST_HALTED,
     CAUSE_GUEST_PANICKED,
     CAUSE_GUEST_POWERED_OFF,
     CAUSE_GUEST_REBOOTED,
@@ -27,6 +28,7 @@ CRASHED = Ending(CAUSE_CRASHED, "qemu crashed")
 ENDED_UNSEEN = Ending(CAUSE_ENDED_UNSEEN, "its qemu ended while vmrunner was away")
 GUEST_REBOOTED = Ending(CAUSE_GUEST_REBOOTED, "the guest rebooted")
 GUEST_POWERED_OFF = Ending(CAUSE_GUEST_POWERED_OFF, "the guest powered off")
+GUEST_HALTED = Ending(CAUSE_GUEST_HALTED, "the guest halted")
 QEMU_QUIT = Ending(CAUSE_KILLED, "qemu was told to quit")
 
 _ENDINGS = {

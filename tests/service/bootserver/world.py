@@ -44,7 +44,7 @@ class Network:
         self.probed.append(address)
         return address in self.answering
 
-    def is_up(self, address: str) -> bool:
+    def is_up(self, address: str, port: int = 22) -> bool:
         return address in self.answering
 
     def wait_for_probes(self, address: str, count: int = 3) -> None:

@@ -82,6 +82,40 @@ def test_fault_b7_the_kernels_files_are_read_to_their_end(walt, home, tools, tmp
     assert (home / "version").read_bytes() == Path("/proc/version").read_bytes()
 
 
+def test_fault_b46_what_does_not_fit_is_refused_at_once(walt, home, tools, tmp_path):
+    small = home / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "small", small], check=True)
+    try:
+        (tmp_path / "big").mkdir()
+        (tmp_path / "big" / "file").write_bytes(bytes(3 * 2**20))
+        done = walt("node", "cp", str(tmp_path / "big"), "vnode1:small")
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert b"vnode1: what is to be copied takes 3072 KiB; free in 'small': 1024 KiB" in done.stderr
+        assert list(small.iterdir()) == []
+        (tmp_path / "fits").write_bytes(bytes(2**19))
+        assert walt("node", "cp", str(tmp_path / "fits"), "vnode1:small").returncode == 0
+    finally:
+        subprocess.run(["umount", small], check=True)
+        small.rmdir()
+
+
+def test_fault_b19_holes_of_a_file_of_a_node_are_neither_sent_nor_written(walt, home, tmp_path):
+    with open(home / "holes", "wb") as file:
+        file.seek(5 * 2**30)
+        file.write(b"data")
+        file.truncate(10 * 2**30)
+    try:
+        assert walt("node", "cp", "vnode1:holes", str(tmp_path / "back")).returncode == 0
+    finally:
+        (home / "holes").unlink()
+    status = (tmp_path / "back").stat()
+    assert status.st_size == 10 * 2**30 and status.st_blocks * 512 < 2**20
+    with open(tmp_path / "back", "rb") as file:
+        file.seek(5 * 2**30)
+        assert file.read(8) == b"data\0\0\0\0"
+
+
 def test_fault_s3_a_second_copy_writes_nothing_outside(walt, home, tmp_path):
     """The first brings links, the second what would be written through them."""
     outside, target = tmp_path / "outside", tmp_path / "target"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
-from services.bootserver.boot.boots import Boots, BootStores, Probes
+from services.bootserver.boot.boots import BootReports, Boots, BootStores, Probes
 from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.images import save_node
 from services.bootserver.images.image_names import ImageName
@@ -97,10 +97,10 @@ def test_image_that_is_replaced_while_a_node_begins_to_boot_it_is_not_what_it_bo
             saving.save("exp1", force=True)
         return ""
 
-    probes = Probes(while_the_nfs_server_is_asked, lambda: "", lambda address: False)
+    probes = Probes(while_the_nfs_server_is_asked, lambda: "", lambda address: False, lambda address: False)
     state = tmp_path / "state"
     stores = BootStores(saving.images, BootRecordStore(state), KeyStore(state), PersistStore(state))
-    real = Boots(Site("192.168.172.1", "255.255.252.0", 80), stores, probes, print)
+    real = Boots(Site("192.168.172.1", "255.255.252.0", 80), stores, probes, BootReports(print, print))
     real.publish(replace(REQUEST, image="alice/exp1", owner="alice", owner_account="alice01"))
     real.stop()
     assert (saving.images.folder / stores.records.get(7).folder / "etc/motd").exists()

@@ -43,11 +43,11 @@ def test_fault_s39_of_two_administrators_at_once_one_is_told_so(admin, login, ap
         do(admin, "add_user", name="bea")
     refused, request = [], ManagementApi._request
 
-    def slow(self, verb, path, body=None):
+    def slow(self, verb, path, body=None, **options):
         if verb != "GET" and path == "users/bea" and not refused:
             reply = other.reply(f"nodes.{method}", user_id="zoe", name="bea")
             refused.append((reply["error"] or {}).get("exc_type"))
-        return request(self, verb, path, body)
+        return request(self, verb, path, body, **options)
 
     monkeypatch.setattr(ManagementApi, "_request", slow)
     done = do(admin, method, name="bea")

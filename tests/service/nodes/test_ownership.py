@@ -173,6 +173,16 @@ def test_fault_s27_who_takes_over_is_the_operators_to_say(platform, monkeypatch,
     platform.call("alice", "create_nodes", ["vnode1"])
     monkeypatch.setattr(platform.app, "takeover", takeover)
     monkeypatch.setattr(platform.app.accounts, "is_administrator", lambda name: name == "bob")
+    assert (
+        platform.refusal("bob", "acquire_nodes", "vnode1")
+        == {
+            Takeover.ALL: "OwnerNeedsForce: node 'vnode1' belongs to alice; take it over with --force",
+            Takeover.ADMINISTRATORS: (
+                "OwnerNeedsForce: node 'vnode1' belongs to alice; an administrator may take it over with --force"
+            ),
+            Takeover.NOBODY: "NotOwner: node 'vnode1' belongs to alice",
+        }[takeover]
+    )
     if takeover is Takeover.NOBODY:
         assert "Denied: node 'vnode1' belongs to alice; this platform does not let you take it over" in (
             platform.refusal("bob", "acquire_nodes", "vnode1", force=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import pytest
@@ -286,6 +287,31 @@ def test_an_account_by_the_walt_command_from_its_making_to_its_end(
 def test_bad_setting_of_watchers_ends_the_start():
     with pytest.raises(SystemExit, match="WALT_WATCH_CONSOLES=everyone is not accepted; allowed: owner or all"):
         app.watchers("everyone")
+
+
+def test_a_user_who_is_suspended_is_out_at_once_and_in_again_after_a_while(admin, login, service, monkeypatch):
+    monkeypatch.setattr(accounts, "SUSPENDED_S", 1.5)
+    password = do(admin, "add_user", name="bea")["password"]
+    bea = login("bea", password)
+    service.bus.call("nodes", "suspend_user", name="bea", reason="nodes refused 300 requests of bea within 5 s")
+    with pytest.raises(ConnectionForced, match="refused 300 requests of bea within 5 s; allowed again in 1.5 s"):
+        bea.connection.drain_events(timeout=10)
+    with pytest.raises((NotAllowed, ConnectionForced, OSError)):
+        login("bea", password)
+    assert do(admin, "get_use")["user"] == ADMIN
+
+    def is_in():
+        with contextlib.suppress(NotAllowed, ConnectionForced, OSError):
+            return do(login("bea", password), "get_use")["user"] == "bea"
+
+    wait_until(is_in)
+
+
+def test_a_restart_ends_a_suspension(admin, login, service, api):
+    password = do(admin, "add_user", name="bea")["password"]
+    service.bus.call("nodes", "suspend_user", name="bea", reason="flood")
+    service.app.accounts.renew()
+    assert do(login("bea", password), "get_use")["user"] == "bea"
 
 
 def test_connections_and_channels_of_a_user_have_a_limit(admin, login, api, service, monkeypatch):

@@ -33,6 +33,7 @@ class FakeNodes(FakeService):
         self.accounts: dict[str, str] = {}
         self.administrators: set[str] = set()
         self.limits = UNLIMITED
+        self.suspended: list[str] = []
         self._hosts = hosts
         self.revision = Revision()
         self.accepted = set[str]()
@@ -87,6 +88,10 @@ class FakeNodes(FakeService):
     @serves
     def get_accounts(self, names: Sequence[str]) -> Any:
         return serialization.dump_all([Owner(name, self.accounts[name]) for name in names if name in self.accounts])
+
+    @serves
+    def suspend_user(self, name: str, reason: str) -> None:
+        self.suspended.append(name)
 
     @serves
     def check_administrator(self, user: str) -> None:

@@ -13,6 +13,7 @@ def node(name, state="booted", reason="", **more):
         "state": state,
         "since": time.time() - 185,
         "reason": reason,
+        "cause": "",
         "type": "virtual",
         "ip": "192.168.172.2",
         "mac": "52:54:00:00:00:02",

@@ -327,6 +327,16 @@ def test_progress():
     assert watch.progress(170.0) == "b delaying 1m (3 s left), c booting 2m"
 
 
+def test_fault_b34_a_silent_node_is_told_and_waited_for():
+    silent = node_view("a", reason="it does not answer", cause="no-answer", since=50.0)
+    watch = wait.Watch([silent])
+    assert watch.update([silent]) == ["a booted: it does not answer; still waiting"]
+    assert watch.update([silent]) == []
+    assert watch.progress(170.0) == "a booted, does not answer 2m (it does not answer)"
+    watch.update([node_view("a", reason="it answers again", cause="ssh-answers")])
+    assert not watch.missing
+
+
 # --- the whole ----------------------------------------------------------------------------------------------
 
 

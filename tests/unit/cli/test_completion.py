@@ -192,3 +192,9 @@ def test_bash_itself(tmp_path):
     head, *answers = done.stdout.splitlines()
     assert head == "complete -o nosort -F _walt_completion walt"
     assert answers == ["config console", "random", "ext4]", "my-nodes", "(default) "]
+
+
+def test_labs_of_the_user_are_offered():
+    request = candidates.CompletionRequest(FakeClient(get_labs=[{"name": "blog"}, {"name": "demo"}]), "plan", "")
+    assert candidates.labs(request) == ["blog", "demo"]
+    assert {"LAB", "[LAB]"} <= set(candidates.CANDIDATES) & set(candidates.WITH_FILES)

@@ -81,3 +81,10 @@ def test_topic_that_is_not(capsys):
         text_of("disk")
     assert run(["help", "../topics/disks"], FakeClient()) == 3
     assert "no help on '../topics/disks'" in capsys.readouterr().err
+
+
+def test_fault_b25_b33_what_a_node_is_not_is_told():
+    """How large its root is, and which modules its kernel lacks."""
+    assert "half of the node's memory" in text_of("boot")
+    assert "What a node is not:" in text_of("nodes")
+    assert all(module in text_of("images") for module in ("vcan", "batman_adv", "mac80211_hwsim", "ppp"))

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from services.console import requests
 from walt.contracts.errors import Conflict, Denied
 from walt.contracts.nodes import NodeTarget
+from walt.contracts.vmrunner import CAUSE_NO_ANSWER
 
 TARGET = NodeTarget(1, "vnode1", "alice", "lab1", "192.168.172.2", "delaying")
 
@@ -29,3 +32,11 @@ def test_node_that_is_not_booted_names_its_state():
 
 def test_ping_ends_by_itself():
     assert requests.ping_argv("192.168.172.2", 4) == ["ping", "-n", "-c", "4", "-W", "3", "192.168.172.2"]
+
+
+def test_fault_b34_login_to_a_silent_node_is_refused_at_once_with_the_way_out():
+    reason = "it does not answer; its console shows: Kernel panic"
+    silent = replace(TARGET, state="booted", cause=CAUSE_NO_ANSWER, reason=reason)
+    with pytest.raises(Conflict, match=r"is booted, but it does not answer.*panic.*walt node console vnode1.*reboot"):
+        requests.check_booted(silent)
+    assert requests.check_booted(replace(silent, cause="ssh-answers"))

@@ -34,11 +34,16 @@ def test_every_service_is_a_program_with_a_metrics_port_of_its_own() -> None:
 def test_each_service_is_started_by_its_own_command() -> None:
     found = {program.name: list(program.argv) for program in programs.programs(SETUP)}
     for service in SERVICES:
-        assert found[service] == [str(SETUP.python), "-m", f"services.{service}"]
+        assert found[service][-3:] == [str(SETUP.python), "-m", f"services.{service}"]
+
+
+def test_services_and_broker_have_the_processor_before_vms() -> None:
+    found = {program.name: tuple(program.argv[:3]) for program in programs.programs(SETUP)}
+    assert {name for name, first in found.items() if first != ("nice", "-n", "-5")} == {"epmd"}
 
 
 def test_only_the_broker_runs_as_rabbitmq() -> None:
-    as_rabbitmq = {program.name for program in programs.programs(SETUP) if program.argv[0] == "setpriv"}
+    as_rabbitmq = {program.name for program in programs.programs(SETUP) if "setpriv" in program.argv}
     assert as_rabbitmq == {"epmd", "rabbitmq"}
 
 
@@ -68,7 +73,7 @@ def test_supervisor_reads_the_configuration_as_it_was_meant(tmp_path: Path) -> N
     found = {group.name: group.process_configs[0] for group in options.process_group_configs}
     nodes = found["nodes"]
     assert nodes.environment["WALT_AMQP_URI"] == "amqp://walt-services:pass%word@198.18.0.6:5672//"
-    assert nodes.command == '"/src/a walt/.venv/bin/python" "-m" "services.nodes"'
+    assert nodes.command == '"nice" "-n" "-5" "/src/a walt/.venv/bin/python" "-m" "services.nodes"'
     assert (nodes.autorestart, nodes.stopasgroup, nodes.killasgroup) == (options_always(), False, False)
     assert found["rabbitmq"].priority < found["nfs"].priority < nodes.priority
 

@@ -1,6 +1,6 @@
 """Users share the workers of a service: few of one at a time, all in turn, and nobody's queue grows without bound."""
 
-from services.kit.bus.shares import Shares
+from services.kit.bus.shares import REFUSALS_S, Refusals, Shares
 
 
 def started(shares):
@@ -52,3 +52,9 @@ def test_nothing_is_kept_of_callers_who_have_nothing_here():
         started(shares)
         shares.done(f"user{number}")
     assert not shares._waiting and not shares._running
+
+
+def test_refusals_are_counted_for_each_caller_and_for_a_while():
+    refusals = Refusals()
+    assert [refusals.count("ada", 100.0), refusals.count("ada", 101.0), refusals.count("bob", 102.0)] == [1, 2, 1]
+    assert refusals.count("ada", 100.0 + REFUSALS_S) == 1

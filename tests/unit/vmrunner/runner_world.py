@@ -178,5 +178,5 @@ def goes_on(runner: Runner) -> None:
 
 
 def booted(runner: Runner) -> None:
-    runner.booted(NodeBooted(runner.spec.id, runner.record.run, time.time()))
+    runner.hear(NodeBooted(runner.spec.id, runner.record.run, time.time()))
     goes_on(runner)

@@ -58,9 +58,10 @@ def test_the_line_has_no_monitor():
 def test_interfaces_are_pinned_to_their_slots():
     words = argv(spec(interfaces=(WALT_NET, HOME_NET)))
     assert values(words, "-netdev") == ["tap,id=net2,fd=14,vhost=off", "tap,id=net3,fd=15,vhost=off"]
+    as_on_a_wire = "guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
     assert [one for one in values(words, "-device") if "net" in one] == [
-        "virtio-net-pci,netdev=net2,mac=52:54:00:00:00:01,addr=0x2,romfile=,speed=1000,duplex=full",
-        "virtio-net-pci,netdev=net3,mac=52:54:00:00:00:02,addr=0x3,romfile=,speed=1000,duplex=full",
+        f"virtio-net-pci,netdev=net2,mac=52:54:00:00:00:01,addr=0x2,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
+        f"virtio-net-pci,netdev=net3,mac=52:54:00:00:00:02,addr=0x3,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
     ]
 
 
@@ -98,7 +99,7 @@ def test_identity_is_stable_and_no_other_nodes():
 
 def test_user():
     words = command_line.as_user(64901, ["q"])
-    assert words[:3] == ["setsid", "--fork", "setpriv"] and words[-1] == "q"
+    assert words[:6] == ["setsid", "--fork", "nice", "-n", "5", "setpriv"] and words[-1] == "q"
     assert {"--reuid=64901", "--regid=64901", "--clear-groups", "--no-new-privs", "--inh-caps=-all"} < set(words)
 
 

@@ -134,7 +134,7 @@ def test_booted_is_not_lost_when_it_comes_before_the_vm_is_adopted(world):
     with pytest.raises(Killed):
         goes_on(runner_for(FIRST, world))
     successor = runner_for(FIRST, world)
-    successor.booted(NodeBooted(FIRST.id, 1, time.time()))
+    successor.hear(NodeBooted(FIRST.id, 1, time.time()))
     goes_on(successor)
     assert successor.record.state == BOOTED
 
