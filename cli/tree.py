@@ -19,6 +19,7 @@ from .commands.log import log
 from .commands.network import network
 from .commands.node import node
 from .commands.registry import registry
+from .commands.trash import trash
 from .commands.user import user
 from .ui.messages import counted, print_message
 
@@ -51,7 +52,9 @@ def walt() -> None:
     """
 
 
-for _command in (node, device, network, lab, image, log, user, registry, doctor, help_command, completion):
+for _command in (
+    node, device, network, lab, image, log, user, registry, trash, doctor, help_command, completion
+):  # fmt: skip
     walt.add_command(_command)
 
 

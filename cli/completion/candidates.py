@@ -174,6 +174,11 @@ def users(request: CompletionRequest) -> list[str]:
     return [one["name"] for one in call_platform(request, "nodes", "get_users")]
 
 
+def trashed_disks(request: CompletionRequest) -> list[str]:
+    disks = call_platform(request, "nodes", "get_trash")
+    return [one["id"] for one in disks if one["id"] not in request.given]
+
+
 def labs(request: CompletionRequest) -> list[str]:
     return [one["name"] for one in call_platform(request, "nodes", "get_labs")]
 
@@ -243,6 +248,8 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "[KEY=VALUE]...": settings,
     "[OPTION=VALUE]...": link_options,
     "LIMIT=VALUE...": user_limits,
+    "ID": trashed_disks,
+    "[ID]...": trashed_disks,
     "[TOPIC]": lambda request: topics(),
 }
 WITH_FILES = ("SRC...", "DST", "LAB", "[LAB]", "FILE")  # of this computer

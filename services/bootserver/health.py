@@ -39,12 +39,13 @@ def _image_fault(images: ImageStore, name: str) -> str:
 
 def nfs(fault: str, server: str) -> Check:
     if not fault:
-        return Check("NFS server", OK, f"answers at {server}, and exports the images of the nodes")
+        return Check("NFS server", OK, f"answers at {server}, and exports what nodes mount")
     return Check(
         "NFS server",
         FAIL,
         f"does not serve at {server}: {fault}",
-        "nodes cannot boot, and running ones wait when they read a file that they have not cached",
+        "physical nodes, and nodes whose image mounts its root by a script of its own, cannot boot; running ones wait "
+        "when they read a file that they have not cached",
         "look at the log of the nfs process; packages nfs-ganesha and nfs-ganesha-vfs must be installed, the images on "
         "ext4 or xfs",
     )

@@ -16,6 +16,7 @@ from services.nodes import health
 from services.nodes.commands import dispute, lab_commands, node_commands, queries, reconcile, run_command
 from services.nodes.commands.node_commands import Command, Outcome
 from services.nodes.commands.run_command import Result
+from services.nodes.commands.trash_commands import TrashCommands
 from services.nodes.commands.user_commands import UserCommands
 from services.nodes.domain import creation, event_texts, lab_plan, model, port_views, registration
 from services.nodes.domain.creation import Placement
@@ -28,6 +29,7 @@ from services.nodes.peers.agents import Agents
 from services.nodes.peers.capacities import HostCapacities
 from services.nodes.peers.data_in_use import VolumeInspector
 from services.nodes.peers.images import count_images, resolve_image
+from services.nodes.peers.trash import HostTrash
 from services.nodes.storage.database import sqlite_url
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users.accounts import RENEW_S, Accounts
@@ -73,6 +75,7 @@ class NodesApp:
         self._broker = management_api(env)
         self.accounts = accounts(env, self._broker)
         self.user_commands = UserCommands(self.store, self.accounts, self._execute)
+        self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, env.host), self._execute)
         self.agents = Agents(bus)
         self.capacities = HostCapacities(bus)
         self.inspector = VolumeInspector(bus)
@@ -171,6 +174,9 @@ class NodesApp:
 
     def users(self, caller: str) -> list[UserView]:
         return self.accounts.views(caller, self._summaries())
+
+    def restore(self, caller: str, disk: str, node: str) -> Changed:
+        return _changed(self.trash.restore(caller, disk, node))
 
     def use(self, caller: str, name: str) -> UserUse:
         return self.user_commands.use(caller, name, lambda account: count_images(self.bus, account))

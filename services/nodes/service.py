@@ -6,10 +6,12 @@ Owns:       which nodes there are, their settings, owner, image, power, addresse
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, get_ports,
             get_events, get_notices, add_user, remove_user, get_users, get_use, set_limits, change_password,
-            accept_registry, diagnose (users); get_specs, authorize, get_account, get_limits, get_accounts,
-            check_administrator, ensure_user, suspend_user, register_machine, check_history (services).
-Asks:       vmrunner list_data, capacity; bootserver check_image, count_images, persist_bytes, list_machines; netemu
-            list_ports; the management API of the broker, which stores the accounts of users; all services for diagnose.
+            accept_registry, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, authorize,
+            get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user, register_machine,
+            check_history (services).
+Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
+            persist_bytes, list_machines; netemu list_ports; the management API of the broker, which stores the accounts
+            of users; all services for diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED.
 Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED; asks both at intervals for
             what was lost.
@@ -56,6 +58,7 @@ from walt.contracts.nodes import (
     PortView,
     Revision,
     Specs,
+    TrashView,
     UserUse,
     UserView,
 )
@@ -170,6 +173,18 @@ class NodesService:
     @public
     def set_limits(self, name: Text, limits: Texts) -> UserUse:
         return self.app.limit(self.caller, name, limits)
+
+    @public
+    def get_trash(self) -> list[TrashView]:
+        return self.app.trash.views(self.caller)
+
+    @public
+    def restore_trash(self, disk: Text, node: Text) -> Changed:
+        return self.app.restore(self.caller, disk, node)
+
+    @public
+    def empty_trash(self, disks: Texts | None = None) -> list[str]:
+        return self.app.trash.empty(self.caller, disks)
 
     @public
     def change_password(self, name: Text | None = None, password: Secret | None = None) -> NewPassword:

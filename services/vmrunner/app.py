@@ -22,6 +22,7 @@ from services.vmrunner.boot.persist_disks import PersistDisks
 from services.vmrunner.boot.power_on import Booter
 from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
+from services.vmrunner.disks.trash import AGE_EVERY_S, Trash
 from services.vmrunner.lifecycle.boot_slots import BootSlots
 from services.vmrunner.lifecycle.fleet import Fleet
 from services.vmrunner.lifecycle.record_store import RecordStore
@@ -43,6 +44,7 @@ from walt.contracts.units import parse_disk_bytes
 RECONCILE_S = 30.0
 VM_UIDS = "2013265920-2013331455"  # 0x78000000 and 2**16 of them: numbers that Debian and systemd give to nobody
 DISK_FLOOR = "4G"
+TRASH_HOURS = "72"
 PROCESS, CONTAINER = "process", "container"  # WALT_VM_LAUNCHER
 
 
@@ -57,23 +59,28 @@ class VmrunnerApp:
         memory_file = self._state_folder / "accelerator.json"
         self._accelerator = Accelerator(configured_accelerator(env), self._launcher, memory_file)
         self._registry = RegistryGuard(self._state_folder, vmrunner.service_on(env.host), bus.call)
-        self.disks = DiskStore(self._state_folder)
-        self.persist = PersistDiskStore(self._state_folder, self._launcher.trial_uid)
+        self.trash = Trash(self._state_folder / "trash", trash_hours(env) * 3600)
+        self.disks = DiskStore(self._state_folder, self.trash)
+        self.persist = PersistDiskStore(self._state_folder, self._launcher.trial_uid, self.trash)
         self._persist_folders = Path(env.variable("WALT_PERSIST_FOLDERS", str(env.state_dir / "bootserver/persist")))
         self.memory = MemoryLedger(env.host, number_above_0(env, "WALT_MEMORY_FACTOR", "1.5"))
         self.fleet = self._fleet(number_above_0(env, "WALT_SOFT_END_S", "20"), boot_slots(env))
         self._floor_bytes = disk_floor(env)
-        self.space = SpaceGuard(self.fleet, self._state_folder, self._floor_bytes)
+        self.space = SpaceGuard(self.fleet, self.trash, self._state_folder, self._floor_bytes)
         self._collector = FleetCollector(self.fleet, self.memory)
 
     def start(self) -> None:
         REGISTRY.register(self._collector)
         watch_space("machines", self._state_folder)
-        self._space_watch = tasks.spawn_loop("space", self.space.look, every_s=LOOK_S)
+        self._watches = [
+            tasks.spawn_loop("space", self.space.look, every_s=LOOK_S),
+            tasks.spawn_loop("trash", self.trash.grow_older, every_s=AGE_EVERY_S),
+        ]
         self._reconciliation = tasks.spawn(keep_in_step, self._reconcile, RECONCILE_S, self._registry.wake)
 
     def stop(self) -> None:
-        self._space_watch.kill()
+        for watch in self._watches:
+            watch.kill()
         self._reconciliation.kill()
         REGISTRY.unregister(self._collector)
 
@@ -165,6 +172,13 @@ def disk_floor(env: Environment) -> int:
         return parse_disk_bytes(text)
     except ValueError as allowed:
         raise SystemExit(f"WALT_DISK_FLOOR={text}: allowed: {allowed}") from None
+
+
+def trash_hours(env: Environment) -> int:
+    text = env.variable("WALT_TRASH_HOURS", TRASH_HOURS)
+    if not (text.isascii() and text.isdigit()):
+        raise SystemExit(f"WALT_TRASH_HOURS={text}: allowed: a whole number of hours; 0 keeps nothing")
+    return int(text)
 
 
 def number_above_0(env: Environment, name: str, default: str) -> float:

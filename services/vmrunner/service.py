@@ -2,7 +2,7 @@
 
 Owns:       qemu and its life cycle; disks; the host's memory; the cache of kernels and initrds; the choice of
             accelerator.
-Serves:     list_vms, list_data, persist_bytes, capacity, diagnose (services).
+Serves:     list_vms, list_data, persist_bytes, list_trash, claim_trash, empty_trash, capacity, diagnose (services).
 Announces:  VM_CHANGED at every transition, VM_REMOVED (as `vmrunner`, of every host).
 Hears:      nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING. An event may be lost: at start and
             every 30 s it calls nodes get_specs.
@@ -19,6 +19,7 @@ Environment: WALT_VM_LAUNCHER  process (default) or container: then WALT_VM_IMAG
              WALT_SOFT_END_S     how long a guest with disks may take to shut down (default 20)
              WALT_MEMORY_FACTOR  how much ram all running VMs may have: so many times the host's memory (default 1.5)
              WALT_DISK_FLOOR     how much of the disk stays free: VMs that write below it are paused (default 4G)
+             WALT_TRASH_HOURS    how long a removed disk that holds data can be given back (default 72; 0: not at all)
              WALT_BOOT_SLOTS     how many VMs boot at once (default auto: as many as the host has CPUs)
              WALT_PERSIST_FOLDERS  where versions before kept /persist (default STATE_DIR/bootserver/persist); each is
                                    copied to a disk at the next boot of its node
@@ -35,7 +36,7 @@ from walt.contracts import bootserver, nodes, vmrunner
 from walt.contracts.bootserver import NodeBooted, NodeCopying, NodeReachable
 from walt.contracts.checks import Check
 from walt.contracts.nodes import NodeWanted
-from walt.contracts.vmrunner import Capacity, DiskData, VmReport
+from walt.contracts.vmrunner import Capacity, DiskData, TrashedDisk, VmReport
 
 
 class VmrunnerService:
@@ -55,6 +56,18 @@ class VmrunnerService:
     @internal
     def persist_bytes(self, node_id: int) -> dict[str, int]:
         return self.app.persist.bytes_used(node_id)
+
+    @internal
+    def list_trash(self) -> list[TrashedDisk]:
+        return self.app.trash.disks()
+
+    @internal
+    def claim_trash(self, disk: str, node_id: int, account: str) -> None:
+        self.app.trash.claim(disk, node_id, account)
+
+    @internal
+    def empty_trash(self, disks: tuple[str, ...]) -> None:
+        self.app.trash.remove(disks)
 
     @internal
     def capacity(self) -> Capacity:

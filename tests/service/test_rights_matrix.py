@@ -99,6 +99,9 @@ PUBLIC_TABLE = (
         other=DENIED,
         administrator=SERVED,
     ),
+    Row("nodes.get_trash", owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("nodes.restore_trash", {"disk": "d", "node": NODE}, owner=DENIED, other=DENIED, administrator=NOT_FOUND),
+    Row("nodes.empty_trash", owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.change_password"),
     Row("nodes.change_password", {"name": VICTIM}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("bootserver.get_images"),
@@ -150,6 +153,7 @@ INTERNAL_TABLE = (
     *(f"bootserver.{method}" for method in ("check_image", "count_images", "persist_bytes", "drop_persist_folder")),
     *(f"bootserver.{method}" for method in ("list_machines", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "persist_bytes", "capacity", "diagnose")),
+    *(f"vmrunner@*.{method}" for method in ("list_trash", "claim_trash", "empty_trash")),
     *(f"netemu@*.{method}" for method in ("attach_ports", "list_ports", "diagnose")),
     *(f"console@*.{method}" for method in ("prepare_line", "run_command", "diagnose")),
 )
@@ -208,6 +212,7 @@ DEPENDENCIES: dict[str, dict[str, Any]] = {
         "app": SimpleNamespace(
             memory=SimpleNamespace(capacity=lambda: Capacity(8, 2**34, 1.5)),
             disks=SimpleNamespace(data=lambda _: []),
+            trash=SimpleNamespace(disks=lambda: [], remove=lambda _: None),
             fleet=SimpleNamespace(reports=lambda: []),
             diagnose=lambda: [],
         )

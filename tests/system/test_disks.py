@@ -124,3 +124,27 @@ def test_removed_with_force_nothing_is_left(walt, platform):
     left = platform.instance.state
     wait_until(lambda: not list(left.glob("vmrunner/*/disks/*")), 30, "its disks are gone")
     wait_until(lambda: not list(left.rglob("of-bob")), 30, "what its owners kept is gone")
+
+
+def test_an_administrator_gives_back_what_was_removed(walt):
+    """The disk to another node of its owner, at its next boot; /persist too."""
+    settings = ("-c", "boot.delay=0", "-c", "cpu.cores=1", "-c", "ram=128M")
+    walt("node", "create", "lost", *settings, "-c", "disks=16M", "--wait", timeout=240)
+    write = "echo kept > /dev/vda && echo notes > /persist/notes && sync"
+    walt("node", "run", "lost", "--", write, timeout=240)
+    walt("node", "remove", "lost", "--force")
+    wait_until(lambda: len(in_trash(walt, "lost")) == 2)
+    assert {one["owner"] for one in in_trash(walt, "lost")} == {"alice"}
+    assert walt("trash", "show", check=False).status == 5
+    walt("node", "create", "found", *settings, "--wait", timeout=240)
+    for one in in_trash(walt, "lost"):
+        walt("trash", "restore", one["id"], "found", user="root")
+    walt("node", "reboot", "found", "--wait", timeout=240)
+    read = walt("node", "run", "found", "--", "head -c 4 /dev/vda; cat /persist/notes", timeout=240).stdout
+    walt("node", "remove", "found", "--force")
+    assert read == "keptnotes\n" and in_trash(walt, "lost") == []
+
+
+def in_trash(walt, node):
+    rows = json.loads(walt("trash", "show", "-o", "json", user="root").stdout)
+    return [row for row in rows if row["node"] == node]

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from cli.tree import walt
 from deploy import backup
 from deploy.compose.__main__ import main as setup
 from deploy.local import accounts, lifecycle, network, recovery
@@ -37,6 +38,10 @@ def test_command_exists(line: str) -> None:
         parse(local, words[3:])
     elif "setup" in words:
         parse(setup, words[words.index("setup") + 1 :])
+    elif words[0] == "walt":
+        group = walt.commands[words[1]]
+        assert isinstance(group, click.Group)
+        parse(group, words[2:])
     else:
         assert words[0] in ("make", "docker", "systemctl")
 

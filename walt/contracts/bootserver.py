@@ -93,6 +93,11 @@ class BootRequest:
     owner_account: str = ""  # (NodeWanted.owner_account)
     persist_is_disk: bool = False  # the machine has a disk for /persist; otherwise it mounts a folder of bootserver
 
+    @property
+    def mounts_persist(self) -> bool:
+        """Whether its /persist is a folder of the NFS server."""
+        return bool(self.owner) and not self.persist_is_disk
+
     @classmethod
     def of(cls, spec: NodeWanted, run: int, persist_is_disk: bool = False) -> BootRequest:
         return cls(

@@ -30,6 +30,10 @@ Public RPC (users):
   set_limits(name, limits) -> UserUse           administrators; limits: ["ram=32G", "images=none", "disk=default"]
   accept_registry() -> [str]                    administrators: this registry is the right one, though it is not the one
                                                 that these agents last obeyed
+  get_trash() -> [TrashView]                    administrators: removed disks that hold data, kept for a while
+  restore_trash(disk, node) -> Changed          administrators: it becomes the node's last disk, or its /persist, at the
+                                                node's next boot
+  empty_trash(disks=None) -> [str]              administrators: deleted for good; None: all but those to be restored
   change_password(name=None, password=None) -> NewPassword    name None: one's own, else administrators; password None:
                                                 a new one is made; another's connections are closed
 Internal RPC (services):
@@ -308,6 +312,22 @@ class UserUse:
     user: str
     allowed: UserLimits
     used: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TrashView:
+    """A removed disk that can be given back. what: '32G[template=ext4]' or '/persist'; node, owner: as they were;
+    at: epoch seconds of its removal; left_s: until it is deleted; restored_to: the name of the node that gets it at its
+    next boot, "" for none."""
+
+    id: str
+    node: str
+    owner: str
+    what: str
+    used_bytes: int
+    at: float
+    left_s: float
+    restored_to: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 Internal RPC: list_vms() -> [VmReport]     list_data(node_id) -> [DiskData]     capacity() -> Capacity
               diagnose() -> [Check]
               persist_bytes(node_id) -> {owner: int}     on the disks for /persist that hold files, former owners' too
+              list_trash() -> [TrashedDisk]     empty_trash(disks)
+              claim_trash(disk, node_id, account)     kept for this node and owner, until its next boot takes it back
 Events of `vmrunner`, whichever host they come from; nodes hears both:
         VM_CHANGED (VmReport): every transition;  VM_REMOVED (VmRemoved): a node whose spec is ABSENT is removed
 Hears: nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING
@@ -105,6 +107,27 @@ class DiskData:
     disk_id: int
     used_bytes: int
     written: bool
+
+
+@dataclass(frozen=True)
+class TrashedDisk:
+    """A disk that was removed and is kept for a while. id: names it on its host; number: of the disk (`Disk.id`), 0 for
+    a /persist; size_bytes: of the disk (for /persist its file); used_bytes: of the server's disk space; at: epoch
+    seconds of its removal; left_s: until it is deleted; for_node, for_account: the node that gets it at its next boot,
+    if its owner is still this account."""
+
+    id: str
+    node: str
+    owner: str = ""
+    owner_account: str = ""
+    number: int = 0
+    template: str = ""
+    size_bytes: int = 0
+    used_bytes: int = 0
+    at: float = 0.0
+    left_s: float = 0.0
+    for_node: int = 0
+    for_account: str = ""
 
 
 @dataclass(frozen=True)

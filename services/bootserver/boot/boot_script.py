@@ -58,7 +58,7 @@ def script(request: BootRequest, root: RootImage, files: BootFiles, site: Site) 
         f"walt.gateway=${{gateway}} walt.server=${{next-server}} walt.image={root.folder.rpartition('/')[2]} "
         f"walt.format={files.root_format} walt.size={copy_kib(files)} walt.seed={url}/{request.node_id}/seed.tar"
     )
-    if request.owner and not request.persist_is_disk:
+    if request.mounts_persist:
         folder = persist.folder_name(Owner(request.owner, request.owner_account))
         arguments += f" walt.persist={exports.pseudo_path(request.node_id, folder)}"
     return "\n".join(

@@ -94,11 +94,12 @@ class Boots:
         self._watches.stop_all()
 
     def publish(self, request: BootRequest) -> BootPlan:
-        """Idempotent. NotFound when there is no such image, Failed when the NFS server does not export it."""
+        """Idempotent. NotFound when there is no such image, Failed when the boot needs the NFS server and that does not
+        answer or does not export the image."""
         owner = Owner(request.owner, request.owner_account)
-        self._images.boot_files(self._images.find_for(request.image, owner))
-        fault = self._probes.nfs_fault(())
-        if fault:
+        found = self._images.find_for(request.image, owner)
+        self._images.boot_files(found)
+        if (found.has_script or request.mounts_persist) and (fault := self._probes.nfs_fault(())):
             raise Failed(f"the NFS server does not answer at {self._site.server} ({fault})")
         self._keys.node(request.node_id)
         # The image may have been replaced, and its folder removed, while we waited above. From here on nothing waits
@@ -123,7 +124,7 @@ class Boots:
         else:
             self._persist.revoke_image(request.node_id)
             self._persist.revoke_own_root(request.node_id)
-        if request.owner and not request.persist_is_disk:
+        if request.mounts_persist:
             self._persist.grant(request.node_id, Owner(request.owner, request.owner_account), request.ip)
         else:
             self._persist.revoke(request.node_id)

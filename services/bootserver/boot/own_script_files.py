@@ -17,6 +17,8 @@ from services.kit import tasks
 from walt.contracts.bootserver import MODEL
 from walt.contracts.errors import Denied, NotFound
 
+DIGESTS_KEPT = 1000
+
 
 class OwnScriptFiles:
     def __init__(self, site: Site, images: ImageStore, records: BootRecordStore) -> None:
@@ -43,11 +45,14 @@ class OwnScriptFiles:
         return self._digest(file), file
 
     def _digest(self, file: Path) -> str:
-        """Kept by time and size: files of images are replaced, never written to."""
+        """Kept by time and size: files of images are replaced, never written to. The oldest make room for new ones."""
         status = file.stat()
         key = (file, status.st_mtime_ns, status.st_size)
         if key not in self._digests:
-            self._digests[key] = tasks.in_os_thread(_sha256, file)
+            digest = tasks.in_os_thread(_sha256, file)
+            while len(self._digests) >= DIGESTS_KEPT:
+                self._digests.pop(next(iter(self._digests)))
+            self._digests[key] = digest
         return self._digests[key]
 
 

@@ -17,6 +17,8 @@ from walt.contracts.errors import Conflict, Failed, NotFound, WaltError
 
 KEEP_S = 600.0
 JOBS_PER_USER = 4
+ENDED_PER_USER = 20  # that are kept for a while, so that their user hears of their end
+ERROR_CHARS = 4000
 # Progress only; most of it is the output of a Dockerfile, which its user may make as long as he likes.
 OUTPUT_LINES = 1000
 LINE_CHARS = 500
@@ -44,7 +46,7 @@ class Jobs:
 
     def start(self, user: str, work: Work, job_id: str = "") -> str:
         """Its id: the given one, or a new one."""
-        self._forget_old()
+        self._forget_old(user)
         running = [job for job in self._jobs.values() if job.user == user and not job.ended_at]
         if len(running) >= JOBS_PER_USER:
             raise Conflict(f"{len(running)} jobs of yours are under way; allowed: {JOBS_PER_USER} at a time")
@@ -69,18 +71,27 @@ class Jobs:
             raise job.error
         return JobView(job.ended_at > 0, tuple(job.output[seen:]), job.changed)
 
-    def _forget_old(self) -> None:
+    def _forget_old(self, user: str) -> None:
         limit = time.monotonic() - KEEP_S
         self._jobs = {job_id: job for job_id, job in self._jobs.items() if not 0 < job.ended_at < limit}
+        ended = [job_id for job_id, job in self._jobs.items() if job.user == user and job.ended_at]
+        for job_id in ended[: 1 - ENDED_PER_USER]:
+            del self._jobs[job_id]
 
 
 def _carry_out(job: Job, work: Work) -> None:
     try:
         job.changed = work(job.add_line)
     except WaltError as error:
-        job.error = error
+        job.error = _shortened(error)
     except Exception as error:
         job.error = Failed(f"internal error in bootserver ({type(error).__name__}: {error})")
         raise
     finally:
         job.ended_at = time.monotonic()
+
+
+def _shortened(error: WaltError) -> WaltError:
+    """Of a user's Dockerfile or archive, say, which may make it as long as it likes."""
+    sentences = [one if len(one) <= ERROR_CHARS else f"{one[:ERROR_CHARS]}…" for one in map(str, error.args)]
+    return type(error)(*sentences[:20])

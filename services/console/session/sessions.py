@@ -17,6 +17,7 @@ from walt.contracts.nodes import NodeTarget, NodeWanted
 
 log = logging.getLogger(__name__)
 
+USERS_LOGGED = 1000  # of whose dropped messages the first is logged
 MESSAGE_OVERHEAD_BYTES = 64  # counted for each waiting message: an empty one takes memory too
 
 
@@ -177,7 +178,7 @@ class Sessions:
     def _drop(self, message: InputMessage) -> None:
         """Count all; log only the first of each user, so that nobody can fill the disk."""
         metrics.DROPPED.inc()
-        if message.user not in self._logged_users:
+        if message.user not in self._logged_users and len(self._logged_users) < USERS_LOGGED:
             self._logged_users.add(message.user)
             log.warning("dropped: %s from '%s' for session %r", message.kind, message.user, message.session[:64])
 

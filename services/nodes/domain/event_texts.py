@@ -57,6 +57,11 @@ def of_command(action: Action, before: Sequence[Node], after: Sequence[Node]) ->
     return [event for old, new in pairs for event in _of_node(action, old, new)]
 
 
+def of_node(action: Action, node: Node) -> Event:
+    """Of a command that changes what belongs to a node, not the node itself."""
+    return _event(action, node, node.name, action.kind, action.text)
+
+
 def _of_node(action: Action, old: Node, new: Node) -> list[Event]:
     if action.kind == RENAME:
         return [

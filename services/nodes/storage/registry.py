@@ -203,13 +203,19 @@ class Registry:
         self._connection.execute(sa.update(DISKS).where(of_node).values(position=-1 - DISKS.c.position))
 
     def _save_disks(self, node_id: int, disks: tuple[Disk, ...]) -> None:
-        """In this order; those without an id get one. Those of before were dropped, or moved out of the way."""
+        """In this order; those without an id get one. Those of before were dropped, or moved out of the way; one that
+        comes back from the trash has no row."""
         for position, disk in enumerate(disks):
             values = {"position": position, "size_bytes": disk.size_bytes, "template": disk.template}
-            if disk.id:
+            if not disk.id:
+                self._insert(DISKS, {"node_id": node_id, **values})
+            elif self.has_disk(disk.id):
                 self._connection.execute(sa.update(DISKS).where(DISKS.c.id == disk.id).values(values))
             else:
-                self._insert(DISKS, {"node_id": node_id, **values})
+                self._connection.execute(sa.insert(DISKS).values(id=disk.id, node_id=node_id, **values))
+
+    def has_disk(self, disk_id: int) -> bool:
+        return self._connection.scalar(sa.select(DISKS.c.id).where(DISKS.c.id == disk_id)) is not None
 
     def _network_id(self, node: Node, name: str) -> int:
         """Of the network of that name that the node's owner has, or a new one."""

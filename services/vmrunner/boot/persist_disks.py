@@ -33,6 +33,7 @@ class PersistDisks:
         lost, is made good at the next boot."""
         if plan.persist_folder is None or not is_disk(spec):
             return None
+        self.store.take_back(spec.id, spec.owned_by, spec.name)
         if not self.store.exists(spec.id, spec.owned_by):
             self._make(spec, plan.persist_folder, say)
         if plan.persist_folder:

@@ -80,7 +80,7 @@ class Booter:
         for position, disk in enumerate(spec.disks):
             size = units.format_disk(disk.size_bytes)
             line.write(f"{PREFIX}disk {command_line.disk_name(position)}: {size}, template {disk.template}\n")
-        return self.disks.prepare(spec.id, spec.disks)
+        return self.disks.prepare(spec.id, spec.disks, spec.owned_by)
 
     def _attach_ports(self, spec: NodeWanted) -> list[AttachedPort]:
         ports = self.bus.call(

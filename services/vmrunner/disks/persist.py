@@ -1,5 +1,5 @@
 """/persist of the nodes of this host: an ext4 file system in a sparse file for each node and account,
-STATE_DIR/vmrunner/NODE_ID/persist/OWNER~ACCOUNT.raw.
+STATE_DIR/vmrunner/NODE_ID/persist/OWNER~ACCOUNT.raw. One that holds files goes to the trash with its node.
 
 It is made under another name and renamed when it is complete. The file of a former owner stays for him until the node
 is removed. What guests have written is read by tools that run as an unprivileged user, with limits.
@@ -18,10 +18,12 @@ from pathlib import Path
 from services.kit import subprocesses
 from services.kit.files import remove_tree
 from services.vmrunner.disks import templates
+from services.vmrunner.disks.trash import Trash, persist_name
 from services.vmrunner.qemu import command_line
 from walt.contracts import names
 from walt.contracts.errors import Failed
 from walt.contracts.nodes import Owner
+from walt.contracts.vmrunner import TrashedDisk
 
 COPY_LIMIT_S = 1800  # of what versions before kept in a folder
 CHECK_LIMIT_S = 300
@@ -41,9 +43,10 @@ log = logging.getLogger(__name__)
 class PersistDiskStore:
     """trial_uid: of a user without rights, for a look at a file system."""
 
-    def __init__(self, state_folder: Path, trial_uid: int) -> None:
+    def __init__(self, state_folder: Path, trial_uid: int, trash: Trash) -> None:
         self._state_folder = state_folder
         self._trial_uid = trial_uid
+        self._trash = trash
 
     def exists(self, node_id: int, owner: Owner) -> bool:
         return self._path(node_id, owner).exists()
@@ -84,6 +87,31 @@ class PersistDiskStore:
                 except Failed as error:
                     log.warning("node %d: /persist of %s cannot be made larger: %s", node_id, owner.name, error)
         return path
+
+    def take_back(self, node_id: int, owner: Owner, node: str) -> None:
+        """A disk in the trash that is kept for this node and owner takes the place of the present one, which goes to
+        the trash if it holds files. While no qemu has it open."""
+        path = self._path(node_id, owner)
+        if self._trash.persist_for(node_id, owner.account) is None:
+            return
+        if path.exists():
+            self._discard(path, node)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o700)
+        self._trash.take_persist(node_id, owner.account, path)
+
+    def discard(self, node_id: int, node: str) -> None:
+        """Of a node that is gone: those that hold files go to the trash, the others are deleted. node: its name."""
+        for path in self._paths(node_id):
+            self._discard(path, node)
+
+    def _discard(self, path: Path, node: str) -> None:
+        size_bytes = path.stat().st_size
+        if path.stat().st_blocks * 512 <= LOOK_BYTES and not self._holds_files(path):
+            path.unlink()
+            return
+        owner, _, account = path.stem.partition("~")
+        self._trash.put(path, TrashedDisk(persist_name(), node, owner, account, size_bytes=size_bytes))
 
     def bytes_used(self, node_id: int) -> dict[str, int]:
         """{owner: bytes on the server} of the owners, present or former, who have files there; of two accounts that had

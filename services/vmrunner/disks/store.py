@@ -1,5 +1,5 @@
 """The disks of the nodes of this host: a sparse file each, STATE_DIR/vmrunner/NODE_ID/disks/ID.raw, with ID.json beside
-it.
+it. One that holds data goes to the trash when no spec has it any more.
 
 A disk is made under another name and renamed when it is complete. ID.json holds its length and its time of modification
 when we last finished with it: a later time means that the node has written to it. On a disk that every boot empties
@@ -19,40 +19,46 @@ from pathlib import Path
 from services.kit import subprocesses
 from services.kit.files import remove_tree, write_atomically
 from services.vmrunner.disks import templates
+from services.vmrunner.disks.trash import Trash, disk_name
 from services.vmrunner.qemu import command_line
 from walt.contracts import units
 from walt.contracts.disks import HYBRID_VOLATILE, NO_TEMPLATE
 from walt.contracts.errors import Failed
-from walt.contracts.nodes import Disk
-from walt.contracts.vmrunner import DiskData
+from walt.contracts.nodes import Disk, Owner
+from walt.contracts.vmrunner import DiskData, TrashedDisk
 
 TOOL_LIMIT_S = 300  # a large FAT32 on a slow disk
 
 
 @dataclass(frozen=True)
 class _DiskInfo:
-    """The content of ID.json."""
+    """The content of ID.json. size_bytes: of the file; owner, owner_account: whose the disk is, "" where a version
+    before has made it."""
 
     size_bytes: int = 0
     modified_ns: int = 0
     template: str = ""
+    owner: str = ""
+    owner_account: str = ""
 
 
 class DiskStore:
     """The runner of a node calls one method at a time; `data` may be called at any time."""
 
-    def __init__(self, state_folder: Path) -> None:
+    def __init__(self, state_folder: Path, trash: Trash) -> None:
         self._state_folder = state_folder
+        self._trash = trash
 
-    def prepare(self, node_id: int, disks: Sequence[Disk]) -> list[Path]:
-        """The files of these disks, in order: made if missing, lengthened if the disk has grown."""
+    def prepare(self, node_id: int, disks: Sequence[Disk], owner: Owner) -> list[Path]:
+        """The files of these disks, in order: taken back from the trash or made if missing, lengthened if the disk has
+        grown."""
         folder = self._folder(node_id)
         if disks:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
         for position, disk in enumerate(disks):
             try:
-                self._prepare(folder, disk)
+                self._prepare(folder, disk, owner)
             except (Failed, OSError) as error:
                 size = units.format_disk(disk.size_bytes)
                 raise Failed(
@@ -60,10 +66,15 @@ class DiskStore:
                 ) from None
         return [folder / f"{disk.id}.raw" for disk in disks]
 
-    def keep_only(self, node_id: int, disks: Iterable[Disk]) -> None:
-        """Remove all others, and what a crash left behind; Failed when one stays. Not while a qemu has them open."""
-        kept = {f"{disk.id}.{ending}" for disk in disks for ending in ("raw", "json")}
-        others = [path for path in self._files(node_id) if path.is_dir() or path.name not in kept]
+    def keep_only(self, node_id: int, disks: Iterable[Disk], node: str) -> None:
+        """Remove all others, and what a crash left behind; Failed when one stays. Not while a qemu has them open.
+        node: its name."""
+        kept = {disk.id for disk in disks}
+        for data in self.data(node_id):
+            if data.written and data.disk_id not in kept:
+                self._discard(self._folder(node_id) / f"{data.disk_id}.raw", node)
+        names = {f"{disk_id}.{ending}" for disk_id in kept for ending in ("raw", "json")}
+        others = [path for path in self._files(node_id) if path.is_dir() or path.name not in names]
         if others:
             remove_tree(*others)
 
@@ -81,28 +92,40 @@ class DiskStore:
                     found.append(DiskData(int(path.stem), status.st_blocks * 512, written))
         return sorted(found, key=lambda one: one.disk_id)
 
-    def _prepare(self, folder: Path, disk: Disk) -> None:
+    def _prepare(self, folder: Path, disk: Disk, owner: Owner) -> None:
         path = folder / f"{disk.id}.raw"
         size_bytes = templates.file_bytes(disk.size_bytes)
         if not path.exists():
-            _make(path, disk, size_bytes)
-            return
+            if not self._trash.take_disk(disk.id, path):
+                _make(path, disk, size_bytes, owner)
+                return
+            _write_info(path, disk, path.stat(), owner, modified_ns=0)
         present_bytes = path.stat().st_size
         if present_bytes > size_bytes:
             raise Failed(f"its file is longer ({present_bytes} bytes), and is never shortened")
         if _read_info(path).size_bytes < size_bytes:
             _lengthen(path, disk, size_bytes)
 
+    def _discard(self, path: Path, node: str) -> None:
+        info, size_bytes = _read_info(path), path.stat().st_size
+        number, whole_mb = int(path.stem), size_bytes // 10**6 * 10**6  # its file has a whole number of sectors
+        self._trash.put(
+            path,
+            TrashedDisk(
+                disk_name(number), node, info.owner, info.owner_account, number, info.template, size_bytes=whole_mb
+            ),
+        )
+
     def _folder(self, node_id: int) -> Path:
         return self._state_folder / str(node_id) / "disks"
 
     def _files(self, node_id: int) -> list[Path]:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return list(self._folder(node_id).iterdir())
         return []
 
 
-def _make(path: Path, disk: Disk, size_bytes: int) -> None:
+def _make(path: Path, disk: Disk, size_bytes: int, owner: Owner) -> None:
     draft = path.with_name(f".{path.name}")
     with contextlib.ExitStack() as undo:
         undo.callback(draft.unlink, missing_ok=True)
@@ -115,7 +138,7 @@ def _make(path: Path, disk: Disk, size_bytes: int) -> None:
         for command in templates.creation_commands(disk.template, str(draft), disk.size_bytes, str(content)):
             subprocesses.run(command.argv, stdin=command.stdin, timeout=TOOL_LIMIT_S)
         os.fsync(descriptor)
-        _write_info(path, disk, os.stat(draft))
+        _write_info(path, disk, os.stat(draft), owner)
         draft.rename(path)
 
 
@@ -127,7 +150,8 @@ def _fill(content: Path, template: str) -> None:
 
 def _lengthen(path: Path, disk: Disk, size_bytes: int) -> None:
     """If the node has replaced our partition table, it is left alone."""
-    untouched = path.stat().st_mtime_ns == _read_info(path).modified_ns
+    info = _read_info(path)
+    untouched = path.stat().st_mtime_ns == info.modified_ns
     with path.open("r+b") as file:
         file.truncate(size_bytes)
         file.seek(templates.SECTOR_BYTES)
@@ -135,7 +159,7 @@ def _lengthen(path: Path, disk: Disk, size_bytes: int) -> None:
     if has_table and disk.template != NO_TEMPLATE:
         subprocesses.run(templates.growth_command(str(path)).argv, timeout=TOOL_LIMIT_S)
     status = path.stat()
-    _write_info(path, disk, status, status.st_mtime_ns if untouched else 0)
+    _write_info(path, disk, status, Owner(info.owner, info.owner_account), status.st_mtime_ns if untouched else 0)
 
 
 def _read_info(path: Path) -> _DiskInfo:
@@ -146,6 +170,7 @@ def _read_info(path: Path) -> _DiskInfo:
         return _DiskInfo()
 
 
-def _write_info(path: Path, disk: Disk, status: os.stat_result, modified_ns: int | None = None) -> None:
-    info = _DiskInfo(status.st_size, status.st_mtime_ns if modified_ns is None else modified_ns, disk.template)
+def _write_info(path: Path, disk: Disk, status: os.stat_result, owner: Owner, modified_ns: int | None = None) -> None:
+    modified_ns = status.st_mtime_ns if modified_ns is None else modified_ns
+    info = _DiskInfo(status.st_size, modified_ns, disk.template, owner.name, owner.account)
     write_atomically(path.with_suffix(".json"), json.dumps(asdict(info)), mode=0o600)

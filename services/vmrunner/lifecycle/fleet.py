@@ -164,5 +164,6 @@ class Fleet:
         if vm is not None:
             vm.watch(lambda: None)
             vm.end()
-        self._context.forget(node_id)
+        record = self._context.records.load(node_id)
+        self._context.forget(node_id, record.name if record is not None else f"node {node_id}")
         self._early.pop(node_id, None)

@@ -291,6 +291,6 @@ class Runner:
     def _remove(self) -> None:
         self._end_vm()
         self._console.close()
-        self._context.forget(self.spec.id)
+        self._context.forget(self.spec.id, self.record.name)
         self._removed = True
         self._context.bus.announce(VM_REMOVED, VmRemoved(self.spec.id, self.spec.name, self._context.name))

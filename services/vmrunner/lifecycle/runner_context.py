@@ -37,8 +37,10 @@ class RunnerContext:
     soft_end_s: float
     boots: BootCounts = field(default_factory=BootCounts)
 
-    def forget(self, node_id: int) -> None:
-        """All that is left of a node whose qemu has ended."""
+    def forget(self, node_id: int, name: str) -> None:
+        """All that is left of a node whose qemu has ended; what it wrote to disks goes to the trash."""
+        self.disks.keep_only(node_id, (), name)
+        self.persist.discard(node_id, name)
         self.launcher.forget(node_id)
         self.memory.give_back(node_id)
         self.slots.release(node_id)
@@ -51,6 +53,6 @@ class RunnerContext:
         if not record.keeps_promise:
             self.memory.give_back(spec.id)
         try:
-            self.disks.keep_only(spec.id, spec.disks)
+            self.disks.keep_only(spec.id, spec.disks, spec.name)
         except (WaltError, OSError) as error:
             log.warning("%s: a disk that is no longer in its spec cannot be removed: %s", record.name, error)

@@ -98,13 +98,21 @@ def test_restart_keeps_record_keys_and_watch(server, network, listener):
 def test_dead_nfs_server_is_reported_and_nothing_is_published(server, network):
     network.nfs_fault = "Connection refused"
     with pytest.raises(Failed, match="the NFS server does not answer.*Connection refused"):
-        server.publish()
+        server.publish(replace(REQUEST, owner="alice"))
     assert server.status("/boot/7/script.ipxe") == 404
     checks = {check["subject"]: check for check in server.call("diagnose")}
     assert checks["NFS server"]["status"] == "fail" and checks["NFS server"]["fix"]
     network.nfs_fault = ""
-    server.publish()
+    server.publish(replace(REQUEST, owner="alice"))
     assert {check["status"] for check in server.call("diagnose")} == {"ok"}
+
+
+def test_a_node_that_mounts_nothing_boots_without_the_nfs_server(server, network):
+    """Its root is a file that vmrunner fetches, its /persist a disk."""
+    network.nfs_fault = "Connection refused"
+    server.publish(replace(REQUEST, owner="alice", owner_account="a1", persist_is_disk=True))
+    assert server.status("/boot/7/script.ipxe") == 200
+    server.publish(replace(REQUEST, run=REQUEST.run + 1))
 
 
 def test_image_that_is_not_exported_is_reported_and_not_watched(server, images, network, listener, monkeypatch):

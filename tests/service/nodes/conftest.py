@@ -46,7 +46,8 @@ def service(amqp_uri, broker_api, tmp_path_factory):
         patch.setenv("WALT_BROKER_API", broker_api)
         patch.setenv("WALT_PUBLIC_METHODS", str(folder / "public"))
         nodes = Nodes(amqp_uri, folder / "public")
-        with serving(amqp_uri, FakeBootserver(), FakeVmrunner("rightshost")):
+        nodes.vmrunner = FakeVmrunner("rightshost")
+        with serving(amqp_uri, FakeBootserver(), nodes.vmrunner):
             nodes.start()
             yield nodes
             nodes.stop()

@@ -12,7 +12,7 @@ from tests.support.wait import wait_until
 from walt.contracts import serialization
 from walt.contracts.errors import Failed
 from walt.contracts.nodes import Disk
-from walt.contracts.vmrunner import DiskData
+from walt.contracts.vmrunner import DiskData, TrashedDisk
 
 DISKS = (Disk(21, 10**6, "none"), Disk(22, 16 * 10**6, "ext4"))
 
@@ -51,6 +51,21 @@ def test_disks_are_made_kept_and_deleted(platform):
     platform.put(power="absent")
     platform.wait(lambda: platform.nodes.removed == [5], "removed")
     assert not (platform.state_folder / "5").exists()
+
+
+def test_a_removed_disk_is_in_the_trash_over_a_kill_and_comes_back(platform):
+    platform.boot(disks=DISKS)
+    with (platform.state_folder / "5/disks/21.raw").open("r+b") as disk:
+        disk.write(b"kept")
+    platform.put(power="absent")
+    platform.wait(lambda: platform.nodes.removed == [5], "removed")
+    platform.process.kill()
+    platform.process.start()
+    (found,) = serialization.load_all(TrashedDisk, platform.call("list_trash"))
+    assert (found.id, found.node, found.number, found.size_bytes) == ("disk-21", "vnode1", 21, 10**6)
+    platform.boot(node_id=6, disks=DISKS[:1])
+    assert (platform.state_folder / "6/disks/21.raw").read_bytes().startswith(b"kept")
+    assert platform.call("list_trash") == []
 
 
 def test_fault_10_a_disk_that_cannot_be_made_is_the_reason(platform):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tests.support.fakes.fake_service import FakeService, serves
 from walt.contracts import nodes, serialization, vmrunner
 from walt.contracts.checks import Check
+from walt.contracts.errors import NotFound
 from walt.contracts.nodes import NodeRemoved, NodeWanted
-from walt.contracts.vmrunner import Capacity, DiskData, VmReport
+from walt.contracts.vmrunner import Capacity, DiskData, TrashedDisk, VmReport
 
 
 class FakeVmrunner(FakeService):
     """vms: what list_vms reports; written: {disk id: bytes}, every other disk is as it was made; inspected: names of
-    the nodes whose disks were looked into; specs, removed: as they came by events."""
+    the nodes whose disks were looked into; trash: by id; specs, removed: as they came by events."""
 
     def __init__(self, host: str = "lab") -> None:
         super().__init__()
@@ -23,6 +25,7 @@ class FakeVmrunner(FakeService):
         self.written: dict[int, int] = {}
         self.persisted: dict[tuple[int, str], int] = {}
         self.inspected: list[str] = []
+        self.trash: dict[str, TrashedDisk] = {}
         self.specs: list[NodeWanted] = []
         self.removed: list[str] = []
         self._known: dict[int, NodeWanted] = {}
@@ -43,6 +46,21 @@ class FakeVmrunner(FakeService):
     @serves
     def persist_bytes(self, node_id: int) -> dict[str, int]:
         return {owner: size for (node, owner), size in self.persisted.items() if node == node_id}
+
+    @serves
+    def list_trash(self) -> Any:
+        return serialization.dump_all(self.trash.values())
+
+    @serves
+    def claim_trash(self, disk: str, node_id: int, account: str) -> None:
+        if disk not in self.trash:
+            raise NotFound(f"'{disk}' is not in the trash of this host")
+        self.trash[disk] = replace(self.trash[disk], for_node=node_id, for_account=account)
+
+    @serves
+    def empty_trash(self, disks: list[str]) -> None:
+        for disk in disks:
+            self.trash.pop(disk, None)
 
     @serves
     def capacity(self) -> Any:

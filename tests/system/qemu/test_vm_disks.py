@@ -12,19 +12,22 @@ import pytest
 
 from services.netemu.kernel.taps import persistent_tap
 from services.vmrunner.disks.store import DiskStore
+from services.vmrunner.disks.trash import Trash
 from services.vmrunner.qemu import command_line, endings
 from tests.support.specs import spec
 from tests.system.qemu.rig import (
     NODE,
 )
 from walt.contracts.disks import EXT4, FAT32, MAX_DISKS, NO_TEMPLATE
-from walt.contracts.nodes import Disk, Interface, Network
+from walt.contracts.nodes import Disk, Interface, Network, Owner
 from walt.contracts.settings import MAX_NETWORKS
+
+NOBODY = Owner("", "")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> DiskStore:
-    return DiskStore(tmp_path)
+    return DiskStore(tmp_path, Trash(tmp_path / "trash", 0))
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_fault_13_all_disks_and_interfaces_that_may_be_asked_for(start, line, st
     interfaces = tuple(Interface(2 + n, f"52:54:00:00:00:{n:02x}", Network(n, "a", "")) for n in range(MAX_NETWORKS))
     disks = tuple(Disk(100 - n, (n + 1) * 8_000_000, NO_TEMPLATE) for n in range(MAX_DISKS))
     node = spec(interfaces=interfaces, disks=disks, ram_bytes=256 * 2**20, cpu_cores=2)
-    start(node, taps, store.prepare(NODE, disks))
+    start(node, taps, store.prepare(NODE, disks, NOBODY))
     line.wait(b"READY")
     line.type(b"modules\n")
     line.wait(b"LOADED")
@@ -69,7 +72,7 @@ def test_fault_13_all_disks_and_interfaces_that_may_be_asked_for(start, line, st
 def test_disks_hold_what_the_guest_writes_and_stay_sparse(start, line, store):
     disks = (Disk(3, 10**12, EXT4), Disk(4, 64_000_000, FAT32), Disk(5, 64_000_000, NO_TEMPLATE))
     small = spec(interfaces=(), ram_bytes=128 * 2**20, cpu_cores=1, disks=disks)
-    vm = start(small, (), store.prepare(NODE, disks))
+    vm = start(small, (), store.prepare(NODE, disks, NOBODY))
     before = used_bytes(store)
     vm.watch(lambda: None)
     line.wait(b"READY")
@@ -85,7 +88,7 @@ def test_disks_hold_what_the_guest_writes_and_stay_sparse(start, line, store):
     assert all(one.written for one in store.data(NODE))
     assert grown[0] < 10**6 and grown[1] < 10**5 and grown[2] <= 65536, grown  # zeros take no room
     larger = (replace(disks[0], size_bytes=2 * 10**12), *disks[1:])
-    vm = start(replace(small, disks=larger), (), store.prepare(NODE, larger))
+    vm = start(replace(small, disks=larger), (), store.prepare(NODE, larger, NOBODY))
     line.wait(b"READY", times=2)
     line.type(b"modules\n")
     line.wait(b"LOADED", times=2)

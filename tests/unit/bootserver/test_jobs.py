@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from services.bootserver.images.jobs import LINE_CHARS, OUTPUT_LINES, Job
+import pytest
+
+from services.bootserver.boot import own_script_files
+from services.bootserver.boot.own_script_files import DIGESTS_KEPT, OwnScriptFiles
+from services.bootserver.images.jobs import ENDED_PER_USER, ERROR_CHARS, LINE_CHARS, OUTPUT_LINES, Job, Jobs
 from services.bootserver.workers import docker_engine
+from walt.contracts.errors import Failed
 
 
 def test_output_of_a_job_is_bounded_in_lines_and_in_their_length():
@@ -17,3 +22,36 @@ def test_output_of_a_job_is_bounded_in_lines_and_in_their_length():
 def test_line_of_a_dockerfile_is_cut_before_the_service_reads_it(capsys):
     docker_engine.progress("Step 1/1 : RUN " + "x" * 10_000)
     assert len(capsys.readouterr().out) == docker_engine.LINE_CHARS + 1
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """They end before `start` returns."""
+    monkeypatch.setattr("services.bootserver.images.jobs.tasks.spawn", lambda work, *arguments: work(*arguments))
+    return Jobs()
+
+
+def test_a_user_who_starts_jobs_in_a_loop_keeps_the_last_ones_only(jobs):
+    others = jobs.start("bob", lambda say: None)
+    ids = [jobs.start("alice", lambda say: None) for _ in range(3 * ENDED_PER_USER)]
+    assert [job_id for job_id in ids if jobs.knows("alice", job_id)] == ids[-ENDED_PER_USER:]
+    assert jobs.knows("bob", others)
+
+
+def test_an_error_is_cut(jobs):
+    def fail(say):
+        raise Failed("x" * 10**6, *["y"] * 100)
+
+    with pytest.raises(Failed) as failed:
+        jobs.view("alice", jobs.start("alice", fail), 0)
+    assert len(str(failed.value)) < 2 * ERROR_CHARS and str(failed.value).startswith("xxx")
+
+
+def test_digests_of_files_do_not_pile_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(own_script_files.tasks, "in_os_thread", lambda work, file: file.name)
+    files = OwnScriptFiles(None, None, None)
+    for number in range(DIGESTS_KEPT + 5):
+        path = tmp_path / str(number)
+        path.touch()
+        assert files._digest(path) == str(number)
+    assert len(files._digests) == DIGESTS_KEPT

@@ -102,7 +102,8 @@ def test_tree():
         node("vnode1", config={"networks": "walt-net,lab[lat=1ms]"}),
         node("vnode2", config={"networks": "walt-net"}),
     ]
-    client = FakeClient(get_nodes=nodes, get_images=[{"name": "default"}, {"name": "alice/mine"}])
+    images, disks = [{"name": "default"}, {"name": "alice/mine"}], [{"id": "disk-1"}, {"id": "disk-2"}]
+    client = FakeClient(get_nodes=nodes, get_images=images, get_trash=disks)
     after = Words(client).after
     assert after("walt node reboot vn") == ["vnode1", "vnode2"]
     assert after("walt node reboot vnode1,") == ["vnode1,vnode2", "vnode1,my-nodes"]
@@ -114,6 +115,7 @@ def test_tree():
     assert after("walt node create x -c ram=5") == ["ram=512M"]
     assert after("walt node config vnode1 ram=1G bo") == ["boot.delay=", "boot.timeout=", "boot.retries="]
     assert after("walt network link vnode1 l") == ["lab"]
+    assert after("walt trash empty disk-1 ") == ["disk-2"]
     assert after("walt network link vnode1 lab lat=10ms b") == ["bw=", "burst="]
     assert after("walt node cp vn") == ["vnode1:", "vnode2:", "vn"]  # and files of this computer
     assert after("walt node cp file vnode1:/ro") == []

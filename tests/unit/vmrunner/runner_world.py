@@ -10,6 +10,7 @@ from pathlib import Path
 
 from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
+from services.vmrunner.disks.trash import Trash
 from services.vmrunner.lifecycle.boot_slots import BootSlots
 from services.vmrunner.lifecycle.record_store import RecordStore
 from services.vmrunner.lifecycle.runner import Runner
@@ -25,6 +26,7 @@ from walt.contracts.nodes import Disk
 from walt.contracts.vmrunner import VM_REMOVED
 
 GIB = 2**30
+GRACE_S = 3600.0
 FIRST = spec(ram_bytes=6 * GIB, boot_timeout_s=None, disks=(Disk(1, 10**6, NO_TEMPLATE),))
 
 
@@ -111,7 +113,7 @@ class World:
         return LinePaths(*(str(self.folder / name) for name in ("line.sock", "line.log", "line.in")))
 
     def power_on(self, spec, run, line, pause) -> Vm:
-        DiskStore(self.folder / "state").prepare(spec.id, spec.disks)
+        disk_store(self.folder / "state").prepare(spec.id, spec.disks, spec.owned_by)
         self.script(pause)
         with self.effect():
             assert not self.runs, "two VMs of one node"
@@ -161,8 +163,12 @@ def life(world: World) -> RunnerContext:
     records = Records(state)
     records.world = world
     memory = MemoryLedger("lab", 1.0, lambda field: 10 * GIB)
-    persist = PersistDiskStore(state, 65_534)
-    return RunnerContext("lab", world, records, world, world, DiskStore(state), persist, memory, BootSlots(1), 0.0)
+    persist = PersistDiskStore(state, 65_534, Trash(state / "trash", GRACE_S))
+    return RunnerContext("lab", world, records, world, world, disk_store(state), persist, memory, BootSlots(1), 0.0)
+
+
+def disk_store(state: Path) -> DiskStore:
+    return DiskStore(state, Trash(state / "trash", GRACE_S))
 
 
 def runner_for(spec, world: World) -> Runner:

@@ -8,6 +8,7 @@ import pytest
 
 from services.vmrunner.disks import persist
 from services.vmrunner.disks.persist import PersistDiskStore
+from services.vmrunner.disks.trash import Trash
 from walt.contracts.errors import Failed, InvalidRequest
 from walt.contracts.nodes import Owner
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("as_root")
 
 @pytest.fixture
 def store(tmp_path):
-    return PersistDiskStore(tmp_path, UID)
+    return PersistDiskStore(tmp_path, UID, Trash(tmp_path / "trash", 3600))
 
 
 def path_of(tmp_path, owner=ALICE):
@@ -193,4 +194,28 @@ def test_drafts_of_a_crash_are_removed(store, tmp_path):
 def test_no_other_path_is_made_of_an_owner(store, tmp_path, owner):
     with pytest.raises((Failed, InvalidRequest)):
         store.make(NODE, owner, 64 * MB)
-    assert list(tmp_path.iterdir()) == []
+    assert [one.name for one in tmp_path.iterdir()] == ["trash"]
+
+
+def test_with_its_node_it_goes_to_the_trash_and_comes_back_to_another(store, tmp_path):
+    """What is empty is not kept. What it replaces goes to the trash in its turn."""
+    trash = Trash(tmp_path / "trash", 3600)
+    store.make(NODE, ALICE, 20 * MB)
+    write(path_of(tmp_path), "notes")
+    store.make(NODE, LATER_ALICE, 20 * MB)
+    store.discard(NODE, "vnode1")
+    (kept,) = trash.disks()
+    assert (kept.node, kept.owner, kept.owner_account, kept.number) == ("vnode1", "alice", "a1", 0)
+    assert not list((tmp_path / f"{NODE}/persist").iterdir())
+
+    store.make(NODE, ALICE, 20 * MB)
+    write(path_of(tmp_path), "newer")
+    store.take_back(NODE, ALICE, "vnode2")
+    assert "newer" in debugfs(path_of(tmp_path), "ls"), "nothing is kept for this node"
+    trash.claim(kept.id, NODE, "a2")
+    store.take_back(NODE, ALICE, "vnode2")
+    assert "newer" in debugfs(path_of(tmp_path), "ls"), "it is kept for another owner of this node"
+    trash.claim(kept.id, NODE, "a1")
+    store.take_back(NODE, ALICE, "vnode2")
+    assert "notes" in debugfs(path_of(tmp_path), "ls") and is_sound(path_of(tmp_path))
+    assert [disk.node for disk in trash.disks()] == ["vnode2"]
