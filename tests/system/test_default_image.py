@@ -19,15 +19,36 @@ KERNEL_CHECKS = (
     "delay rate_up live_decrease isolation cleanup loss duplicate reorder corrupt limit jitter_keeps_the_order measured"
 )
 
+# Enabled by the preset, but not by their packages; masked by their packages.
+DEBIANS_OWN = {
+    "ifupdown-wait-online.service",
+    "systemd-network-generator.service",
+    "systemd-networkd-wait-online@.service",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "systemd-sysext.service",
+    "ssh.socket",
+    "reboot.target",
+    "remote-cryptsetup.target",
+    "remote-veritysetup.target",
+    "cryptdisks-early.service",
+    "cryptdisks.service",
+    "hwclock.service",
+    "rc.service",
+    "rcS.service",
+    "x11-common.service",
+}
+
 
 @pytest.fixture(scope="module")
 def debian(walt):
     """Two at once, as in the demo: nodes that boot together must not disturb each other."""
     settings = ("-c", "boot.delay=0", "-c", "networks=walt-net,side-net", "-c", "cpu.cores=2")
-    walt("node", "create", "debian", "twin", "--image", "full", *settings, "--wait", timeout=400)
-    walt("node", "remove", "twin")
+    disk = ("-c", "disks=300M[template=ext4]")
+    walt("node", "create", "debian", "twin", "--image", "full", *settings, *disk, "--wait", timeout=400)
+    walt("node", "remove", "twin", "--force")
     yield "debian"
-    walt("node", "remove", "debian")
+    walt("node", "remove", "debian", "--force")
 
 
 def run(walt, *words, **options):
@@ -56,8 +77,44 @@ def test_root_is_logged_in_on_the_serial_console(debian, walt):
 
 
 def test_no_unit_failed(debian, walt):
-    wait_until(lambda: run(walt, "systemctl", "is-system-running", check=False).strip() != "starting", 60, "started", 2)
+    assert run(walt, "systemctl", "is-system-running", "--wait", check=False, timeout=180).strip() == "running"
     assert run(walt, "systemctl", "--failed", "--no-legend") == ""
+    assert run(walt, "systemctl", "get-default").strip() == "graphical.target"
+    assert run(walt, "systemctl", "is-active", "graphical.target").strip() == "active"
+
+
+def test_units_are_those_of_debian_but_for_a_short_list(debian, walt):
+    """docs/images.md names them."""
+    listed = run(
+        walt, "systemctl list-unit-files --no-legend --state=masked,disabled | awk '$3 == \"enabled\" {print $1}'"
+    )
+    assert set(listed.split()) - DEBIANS_OWN == {"systemd-repart.service", "e2scrub_reap.service"}
+    assert run(walt, "find /etc/systemd -lname /dev/null").split() == ["/etc/systemd/system/systemd-repart.service"]
+
+
+def test_fault_b13_the_locale_is_utf_8(debian, walt):
+    assert run(walt, "locale charmap").strip() == "UTF-8"
+
+
+def test_fault_b1_a_disk_is_mounted_by_its_label(debian, walt):
+    line = "LABEL=walt-ext4 /data ext4 defaults 0 2"
+    run(walt, f"echo '{line}' >> /etc/fstab && systemctl daemon-reload && systemctl start local-fs.target", timeout=120)
+    assert run(walt, "findmnt -n -o SOURCE /data").strip() == "/dev/vda1"
+
+
+def test_fault_b15_networkd_and_ifupdown_set_addresses(debian, walt):
+    network = "[Match]\nName=ens3\n[Network]\nAddress=10.77.0.1/24\n"
+    run(
+        walt, f"printf '{network}' > /etc/systemd/network/ens3.network && systemctl start systemd-networkd", timeout=120
+    )
+    wait_until(lambda: "10.77.0.1/24" in run(walt, "ip -o address show ens3"), 60, "networkd's address", 2)
+    run(walt, "rm /etc/systemd/network/ens3.network && systemctl stop systemd-networkd.socket systemd-networkd")
+    run(walt, "printf 'iface ens3 inet static\n  address 10.78.0.1/24\n' > /etc/network/interfaces.d/ens3 && ifup ens3")
+    assert "10.78.0.1/24" in run(walt, "ip -o address show ens3")
+
+
+def test_fault_b15_modules_of_the_list_are_loaded(debian, walt):
+    run(walt, "echo dummy >> /etc/modules && systemctl restart systemd-modules-load && test -d /sys/module/dummy")
 
 
 RAW_RECEIVER = """
@@ -151,3 +208,13 @@ def _suite() -> bytes:
 def _sources_only(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     wanted = member.isdir() or member.name.endswith(".py")
     return member if wanted and "__pycache__" not in member.name else None
+
+
+def test_fault_b1_ssh_stays_when_a_disk_of_fstab_is_missing(debian, walt):
+    """The last one: the node is in emergency mode afterwards."""
+    line = "LABEL=missing /missing ext4 x-systemd.device-timeout=2s 0 2"
+    run(walt, f"echo '{line}' >> /etc/fstab && systemctl daemon-reload")
+    run(walt, "systemctl stop local-fs.target; systemctl start --no-block default.target local-fs.target", check=False)
+    emergency = ("systemctl", "is-active", "emergency.target")
+    wait_until(lambda: run(walt, *emergency, check=False).strip() == "active", 90, "emergency mode", 2)
+    assert run(walt, "systemctl", "is-system-running", check=False).strip() == "maintenance"

@@ -32,8 +32,10 @@ def test_way_to_the_mirror():
 
 
 def test_the_recipes():
-    assert recipes.names() == ["debian", "small"]
-    debian = recipes.load("debian")
+    assert recipes.names() == ["debian", "debian-full", "small"]
+    debian, full = recipes.load("debian"), recipes.load("debian-full")
+    assert set(full.packages) ^ set(debian.packages) == {"linux-image-amd64", "linux-image-cloud-amd64"}
+    assert (full.folder / "customize").read_text() == (debian.folder / "customize").read_text()
     assert {"systemd-sysv", "openssh-server", "iproute2", "iputils-ping", "python3"} <= set(debian.packages)
     argv = recipes.command(debian, Path("/t"), ["deb http://mirror.example/ bookworm main"], [])
     assert argv[0] == "mmdebstrap" and argv[-3:] == ["bookworm", "/t", "deb http://mirror.example/ bookworm main"]

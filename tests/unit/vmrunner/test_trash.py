@@ -2,7 +2,6 @@
 
 import errno
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def store(tmp_path, trash):
 @pytest.fixture
 def clock(monkeypatch):
     """Sets the monotonic clock forward."""
-    now = [time.monotonic()]
+    now = [1000.0]  # whole seconds, so that sums are exact
     monkeypatch.setattr(trash_module.time, "monotonic", lambda: now[0])
     return lambda seconds: now.__setitem__(0, now[0] + seconds)
 
