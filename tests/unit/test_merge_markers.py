@@ -1,4 +1,4 @@
-"""No merge was committed half done. Code with such a line does not parse; a page or a configuration may be taken as it is."""
+"""No merge was committed half done: a page or a configuration with the lines of a conflict may be taken as it is."""
 
 from __future__ import annotations
 
