@@ -85,7 +85,7 @@ def _carry_out(job: Job, work: Work) -> None:
     except WaltError as error:
         job.error = _shortened(error)
     except Exception as error:
-        job.error = Failed(f"internal error in bootserver ({type(error).__name__}: {error})")
+        job.error = _shortened(Failed(f"internal error in bootserver ({type(error).__name__}: {error})"))
         raise
     finally:
         job.ended_at = time.monotonic()
