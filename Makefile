@@ -8,7 +8,7 @@ READY := .venv/.complete
 TESTABLE := .venv/.testable
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo up down status clean user check docs format unit service system test test-compose
+.PHONY: help deps demo up down status clean check docs format unit service system test test-compose
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 21
