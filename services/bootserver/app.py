@@ -16,7 +16,9 @@ from services.bootserver.boot.own_script_files import OwnScriptFiles
 from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.dns import dns_probe, dnsmasq, zone
 from services.bootserver.dns.zone import Zone
+from services.bootserver.images import docker_sources
 from services.bootserver.images.catalogue import Catalogue
+from services.bootserver.images.docker_sources import DockerSources
 from services.bootserver.images.image_limits import ImageLimits
 from services.bootserver.images.image_records import ImageRecords
 from services.bootserver.images.image_users import ImageUsers
@@ -76,7 +78,7 @@ class BootserverApp:
         self.zone = Zone(dnsmasq.names_folder(env.state_dir), dnsmasq.leases_folder(env.state_dir), self._site.server)
         self._records, self._keys = BootRecordStore(state / "plans"), KeyStore(state / "keys")
         self._make_boots(state)
-        self._make_image_commands(state)
+        self._make_image_commands(state, image_sources(env))
         self._collector = BootCollector(
             self.zone.names,
             self._records.last_boots,
@@ -103,7 +105,7 @@ class BootserverApp:
         self.machines = Machines(state / "machines", effects)
         self.pxe = PxeBoot(site, self.boots, self.payload, self.machines, self._register_machine)
 
-    def _make_image_commands(self, state: Path) -> None:
+    def _make_image_commands(self, state: Path, sources: DockerSources) -> None:
         images, self.image_limits = self.images, ImageLimits(self.images, self._get_limits)
         staging = Staging(images, self.image_limits, self._records.folders)
         self._staging, self.jobs, self.transfers = staging, Jobs(), Transfers(state / "transfers")
@@ -111,7 +113,7 @@ class BootserverApp:
         self.catalogue = Catalogue(images, staging, self.image_users, lambda: list(self._specs().nodes))
         running = RunningNodes(self._authorize, self._boot_of, self.open_access)
         self.saver = NodeSaver(images.folder, staging, self.catalogue, self.jobs, running)
-        self.importer = ImageImporter(images, staging, self.catalogue, self.jobs, self.transfers)
+        self.importer = ImageImporter(images, staging, self.catalogue, self.jobs, self.transfers, sources)
 
     def start(self) -> None:
         REGISTRY.register(self._collector)
@@ -228,3 +230,11 @@ def _image_store(env: Environment, state: Path) -> ImageStore:
     platform = parse_platform_images(env.variable("WALT_PLATFORM_IMAGES", ""))
     records = ImageRecords(folder, env.variable("WALT_USER_IMAGES", "users"))
     return ImageStore(folder, platform, records, state / "images")
+
+
+def image_sources(env: Environment) -> DockerSources:
+    text = env.variable("WALT_IMAGE_SOURCES", docker_sources.NONE)
+    try:
+        return docker_sources.parse(text)
+    except ValueError as allowed:
+        raise SystemExit(f"WALT_IMAGE_SOURCES={text}: allowed: {allowed}") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.bootserver.images import image_names
 from services.bootserver.images.catalogue import Catalogue
+from services.bootserver.images.docker_sources import DockerSources
 from services.bootserver.images.image_names import ImageName
 from services.bootserver.images.jobs import Jobs, Progress
 from services.bootserver.images.staging import TREE, Staging
@@ -27,9 +28,16 @@ Fill = Callable[[Path, Progress], None]  # puts a root file system into the fold
 
 class ImageImporter:
     def __init__(
-        self, images: ImageStore, staging: Staging, catalogue: Catalogue, jobs: Jobs, transfers: Transfers
+        self,
+        images: ImageStore,
+        staging: Staging,
+        catalogue: Catalogue,
+        jobs: Jobs,
+        transfers: Transfers,
+        sources: DockerSources,
     ) -> None:
         self._images = images
+        self._sources = sources
         self._staging = staging
         self._catalogue = catalogue
         self._jobs = jobs
@@ -37,12 +45,15 @@ class ImageImporter:
 
     def import_image(self, user: str, reference: str, name: str, force: bool) -> str:
         image_names.check_reference(reference)
+        self._sources.check_reference(reference)
         image_name = self._check_new(user, name or image_names.from_reference(reference), force)
         return self._jobs.start(user, lambda progress: self._import(image_name, force, reference, progress))
 
     def open_upload(self, user: str, purpose: str, image: str, path: str, name: str, force: bool) -> str:
         if purpose not in PURPOSES:
             raise InvalidRequest(f"'{purpose}' is not a purpose of an upload; allowed: {', '.join(PURPOSES)}")
+        if purpose == BUILD:
+            self._sources.check_build()
         if purpose == FILES:
             self._catalogue.find_owned(image, user)
             _check_path(path)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 
+from services.bootserver.app import image_sources
+from services.kit.environment import environment
 from tests.compose import engine
 from tests.service.images.world import tree_of
 from tests.support.image_tree import VERSION
+from walt.contracts.errors import Denied
 
 
 @pytest.fixture
@@ -52,6 +56,21 @@ def test_image_of_the_docker_engine(walt, platform, docker, tmp_path):
     assert left.stdout == ""
     layers = re.findall("---> ([0-9a-f]{12})", err)
     assert len(layers) > 1 and [layer for layer in layers if is_in_engine(layer)] == layers[:1]
+
+
+def test_fault_s19_nothing_is_taken_from_docker_by_default():
+    sources = image_sources(replace(environment(), variables={}))
+    with pytest.raises(Denied):
+        sources.check_reference("debian")
+    with pytest.raises(Denied):
+        sources.check_build()
+    with pytest.raises(SystemExit, match="WALT_IMAGE_SOURCES=All: allowed: none, or a list"):
+        image_sources(replace(environment(), variables={"WALT_IMAGE_SOURCES": "All"}))
+
+
+def test_what_the_operator_does_not_allow_is_refused_before_any_work(walt):
+    status, _, err = walt("image import another/debian")
+    assert status == 5 and "allowed: names that begin with library, no-such-image.invalid or a FILE.tar" in err
 
 
 def test_without_an_engine_docker_is_refused_and_the_rest_is_named(walt, monkeypatch):

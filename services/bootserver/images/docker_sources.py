@@ -1,0 +1,58 @@
+"""Pure: what users may take from the Docker Engine of the server. Nothing, unless its operator says so: what is pulled
+and built comes over the network of the host, and the images that the engine has are everybody's then.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from walt.contracts.errors import Denied
+
+BUILD, ANY, NONE = "build", "any", "none"
+RULE = (
+    "none, or a list of: build (Dockerfiles), any (all images), beginnings of names as library or registry.example/lab"
+)
+OFFICIAL = "library"  # what a name without a folder is in
+
+_PREFIX = re.compile(r"[a-z0-9][a-z0-9._:-]*(/[a-z0-9][a-z0-9._-]*)*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class DockerSources:
+    """prefixes: of the names of images, by whole parts; may_build: by Dockerfiles, which fetch what they like."""
+
+    prefixes: tuple[str, ...] = ()
+    may_import_any: bool = False
+    may_build: bool = False
+
+    def check_reference(self, reference: str) -> None:
+        name = full_name(reference)
+        if not self.may_import_any and not any(name == one or name.startswith(f"{one}/") for one in self.prefixes):
+            raise Denied(f"image '{reference}' of the Docker Engine is not taken here; allowed: {self._allowed()}")
+
+    def check_build(self) -> None:
+        if not self.may_build:
+            raise Denied(
+                "images are not built by Dockerfiles here; allowed: a FILE.tar or a folder (walt image import)"
+            )
+
+    def _allowed(self) -> str:
+        named = [f"names that begin with {', '.join(self.prefixes)}"] if self.prefixes else []
+        return " or ".join([*named, "a FILE.tar or a folder; the operator decides (WALT_IMAGE_SOURCES)"])
+
+
+def parse(text: str) -> DockerSources:
+    """ValueError(what is allowed)."""
+    words = [] if text == NONE else [word.strip() for word in text.split(",")]
+    prefixes = tuple(word for word in words if word not in (BUILD, ANY))
+    if not all(_PREFIX.fullmatch(one) and one != NONE for one in prefixes):
+        raise ValueError(RULE)
+    return DockerSources(prefixes, ANY in words, BUILD in words)
+
+
+def full_name(reference: str) -> str:
+    """Without tag and digest: 'debian:12' -> 'library/debian', 'registry.example:5000/lab/x@sha256:…' ->
+    'registry.example:5000/lab/x'."""
+    folder, _, last = reference.partition("@")[0].rpartition("/")
+    return f"{folder or OFFICIAL}/{last.partition(':')[0]}"
