@@ -3,11 +3,12 @@
 INSTANCE ?= local
 PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m deploy.local
+SPHINX := $(PYTHON) -m sphinx -q -W
 READY := .venv/.complete
 TESTABLE := .venv/.testable
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo up down status clean user check docs format unit service system test test-compose
+.PHONY: help deps demo up down status clean check docs format unit service system test test-compose
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 21
@@ -38,12 +39,12 @@ check: $(READY)  ## style, types, documentation, unit tests: quick
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m sphinx -q -W -b html docs build/docs/html
+	@$(SPHINX) -b html docs build/docs/html
 	@$(PYTHON) -m pytest -q tests/unit
 
 docs: $(READY)  ## the documentation as pages and manual pages, in build/docs
-	@$(PYTHON) -m sphinx -q -W -b html docs build/docs/html
-	@$(PYTHON) -m sphinx -q -W -b man docs build/docs/man
+	@$(SPHINX) -b html docs build/docs/html
+	@$(SPHINX) -b man docs build/docs/man
 	@echo "build/docs/html/index.html, build/docs/man"
 
 format: $(READY)  ## rewrite the sources in the project's style
@@ -59,7 +60,7 @@ test: $(TESTABLE)  ## everything: style, types, unit, service and system tests (
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m sphinx -q -W -b html docs build/docs/html
+	@$(SPHINX) -b html docs build/docs/html
 	@$(PYTHON) -m tests.everything
 
 test-compose: $(READY)  ## the deployment of the README, on a Docker Engine (docker, or WALT_DOCKER_ENGINE)

@@ -64,10 +64,12 @@ class ShowTimes:
             self.seconds.append(time.monotonic() - start)
 
 
-def powered_on(instance: Instance, names: Sequence[str]) -> int:
-    """How often, of all nodes together: each beyond the number of nodes is a retry."""
+def powered_on(instance: Instance, names: Sequence[str], since: float) -> int:
+    """How often, of all nodes together: each beyond the number of nodes is a retry. since: epoch seconds, as nodes of
+    an earlier run had these names."""
     events = json.loads(walt(instance, "log", "show", "-n", "10000", "-o", "json", *names))
-    return sum(event["text"].startswith("loading: ") for event in events if event["kind"] == "state")
+    states = [event["text"] for event in events if event["kind"] == "state" and event["at"] >= since]
+    return sum(text.startswith("loading: ") for text in states)
 
 
 def main() -> None:
@@ -78,9 +80,10 @@ def main() -> None:
     try:
         alone_s = boot_all(instance, [f"{PREFIX}0"], "-c", "boot.delay=0")
         walt(instance, "node", "remove", f"{PREFIX}0")
+        since = time.time()
         with ShowTimes(instance) as shows:
             took_s = boot_all(instance, names)
-        retries = powered_on(instance, names) - count
+        retries = powered_on(instance, names, since) - count
     finally:
         walt(instance, "node", "remove", *names)
     ideal_s = alone_s * count / cpus

@@ -22,7 +22,6 @@ extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = f"walt {release}"
 myst_heading_anchors = 3
-exclude_patterns = ["man/*"]
 root_doc = "index"
 man_pages = [
     ("generated/commands", "walt", "virtual nodes for network experiments", author, 1),

@@ -73,6 +73,7 @@ _NETWORK = {
     "properties": {
         "nodes": {"$ref": "#/$defs/names"},
         "link": {"$ref": "#/$defs/options"},
+        "subnet": {"type": "string", "description": "192.168.55.0/24: where its nodes get addresses from"},
         "external": {"type": "boolean", "description": "It is not the lab's: a network of yours that there is already"},
     },
 }

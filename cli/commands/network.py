@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from walt.client import Client
-from walt.contracts import links, settings, units
+from walt.contracts import links, network_uses, units
 from walt.contracts.links import LinkModel
 from walt.contracts.names import MY_NODES
 from walt.contracts.nodes import Changed, PortView
@@ -71,7 +71,7 @@ def link(client: Client, selection: str, name: str, options: Sequence[str], repl
 
 def link_of(networks: str, name: str) -> str:
     """'walt-net,home-net[lat=10ms]', 'home-net' -> 'lat=10ms'"""
-    use = next(one for one in settings.parse_networks(networks) if one.name == name)
+    use = next(one for one in network_uses.parse_networks(networks) if one.name == name)
     return links.format_link(use.link) or "plain"
 
 
@@ -106,6 +106,7 @@ COLUMNS = [
     Column("node"),
     Column("interface"),
     Column("mac", wide=True),
+    Column("addresses", "address", lambda row: next(iter(row["addresses"]), ""), sparse=True),
     Column("backend"),
     Column("asked", "link", sparse=True),
     Column("delay_us", "delay", _delay("delay_us"), sparse=True),

@@ -16,12 +16,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from walt.client import Client
-from walt.contracts import disks, links, units
+from walt.contracts import disks, links, network_uses, port_addresses, units
 from walt.contracts.errors import Unreachable, WaltError
 from walt.contracts.limits import DEFAULT, NONE, RESOURCES
-from walt.contracts.links import DISTRIBUTION_NAMES, LinkChange
+from walt.contracts.links import DISTRIBUTION_NAMES
 from walt.contracts.names import ALL_NODES, FREE_NODES, MY_NODES, NODE_SETS, WALT_NET
-from walt.contracts.settings import NETSETUPS, SETTINGS, parse_networks
+from walt.contracts.network_uses import parse_networks
+from walt.contracts.settings import NETSETUPS, SETTINGS
 
 from ..topics import topics
 
@@ -115,8 +116,17 @@ def network_words(text: str, names: Callable[[], Iterable[str]]) -> list[str]:
         return [head + one for one in (*known, *([f"{name}["] if name in known else []))]
     *options, typed = inner.split(",")
     start = head + name + "[" + "".join(f"{one}," for one in options)
-    closed = [f"{typed}]"] if _parses(_parse_option, typed) else []
-    return [start + one for one in (*link_words(typed, options), *closed)]
+    closed = [f"{typed}]"] if _parses(lambda text: network_uses.check_port_word(name, text), typed) else []
+    return [start + one for one in (*port_words(typed, options), *closed)]
+
+
+def port_words(text: str, given: Sequence[str]) -> list[str]:
+    """As `link_words`, and the address of the node."""
+    word, equals, _ = text.partition("=")
+    if equals and word == port_addresses.OPTION:
+        return [f"{word}={port_addresses.NONE}"]
+    taken = {one.partition("=")[0] for one in given}
+    return [*link_words(text, given), *([] if equals or word in taken else [f"{port_addresses.OPTION}="])]
 
 
 def link_words(text: str, given: Sequence[str]) -> list[str]:
@@ -128,11 +138,6 @@ def link_words(text: str, given: Sequence[str]) -> list[str]:
     taken = {one.partition("=")[0] for one in given}
     sides = [f"{name}.{side}" for side in links.SIDES] if dot and name in links.LINK_OPTIONS else []
     return [f"{one}=" for one in sides or links.LINK_OPTIONS if one not in taken]
-
-
-def _parse_option(text: str) -> LinkChange:
-    word, _, value = text.partition("=")
-    return links.parse_option(word, value)
 
 
 def _parses(parse: Callable[[str], Any], text: str) -> bool:

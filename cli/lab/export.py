@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from walt.contracts import labs, links, settings
+from walt.contracts import labs, network_uses, settings
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.labs import LabDocument, LabLink, LabNetwork, LabNode, LabPort
-from walt.contracts.links import LinkModel
 from walt.contracts.names import WALT_NET
+from walt.contracts.network_uses import NetworkUse
 from walt.contracts.nodes import NodeView
-from walt.contracts.settings import NetworkUse, NodeConfig
+from walt.contracts.settings import NodeConfig
 
 NETWORKS = "networks"
 
@@ -21,7 +21,7 @@ Uses = dict[str, tuple[NetworkUse, ...]]  # {node: its networks in order}
 def document_of(lab: str, nodes: Sequence[NodeView]) -> LabDocument:
     """Networks that are not the lab's are external. A node whose interfaces are in another order than the document
     would give it has them in its own setting `networks`."""
-    uses = {node.name: settings.parse_networks(node.config[NETWORKS]) for node in nodes}
+    uses = {node.name: network_uses.parse_networks(node.config[NETWORKS]) for node in nodes}
     explicit: set[str] = set()
     while True:
         networks, found = _networks(lab, uses, explicit)
@@ -50,7 +50,7 @@ def _node(node: NodeView, networks: str | None) -> LabNode:
 
 
 def _own_networks(lab: str, uses: Sequence[NetworkUse]) -> str:
-    return settings.format_networks([replace(use, name=use.name.removeprefix(f"{lab}/")) for use in uses])
+    return network_uses.format_networks([replace(use, name=use.name.removeprefix(f"{lab}/")) for use in uses])
 
 
 def _networks(lab: str, uses: Uses, explicit: Collection[str]) -> tuple[tuple[LabNetwork, ...], tuple[LabLink, ...]]:
@@ -61,7 +61,7 @@ def _networks(lab: str, uses: Uses, explicit: Collection[str]) -> tuple[tuple[La
             if use.name != WALT_NET:
                 here = ports.setdefault(use.name, [])
                 if node not in explicit:
-                    here.append(LabPort(node, tuple(filter(None, links.format_link(use.link).split(",")))))
+                    here.append(LabPort(node, tuple(network_uses.format_port(use))))
     networks, found = [], []
     for name, members in ports.items():
         inner, is_external = name.removeprefix(f"{lab}/"), not name.startswith(f"{lab}/")
@@ -77,12 +77,8 @@ def _implied(lab: str, node: str, networks: Sequence[LabNetwork], found: Sequenc
     uses = [NetworkUse(WALT_NET)]
     for network in networks:
         name = labs.network_name(lab, network.name, network.is_external)
-        uses += [NetworkUse(name, _model(port)) for port in network.ports if port.node == node]
+        uses += [network_uses.parse_port(name, port.options) for port in network.ports if port.node == node]
     for link in found:
         name = labs.network_name(lab, labs.link_network(lab, *(end.node for end in link.ends)))
-        uses += [NetworkUse(name, _model(end)) for end in link.ends if end.node == node]
+        uses += [network_uses.parse_port(name, end.options) for end in link.ends if end.node == node]
     return tuple(uses)
-
-
-def _model(port: LabPort) -> LinkModel:
-    return links.parse_options(LinkModel(), port.options)

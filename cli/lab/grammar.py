@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from walt.contracts import lab_check, lab_expect, units
+from walt.contracts import lab_check, lab_expect, port_addresses, units
 from walt.contracts.lab_check import Path
 from walt.contracts.labs import (
     LINK_SIGN,
@@ -24,7 +24,7 @@ from .shapes import Shapes, member
 from .yaml_tree import FileFaults, Finding, ListTree, MapTree, Position, Scalar, Tree, parse
 
 KEYS = ("name", "nodes", "networks", "links", "defaults", "expect")
-NETWORK_KEYS = ("nodes", "link", "external")
+NETWORK_KEYS = ("nodes", "link", "subnet", "external")
 IMAGE, FILES, RUN = "image", "files", "run"
 WORK = (FILES, RUN)
 A_LINK = "NODE -- NODE, with blanks around --"
@@ -173,7 +173,7 @@ class _Reader(Shapes):
                 yield LabNetwork(path[1], tuple(self._ports(value, path, ())))
             elif isinstance(value, MapTree):
                 parts = self.keys(value, NETWORK_KEYS, "a network")
-                options = self.options(parts["link"]) if "link" in parts else ()
+                options = (*self._subnet(parts.get("subnet")), *self.options(parts.get("link")))
                 ports = tuple(self._ports(parts.get("nodes"), path, options))
                 is_external = "external" in parts and self.flag(parts["external"])
                 if not ports and not is_external:
@@ -183,6 +183,19 @@ class _Reader(Shapes):
                 self.find(
                     value.position, f"{key.text}: {value.kind} is not a network; allowed: [vnode1, vnode2] or a map"
                 )
+
+    def _subnet(self, tree: Tree | None) -> Iterator[Scalar]:
+        """'192.168.55.0/24' -> the option addr of each of its nodes."""
+        if tree is None:
+            return
+        text = (tree.text or "") if isinstance(tree, Scalar) else ""
+        try:
+            if port_addresses.subnet_of(port_addresses.parse(text)) is None:
+                raise ValueError
+        except ValueError:
+            self.find(tree.position, f"'{text or tree.kind}' is not a subnet; allowed: as 192.168.55.0/24 or fd01::/64")
+        else:
+            yield Scalar(tree.position, f"{port_addresses.OPTION}={text}")
 
     def _ports(self, tree: Tree | None, path: Path, options: tuple[Scalar, ...]) -> Iterator[LabPort]:
         for key, value in self.named(tree, path, "a node"):

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from walt.contracts import lab_expect, labs, settings
+from walt.contracts import lab_expect, labs, network_uses
 from walt.contracts.lab_expect import LOSS, NO, QUANTITIES, RATE, REACH, RTT
 from walt.contracts.labs import LabDocument, LabExpectation
 from walt.contracts.names import WALT_NET
@@ -74,7 +74,7 @@ def target_network(document: LabDocument, one: LabExpectation, nodes: Mapping[st
         externals = {network.name for network in document.networks if network.is_external}
         return labs.network_name(document.name, one.network, one.network in externals)
     first, second = (
-        [use.name for use in settings.parse_networks(nodes[name.lower()].config["networks"])] for name in one.nodes
+        [use.name for use in network_uses.parse_networks(nodes[name.lower()].config["networks"])] for name in one.nodes
     )
     return next((name for name in first if name != WALT_NET and name in second), WALT_NET)
 

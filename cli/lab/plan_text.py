@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from walt.contracts import links, settings
+from walt.contracts import network_uses
 from walt.contracts.labs import CHANGE, CREATE, REMOVE, LabAction, LabChange
-from walt.contracts.settings import NetworkUse
+from walt.contracts.network_uses import NetworkUse
 
 SIGNS = {CREATE: "+", CHANGE: "~", REMOVE: "-"}
 COUNTED = {CREATE: "to create", CHANGE: "to change", REMOVE: "to remove"}
@@ -74,8 +74,8 @@ def _networks(change: LabChange, is_new: bool) -> Iterator[str]:
 
 
 def _by_name(text: str) -> dict[str, NetworkUse]:
-    return {use.name: use for use in settings.parse_networks(text)}
+    return {use.name: use for use in network_uses.parse_networks(text)}
 
 
 def _link(use: NetworkUse) -> str:
-    return links.format_link(use.link) or PLAIN
+    return ",".join(network_uses.format_port(use)) or PLAIN

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from walt.client import Client
 from walt.contracts.errors import WIRE_ERRORS, Failed, InvalidRequest, NotFound, WaltError, together
@@ -15,6 +16,8 @@ from walt.replies import read
 from . import grammar
 from .grammar import LabReading
 from .yaml_tree import MAX_FILE_BYTES, FileFaults, Finding
+
+T = TypeVar("T")
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_LABEL = "standard input"
@@ -54,12 +57,8 @@ def convert_file(source: str) -> ConvertedFile:
     """Of containerlab; InvalidRequest for a file that is none."""
     from . import containerlab
 
-    label = STANDARD_INPUT_LABEL if source == STANDARD_INPUT else source
-    try:
-        done = containerlab.convert(_bytes_of(source))
-    except FileFaults as faults:
-        raise InvalidRequest(*_sentences(label, faults.findings)) from None
-    return ConvertedFile(done.document, _sentences(label, done.left_out))
+    done = _parsed(source, containerlab.convert)
+    return ConvertedFile(done.document, _sentences(_label(source), done.left_out))
 
 
 def is_file(source: str) -> bool:
@@ -69,14 +68,10 @@ def is_file(source: str) -> bool:
 
 def read_file(source: str) -> LabSource:
     """InvalidRequest with all that is wrong with it."""
-    label = STANDARD_INPUT_LABEL if source == STANDARD_INPUT else source
-    try:
-        reading = grammar.read(_bytes_of(source))
-    except FileFaults as faults:
-        raise InvalidRequest(*_sentences(label, faults.findings)) from None
+    reading = _parsed(source, grammar.read)
     if findings := reading.all_findings():
-        raise InvalidRequest(*_sentences(label, findings))
-    return LabSource(label, reading.document, reading)
+        raise InvalidRequest(*_sentences(_label(source), findings))
+    return LabSource(_label(source), reading.document, reading)
 
 
 def load(client: Client, source: str) -> LabSource:
@@ -92,6 +87,17 @@ def name_of(source: str) -> str:
 
 def get_lab(client: Client, name: str) -> LabView:
     return read(list[LabView], client.call("nodes", "get_labs", name=name))[0]
+
+
+def _label(source: str) -> str:
+    return STANDARD_INPUT_LABEL if source == STANDARD_INPUT else source
+
+
+def _parsed(source: str, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(_bytes_of(source))
+    except FileFaults as faults:
+        raise InvalidRequest(*_sentences(_label(source), faults.findings)) from None
 
 
 def _bytes_of(source: str) -> bytes:

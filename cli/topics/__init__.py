@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from walt.contracts import port_addresses
 from walt.contracts.errors import NotFound
 from walt.contracts.links import LINK_OPTIONS
 from walt.contracts.settings import SETTINGS, NodeConfig, show_settings
@@ -46,6 +47,8 @@ def _settings_text() -> str:
     parts += ["Options of a link, in NAME[OPTION,...] of networks and in walt network link:", ""]
     for option in LINK_OPTIONS.values():
         parts += [f"{option.name}=   {option.help}", f"    {option.grammar}", ""]
+    addr = f"{port_addresses.OPTION}=   the address of the node there; in the setting networks only"
+    parts += [addr, f"    {port_addresses.RULE}", ""]
     return "\n".join([*parts, _SIDES])
 
 

@@ -12,7 +12,7 @@ from services.kit.bus import removal
 from services.kit.bus.bus import Bus
 from services.kit.environment import Environment
 from services.kit.reconcile_loop import keep_in_step
-from services.nodes import health
+from services.nodes import health, operator_settings
 from services.nodes.commands import dispute, lab_commands, node_commands, queries, reconcile, run_command
 from services.nodes.commands.node_commands import Command, Outcome
 from services.nodes.commands.run_command import Result
@@ -22,7 +22,8 @@ from services.nodes.domain import creation, event_texts, lab_plan, model, port_v
 from services.nodes.domain.creation import Placement
 from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_kept
 from services.nodes.domain.model import NodeSummary, RequestContext
-from services.nodes.domain.ownership import Takeover, Watchers, parse_takeover, parse_watchers
+from services.nodes.domain.network_addresses import POOLS, AddressPlan
+from services.nodes.domain.ownership import Takeover, Watchers
 from services.nodes.domain.settings_request import SettingsRequest
 from services.nodes.metrics import NodesCollector
 from services.nodes.peers.agents import Agents
@@ -39,9 +40,8 @@ from services.nodes.users.rabbitmq_api import ManagementApi
 from services.nodes.users.restored import RestoredUsers, restored_file
 from walt.contracts import nodes
 from walt.contracts.checks import Check
-from walt.contracts.errors import InvalidRequest
 from walt.contracts.labs import LabApplied, LabDocument, LabView
-from walt.contracts.limits import UserLimits, parse_change, parse_limits
+from walt.contracts.limits import UserLimits, parse_change
 from walt.contracts.nodes import (
     Changed,
     Event,
@@ -63,12 +63,13 @@ class NodesApp:
         self.bus = bus
         self.host = env.host
         self.placement = Placement(env.host, env.subnet)
-        self.watchers = watchers(env.variable("WALT_WATCH_CONSOLES", Watchers.OWNER.value))
-        self.takeover = takeover(env.variable("WALT_TAKEOVER", Takeover.ALL.value))
+        self.watchers = operator_settings.watchers(env.variable("WALT_WATCH_CONSOLES", Watchers.OWNER.value))
+        self.takeover = operator_settings.takeover(env.variable("WALT_TAKEOVER", Takeover.ALL.value))
         self.store = RegistryStore(
             env.variable("WALT_DATABASE_URL", "") or sqlite_url(env.state_dir / "nodes"),
             events_kept(env.variable("WALT_EVENTS_KEPT", str(EVENTS_KEPT))),
-            user_limits(env.variable("WALT_USER_LIMITS", "")),
+            operator_settings.user_limits(env.variable("WALT_USER_LIMITS", "")),
+            AddressPlan(operator_settings.network_pools(env.variable("WALT_NETWORK_POOLS", POOLS)), env.subnet),
         )
         self.store.begin_epoch(time.time())
         self.transaction = self.store.transaction
@@ -262,27 +263,6 @@ class NodesApp:
 
 def _changed(outcome: Outcome) -> Changed:
     return Changed(tuple(map(model.view, outcome.nodes)), tuple(outcome.notes))
-
-
-def watchers(text: str) -> Watchers:
-    try:
-        return parse_watchers(text)
-    except ValueError as allowed:
-        raise SystemExit(str(allowed)) from None
-
-
-def user_limits(text: str) -> UserLimits:
-    try:
-        return parse_limits(text)
-    except InvalidRequest as refused:
-        raise SystemExit(f"WALT_USER_LIMITS={text}: {refused}") from None
-
-
-def takeover(text: str) -> Takeover:
-    try:
-        return parse_takeover(text)
-    except ValueError as allowed:
-        raise SystemExit(str(allowed)) from None
 
 
 def management_api(env: Environment) -> ManagementApi | None:

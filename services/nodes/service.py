@@ -23,6 +23,8 @@ Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nod
                                  none, and users cannot be managed)
              WALT_PUBLIC_METHODS file of what users may call, as `python -m deploy.broker.public_methods` prints it
              WALT_USER_LIMITS    what a user may have, "nodes=20,ram=16G" (default: see walt/contracts/limits.py)
+             WALT_NETWORK_POOLS  where the subnets of users' networks come from (default:
+                                 10.64.0.0/10,fd77:616c:7400::/48; none: nodes get no addresses there)
              WALT_WATCH_CONSOLES who may watch a node's console: owner or all (default: owner)
              WALT_TAKEOVER       who may take nodes from their owners (acquire --force): all, administrators or nobody
                                  (default: all)

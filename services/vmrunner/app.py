@@ -91,15 +91,21 @@ class VmrunnerApp:
     def diagnose(self) -> list[Check]:
         return list(
             health.diagnose(
-                self._accelerator, self._launcher, self._state_folder, self._floor_bytes, self._registry.fault
+                self._accelerator,
+                self._launcher,
+                self._state_folder,
+                self._floor_bytes,
+                self.trash.disks(),
+                self._registry.fault,
             )
         )
 
     def _reconcile(self) -> None:
-        known = self.fleet.known()
+        known, claimants = self.fleet.known(), self.trash.claimants()
         specs = serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs", host=self._host_name))
         self._registry.check(specs.registry, specs.revision)
         self.fleet.reconcile(specs.nodes, known)
+        self.trash.end_claims(claimants - {spec.id for spec in specs.nodes})
 
     def _fleet(self, soft_end_s: float, slots: int) -> Fleet:
         cache = BootFileCache(self._state_folder / "cache")

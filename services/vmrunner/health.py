@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from services.kit import registry_guard
@@ -14,6 +14,7 @@ from services.vmrunner.qemu.accelerator import Accelerator, AcceleratorChoice, R
 from services.vmrunner.qemu.vm import Launcher
 from walt.contracts.checks import FAIL, OK, WARN, Check
 from walt.contracts.errors import Failed
+from walt.contracts.vmrunner import TrashedDisk
 
 KSM_RUN = Path("/sys/kernel/mm/ksm/run")
 KSM_SHARING = Path("/sys/kernel/mm/ksm/pages_sharing")
@@ -22,7 +23,12 @@ LOW_MEMORY_BYTES = 2**30
 
 
 def diagnose(
-    chooser: Accelerator, launcher: Launcher, state_folder: Path, floor_bytes: int, registry_fault: str
+    chooser: Accelerator,
+    launcher: Launcher,
+    state_folder: Path,
+    floor_bytes: int,
+    trash: Sequence[TrashedDisk],
+    registry_fault: str,
 ) -> Iterator[Check]:
     """floor_bytes: WALT_DISK_FLOOR; registry_fault: of the RegistryGuard, "" for none."""
     try:
@@ -34,6 +40,7 @@ def diagnose(
     yield check_memory(meminfo_bytes("MemAvailable"))
     yield check_disk_tools({tool for tool in templates.TOOLS if shutil.which(tool) is None})
     yield check_space(shutil.disk_usage(state_folder).free, floor_bytes, state_folder)
+    yield check_trash(trash)
     yield check_registry(registry_fault)
 
 
@@ -95,6 +102,21 @@ def check_space(free_bytes: int, floor_bytes: int, folder: Path) -> Check:
         f"nodes that write to their disks are paused below {floor_bytes / 2**30:.1f} GiB",
         f"free space in {folder}",
     )
+
+
+def check_trash(disks: Sequence[TrashedDisk]) -> Check:
+    subject = "trash"
+    if not disks:
+        return Check(subject, OK, "empty")
+    used = (
+        f"{len(disks)} {'disk' if len(disks) == 1 else 'disks'}, {sum(one.used_bytes for one in disks) / 2**30:.1f} GiB"
+    )
+    aging = [one.left_s for one in disks if not one.for_node]
+    if aging:
+        used += f"; the next is deleted in {min(aging) / 3600:.0f} h (walt trash show)"
+    if len(aging) < len(disks):
+        used += f"; {len(disks) - len(aging)} kept for a node until its next boot"
+    return Check(subject, OK, used)
 
 
 def read_number(path: Path) -> int | None:

@@ -26,7 +26,7 @@ def blog(walt, tmp_path_factory):
     path.write_text(BLOG.read_text().replace("± 2%", "± 80%"))
     begin = time.monotonic()
     walt("lab", "apply", str(path), "--wait", timeout=240)
-    walt("node", "run", "vnode2", "--", "ping", "-c", "1", "192.168.55.2")
+    walt("node", "run", "vnode2", "--", "ping", "-c", "1", "vnode1.home-net")
     took_s = time.monotonic() - begin
     print(f"from `walt lab apply` to the first ping: {took_s:.1f} s")
     return path, took_s
@@ -42,6 +42,20 @@ def test_blog_as_a_file(walt, blog):
         ("rtt vnode2 vnode1", "ok"),
     ], found
     assert done.status == 0
+
+
+def test_fault_19_nodes_have_addresses_and_names_on_their_network(walt, blog):
+    rows = {one["node"]: one for one in json.loads(walt("network", "show", "vnode1,vnode2", "-o", "json").stdout)
+            if one["network"] == "blog/home-net"}  # fmt: skip
+    assert [one["addresses"] for one in rows.values()] == [
+        [f"10.64.0.{number}/24", f"fd77:616c:7400::{number}/64"] for number in (1, 2)
+    ]
+    shown = walt("node", "run", "vnode2", "--", "ip -o addr show dev ens3; grep home-net /etc/hosts").stdout
+    assert "10.64.0.2/24" in shown and "fd77:616c:7400::2/64" in shown
+    assert "10.64.0.2 vnode2.home-net\n" in shown
+    for family in ("-4", "-6"):
+        walt("node", "run", "vnode2", "--", f"ping {family} -c 1 -W 5 vnode1.home-net")
+    walt("node", "run", "vnode2", "--", "ip addr add 192.168.55.3/24 dev ens3")  # beside it, as before
 
 
 def test_applied_again_nothing_changes(walt, blog):
@@ -71,7 +85,6 @@ def test_files_and_commands_go_in_once_a_boot_and_again_when_they_change(walt, b
     (path.parent / "data/one").write_text("1")
     lab["nodes"]["vnode1"]["files"] = {"data": "/root/data"}
     lab["nodes"]["vnode1"]["run"] = [
-        "ip addr replace 192.168.55.2/24 dev ens3",
         "echo again >> /root/log",
         "test -e /root/data/one",
     ]

@@ -124,7 +124,7 @@ ROOMS = {
         "__main__",
         "service",
         "app",
-        "health",
+        "health operator_settings",
         "commands argument_types",
         "storage peers users",
         "metrics",

@@ -78,6 +78,16 @@ COMPLETE = "complete"  # an empty file after it; without it, the tar was cut off
 
 
 @dataclass(frozen=True)
+class BootInterface:
+    """One on a network of the node's owner. network: its name, of a lab's without that of the lab; addresses: with
+    their prefixes."""
+
+    slot: int
+    network: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class BootRequest:
     """One boot of one node. run: the count of its power-ons, which NodeBooted repeats."""
 
@@ -92,6 +102,7 @@ class BootRequest:
     machine_id: str = ""  # 32 hex digits; "" from a vmrunner of the version before: that of the image
     owner_account: str = ""  # (NodeWanted.owner_account)
     persist_is_disk: bool = False  # the machine has a disk for /persist; otherwise it mounts a folder of bootserver
+    interfaces: tuple[BootInterface, ...] = ()  # those that have addresses
 
     @property
     def mounts_persist(self) -> bool:
@@ -112,6 +123,9 @@ class BootRequest:
             machine_id=spec.machine_uuid.hex,
             owner_account=spec.owner_account,
             persist_is_disk=persist_is_disk,
+            interfaces=tuple(
+                BootInterface(one.slot, one.network.label, one.addresses) for one in spec.interfaces if one.addresses
+            ),
         )
 
 

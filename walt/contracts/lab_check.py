@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from walt.contracts import lab_expect, labs, links, names, settings, units
+from walt.contracts import lab_expect, labs, names, network_uses, settings, units
 from walt.contracts.errors import InvalidRequest, WaltError
 from walt.contracts.lab_expect import MAX_COMMAND
 from walt.contracts.labs import LabDocument, LabFault, LabLink, LabNode, LabPort
-from walt.contracts.links import LinkModel
 from walt.contracts.names import WALT_NET
-from walt.contracts.settings import MAX_NETWORKS, NetworkUse, NodeConfig
+from walt.contracts.network_uses import MAX_NETWORKS, NetworkUse
+from walt.contracts.settings import NodeConfig
 
 MAX_NODES = 1000
 MAX_ITEMS = 20_000  # settings, ports and options of one document
@@ -156,24 +156,24 @@ def _add_ports(
         elif node in given:
             faults.add(here, f"'{port.node}' is given twice; allowed: each node once in a network")
         else:
-            uses.setdefault(node, []).append((here, NetworkUse(network, _link(port, here, faults))))
+            uses.setdefault(node, []).append((here, _use(network, port, here, faults)))
         given.add(node)
 
 
-def _link(port: LabPort, path: Path, faults: FaultList) -> LinkModel:
+def _use(network: str, port: LabPort, path: Path, faults: FaultList) -> NetworkUse:
+    """One without options where they are at fault: each by itself, or their combination."""
     before = len(faults.found)
     for option in port.options:
         try:
-            links.parse_change([option])
+            network_uses.check_port_word(network, option)
         except units.Faults as found:
             faults.add((*path, option), *found.args)
-    if len(faults.found) > before:
-        return LinkModel()
-    try:
-        return links.parse_options(LinkModel(), port.options)
-    except units.Faults as found:
-        faults.add(path, *found.args)
-        return LinkModel()
+    if len(faults.found) == before:
+        try:
+            return network_uses.parse_port(network, port.options)
+        except units.Faults as found:
+            faults.add(path, *found.args)
+    return NetworkUse(network)
 
 
 def _node(

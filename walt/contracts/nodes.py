@@ -129,15 +129,22 @@ class Network:
     name: str
     owner: str
 
+    @property
+    def label(self) -> str:
+        """In names of hosts: without the lab that it is of, in small letters."""
+        return self.name.rpartition("/")[2].lower()
+
 
 @dataclass(frozen=True)
 class Interface:
-    """One interface of a node: PCI slot (2, 3, … in the order of `networks`), MAC for good, network, link."""
+    """One interface of a node: PCI slot (2, 3, … in the order of `networks`), MAC for good, network, link. addresses:
+    with their prefixes; none on walt-net, where NodeWanted.ip is the one, nor where the node's user sets them."""
 
     slot: int
     mac: str
     network: Network
     link: LinkModel = field(default_factory=LinkModel)
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -278,7 +285,8 @@ class PortView:
     asked, applied: the requested and the real link, in the settings grammar. applied is None when the port does not
     exist yet (`state` says why); its delay is shorter than requested by what the platform itself adds.
     mac: "" for an interface that the settings no longer have but the node keeps until its next boot.
-    interface: its name in the guest. measured_latency_us: of what the node sends, None when it is not measured."""
+    interface: its name in the guest. measured_latency_us: of what the node sends, None when it is not measured.
+    addresses: that the node gets at its boot, with their prefixes; none on walt-net."""
 
     node: str
     owner: str
@@ -293,6 +301,7 @@ class PortView:
     measured_latency_us: int | None = None
     up: Traffic = field(default_factory=Traffic)
     down: Traffic = field(default_factory=Traffic)
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,17 @@ clamped or ignored.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from walt.contracts import disks, links, names, units
+from walt.contracts import disks, names, network_uses, units
 from walt.contracts.disks import DEFAULT_PERSIST_BYTES, DiskUse
 from walt.contracts.errors import InvalidRequest
-from walt.contracts.links import LinkModel
+from walt.contracts.network_uses import NetworkUse
 
 MIN_RAM_BYTES = 64 * 2**20
 MAX_RAM_BYTES = 2**50
 MAX_CPU_CORES = 255  # what qemu's machine type `pc` takes
-MAX_NETWORKS = 28  # PCI slots 2 to 29 of machine type `pc`
 MIN_BOOT_TIMEOUT_S = 60
 MAX_SECONDS = 86_400
 MAX_BOOT_RETRIES = 1_000
@@ -38,15 +37,7 @@ RETRIES_RULE = f"a whole number from 0 to {MAX_BOOT_RETRIES}"
 
 NEXT_BOOT = "next boot"
 AT_ONCE = "at once"
-LINKS_LIVE = "link values live, interfaces at next boot"
-
-
-@dataclass(frozen=True)
-class NetworkUse:
-    """One item of `networks`: the name its owner gave, and the link of this node's port on it."""
-
-    name: str
-    link: LinkModel = field(default_factory=LinkModel)
+LINKS_LIVE = "link values live, interfaces and addresses at next boot"
 
 
 @dataclass(frozen=True)
@@ -174,46 +165,6 @@ def _format_timeout(seconds: int | None) -> str:
     return "none" if seconds is None else str(seconds)
 
 
-def parse_networks(text: str) -> tuple[NetworkUse, ...]:
-    """'walt-net,home-net[lat=10ms]' -> two NetworkUse; Faults of all the networks."""
-    items, faults = units.split_outside_brackets(text), list[str]()
-    uses = units.parse_each(_parse_network, items, faults)
-    given = [item.partition("[")[0] for item in items]
-    faults += [f"'{name}' is given twice; allowed: each network once" for name in units.doubled(given)]
-    if names.WALT_NET not in given:
-        faults.append(f"'{text}' is without {names.WALT_NET}; allowed: a list with it, as the node boots over it")
-    if len(items) > MAX_NETWORKS:
-        faults.append(f"{len(items)} networks are too many; allowed: at most {MAX_NETWORKS} (PCI slots of the machine)")
-    if faults:
-        raise units.Faults(*faults)
-    return tuple(uses)
-
-
-def format_networks(uses: Sequence[NetworkUse]) -> str:
-    return ",".join(use.name + (f"[{links.format_link(use.link)}]" if use.link.shapes else "") for use in uses)
-
-
-def _parse_network(item: str) -> NetworkUse:
-    name, bracket, rest = item.partition("[")
-    faults = list[str]()
-    if not names.is_network_name(name):
-        faults.append(f"'{name}' is not a network name; allowed: {names.NETWORK_NAME_RULE}")
-    parsed = units.parse_each(lambda text: _parse_link(name, text), [rest] if bracket else [], faults)
-    if faults:
-        raise units.Faults(*faults)
-    return NetworkUse(name, *parsed)
-
-
-def _parse_link(name: str, rest: str) -> LinkModel:
-    """rest: what is behind the bracket."""
-    if not rest.endswith("]") or len(rest) < 2:
-        raise units.Faults(f"{name}: '[{rest}' is not a link; allowed: [OPTION,…] with options {links.LINK_RULE}")
-    try:
-        return links.parse_options(LinkModel(), rest[:-1].split(","))
-    except units.Faults as found:
-        raise units.Faults(*(f"{name}: {sentence}" for sentence in found.args)) from None
-
-
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
@@ -292,11 +243,11 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             name="networks",
             field="networks",
-            grammar="list of NAME[lat=…,bw=…,…] (see Links); walt-net mandatory; order = interface order",
+            grammar="list of NAME[lat=…,bw=…,addr=…] (see Links); walt-net mandatory; order = interface order",
             takes_effect=LINKS_LIVE,
-            help="networks of the node and what their links do",
-            parse=parse_networks,
-            format=format_networks,
+            help="networks of the node, what their links do, and its addresses there",
+            parse=network_uses.parse_networks,
+            format=network_uses.format_networks,
         ),
     )
 }

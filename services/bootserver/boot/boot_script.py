@@ -19,6 +19,7 @@ from walt.contracts.nodes import Owner
 PANIC_S = 10
 RETRY_S = 10
 KERNEL_FILE = "vmlinuz"
+ADDRESSES_FILE = "etc/walt/addresses"
 
 # no_timer_check: without it, some of many guests that start at once under TCG panic ("IO-APIC + timer doesn't work").
 # rcu_expedited: otherwise each mount and module waits for a grace period, which is long with several emulated CPUs.
@@ -139,6 +140,9 @@ def seed(request: BootRequest, keys: SeedKeys, site: Site) -> bytes:
         ("etc/ssh/ssh_host_ed25519_key.pub", 0o644, keys.host_public),
         ("root/.ssh/authorized_keys", 0o600, keys.authorized),
     ]
+    if request.interfaces:
+        folders.append(("etc/walt", 0o755))
+        files.append((ADDRESSES_FILE, 0o644, _addresses(request)))
     if request.machine_id:
         files.append(("etc/machine-id", 0o444, f"{request.machine_id}\n"))
     buffer = io.BytesIO()
@@ -152,9 +156,21 @@ def seed(request: BootRequest, keys: SeedKeys, site: Site) -> bytes:
 
 
 def _hosts(request: BootRequest, site: Site) -> str:
+    own = [
+        f"{address.partition('/')[0]} {request.name}.{interface.network}\n"
+        for interface in request.interfaces
+        for address in interface.addresses
+    ]
     return (
         "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-        f"{request.ip} {request.name}\n{site.server} server\n"
+        f"{request.ip} {request.name}\n{''.join(own)}{site.server} server\n"
+    )
+
+
+def _addresses(request: BootRequest) -> str:
+    """For walt-init: 'ens3 10.64.0.1/24', a line each."""
+    return "".join(
+        f"ens{interface.slot} {address}\n" for interface in request.interfaces for address in interface.addresses
     )
 
 

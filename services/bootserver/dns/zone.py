@@ -7,9 +7,10 @@ The hosts file is the only record: a bootserver that starts uses what it holds u
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from services.bootserver.site import DOMAIN
 from services.kit.files import write_atomically
 from walt.contracts.nodes import ABSENT, NodeWanted
 
@@ -20,19 +21,23 @@ SERVER = "server"
 @dataclass(frozen=True)
 class ZoneEntry:
     """version: of the node's spec, so that a late message does not restore a former name. mac: of a physical node; ""
-    for a virtual one, which does not use DHCP."""
+    for a virtual one, which does not use DHCP. others: (address, name) on networks of the node's owner."""
 
     ip: str
     name: str
     node_id: int
     version: int
     mac: str = ""
+    others: tuple[tuple[str, str], ...] = ()
 
 
 def render(server: str, entries: Iterable[ZoneEntry]) -> str:
-    """A hosts(5) file, with id, version and MAC of each node in a comment. Pure."""
-    nodes = [f"{one.ip} {one.name} # {one.node_id} {one.version} {one.mac}".rstrip() for one in entries]
-    return "\n".join([f"{server} {SERVER}", *nodes, ""])
+    """A hosts(5) file, with id, version and MAC of each node in a comment, its other names behind it. Pure."""
+    lines = [f"{server} {SERVER}"]
+    for one in entries:
+        lines.append(f"{one.ip} {one.name} # {one.node_id} {one.version} {one.mac}".rstrip())
+        lines += [f"{address} {name} # {one.node_id}" for address, name in one.others]
+    return "\n".join([*lines, ""])
 
 
 def render_leases(entries: Iterable[ZoneEntry]) -> str:
@@ -42,12 +47,17 @@ def render_leases(entries: Iterable[ZoneEntry]) -> str:
 
 def parse(text: str) -> dict[int, ZoneEntry]:
     """{node id: entry} from what `render` wrote. Pure."""
-    entries = {}
+    entries: dict[int, ZoneEntry] = {}
     for line in text.splitlines():
         names, separator, comment = line.partition(" # ")
-        if separator:
-            (ip, name), (node_id, version, *mac) = names.split(), comment.split()
-            entries[int(node_id)] = ZoneEntry(ip, name, int(node_id), int(version), *mac)
+        if not separator:
+            continue
+        (ip, name), (node_id, *more) = names.split(), comment.split()
+        if more:
+            entries[int(node_id)] = ZoneEntry(ip, name, int(node_id), int(more[0]), "".join(more[1:]))
+        else:
+            before = entries[int(node_id)]
+            entries[int(node_id)] = replace(before, others=(*before.others, (ip, name)))
     return entries
 
 
@@ -106,4 +116,9 @@ class Zone:
 
 def _entry(spec: NodeWanted) -> ZoneEntry:
     mac = "" if spec.is_virtual else spec.walt_net.mac
-    return ZoneEntry(spec.ip, spec.name, spec.id, spec.version, mac)
+    others = [
+        (address.partition("/")[0], f"{spec.name}.{interface.network.label}.{DOMAIN}")
+        for interface in spec.interfaces
+        for address in interface.addresses
+    ]
+    return ZoneEntry(spec.ip, spec.name, spec.id, spec.version, mac, tuple(others))

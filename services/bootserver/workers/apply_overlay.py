@@ -34,7 +34,7 @@ DIRECTORIES, NAMES, CHANGES = "directories", "names", "changes"
 NODE_FOLDERS = ("proc", "sys", "dev", "run", "tmp", "persist", ".walt")
 NODE_FILES = (
     *("etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/machine-id", "root/.ssh/authorized_keys"),
-    *("etc/ssh/ssh_host_*", "etc/dropbear/*"),
+    *("etc/walt", "etc/walt/*", "etc/ssh/ssh_host_*", "etc/dropbear/*"),
 )
 
 COPY_LIMIT_S = 600

@@ -5,26 +5,22 @@ Crash-only: when the broker goes away for good the process ends, and its supervi
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import signal
 import sys
-import time
 
 import eventlet
-from kombu import Connection
 from nameko.runners import ServiceRunner
 
 from services.kit.bus.app import configuration, named
+from services.kit.bus.name_lock import NameLock
 from services.kit.environment import environment
 from services.kit.log_lines import set_up_logging
-from services.kit.say_once import SayOnce
 from services.kit.web.metrics_page import serve_metrics
 from walt.contracts.errors import WaltError
 
 log = logging.getLogger(__name__)
 
-BROKER_RETRY_S = 1.0
 REFUSAL_LIMIT = 400
 
 
@@ -37,11 +33,15 @@ def serve(service: type, *, per_host: bool = False) -> None:
     env = environment()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the first process of a container has no default for it
     serve_metrics(env.metrics_port)
-    wait_for_broker(env.amqp_uri)
+    if per_host:
+        service = named(service, env.host)
+    name = NameLock(env.amqp_uri, service.name)  # type: ignore[attr-defined]
+    name.acquire()
     runner = ServiceRunner(configuration(env))
-    runner.add_service(named(service, env.host) if per_host else service)
+    runner.add_service(service)
     signal.signal(signal.SIGTERM, lambda *_: eventlet.spawn_n(runner.stop))
     signal.signal(signal.SIGINT, lambda *_: eventlet.spawn_n(runner.stop))
+    eventlet.spawn_n(name.keep, runner.stop)
     runner.start()
     log.info("serving")
     _wait(runner)
@@ -52,21 +52,6 @@ def shorten_refusal(record: logging.LogRecord) -> bool:
     if record.exc_info and isinstance(record.exc_info[1], WaltError):
         record.msg, record.args, record.exc_info = record.getMessage()[:REFUSAL_LIMIT], (), None
     return True
-
-
-def wait_for_broker(uri: str) -> None:
-    """Return once the broker accepts our connection."""
-    fault = SayOnce(log, "waiting for the broker: %s", "the broker answers")
-    while True:
-        try:
-            with contextlib.closing(Connection(uri, connect_timeout=5)) as connection:
-                connection.connect()
-        except Exception as error:
-            fault.failed(error)
-            time.sleep(BROKER_RETRY_S)
-        else:
-            fault.succeeded()
-            return
 
 
 def _wait(runner: ServiceRunner) -> None:

@@ -88,7 +88,7 @@ class OwnerShares:
     def charge(self, share: OwnerShare, now_ns: int, cost_ns: int) -> tuple[int, int]:
         """After a turn. (for how long this owner is held back, for how long all are), in ns."""
         share.used_ns += cost_ns
-        share.budget.rate = self._owner_cpus if now_ns - self._lent_at_ns < LENT_NS else OWNER_CPUS
+        share.budget.rate = self._rate(now_ns)
         held_ns = share.budget.charge(now_ns, cost_ns)
         if held_ns:
             share.held_ns += held_ns
@@ -99,6 +99,10 @@ class OwnerShares:
         """Let each owner use more, or less again, until SPARE_CPUS are idle. None: as before."""
         if idle_cpus is None:
             return
-        before = self._owner_cpus if now_ns - self._lent_at_ns < LENT_NS else OWNER_CPUS
-        self._owner_cpus = min(MAX_CORE_SHARE, max(OWNER_CPUS, before + GAIN * (idle_cpus - SPARE_CPUS)))
+        wanted = self._rate(now_ns) + GAIN * (idle_cpus - SPARE_CPUS)
+        self._owner_cpus = min(MAX_CORE_SHARE, max(OWNER_CPUS, wanted))
         self._lent_at_ns = now_ns
+
+    def _rate(self, now_ns: int) -> float:
+        """Of each owner."""
+        return self._owner_cpus if now_ns - self._lent_at_ns < LENT_NS else OWNER_CPUS

@@ -21,8 +21,8 @@ from services.netemu.filters import nft
 from services.netemu.kernel.netlink import WALT_NET_PORT_GROUP
 from services.netemu.ports.port import Port, helpers, tap_name
 from walt.contracts.errors import Failed
+from walt.contracts.network_uses import MAX_NETWORKS
 from walt.contracts.nodes import FIRST_SLOT, WALT_NET_ID, Interface, NodeWanted
-from walt.contracts.settings import MAX_NETWORKS
 
 TABLE = "walt_binding"
 PORTS = "ports"

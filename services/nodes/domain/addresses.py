@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from walt.contracts import walt_net_addresses
 from walt.contracts.errors import Conflict
+from walt.contracts.network_uses import NetworkUse
 from walt.contracts.nodes import FIRST_SLOT, Interface, Network
-from walt.contracts.settings import NetworkUse
 
 MAC_PREFIX = "52:54:00"  # qemu's own, as libvirt and the original use it
 MAC_BITS = 24
+
+
+@dataclass(frozen=True)
+class AddressedPort:
+    """What the registry has given a node on one network. addresses: with their prefixes."""
+
+    mac: str
+    network: Network
+    addresses: tuple[str, ...] = ()
 
 
 def free_addresses(subnet: str, taken: Collection[str]) -> Iterator[str]:
@@ -27,10 +37,8 @@ def new_mac(is_taken: Callable[[str], bool], random_bits: Callable[[int], int]) 
             return mac
 
 
-def interfaces(
-    uses: Sequence[NetworkUse], networks: Mapping[str, Network], macs: Mapping[str, str]
-) -> tuple[Interface, ...]:
-    """In the order of the setting, which so decides the PCI slots and the guest's ens2, ens3, …."""
-    return tuple(
-        Interface(slot, macs[use.name], networks[use.name], use.link) for slot, use in enumerate(uses, FIRST_SLOT)
-    )
+def interfaces(uses: Sequence[NetworkUse], ports: Mapping[str, AddressedPort]) -> tuple[Interface, ...]:
+    """In the order of the setting, which so decides the PCI slots and the guest's ens2, ens3, …. ports: by the name of
+    the network."""
+    found = [(slot, use.link, ports[use.name]) for slot, use in enumerate(uses, FIRST_SLOT)]
+    return tuple(Interface(slot, port.mac, port.network, link, port.addresses) for slot, link, port in found)

@@ -7,13 +7,14 @@ another way: this one was restored from a backup of before, or is another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from walt.contracts.errors import Conflict
 from walt.contracts.nodes import Revision
 
 EPOCHS_KEPT = 1000
+SKIPPED_BITS = 24  # of an id, which has 31: some hundred restorations are possible
 FIRST_MOMENT = 1_735_689_600  # 2025-01-01: ids begin at the seconds since then
 
 
@@ -35,9 +36,15 @@ def is_known(found: Revision, epochs: Mapping[str, int | None]) -> bool:
 
 
 def first_id(last_id: int, now: float) -> int:
-    """Ids of a new epoch come after this one. A lost registry gave fewer than one id a second since its own start,
-    so that none of its ids is given again."""
+    """Ids of a new epoch come after this one. They follow the time, so that they do not repeat those of a registry that
+    was lost long ago."""
     return max(last_id, int(now) - FIRST_MOMENT)
+
+
+def id_after_loss(last_id: int, now: float, draw: Callable[[int], int]) -> int:
+    """For a registry that takes the place of one that was lost a moment ago, and that may have given many ids since its
+    start: a place that none of them has, but for a chance of some in 2**24. draw: as random.getrandbits."""
+    return first_id(last_id, now) + draw(SKIPPED_BITS)
 
 
 def undecided(disputes: Sequence[Dispute]) -> str:

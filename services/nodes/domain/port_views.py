@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from services.nodes.domain.model import Node
 from walt.contracts import vmrunner
@@ -33,7 +34,8 @@ def _of_node(node: Node, reports: Sequence[PortReport] | None) -> Iterator[PortV
         report = next((one for one in unmatched if _same(interface, one)), None)
         if report:
             unmatched.remove(report)
-            yield _existing(node, report, interface.mac, format_link(interface.link), _state(node, interface, report))
+            asked, state = format_link(interface.link), _state(node, interface, report)
+            yield replace(_existing(node, report, interface.mac, asked, state), addresses=interface.addresses)
         else:
             yield _missing(node, interface, _why_missing(node, reports))
     for report in unmatched:
@@ -68,6 +70,7 @@ def _missing(node: Node, interface: Interface, state: str) -> PortView:
         mac=interface.mac,
         state=state,
         asked=format_link(interface.link),
+        addresses=interface.addresses,
     )
 
 

@@ -14,6 +14,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from prometheus_client import Counter
 
+from services.kit.tasks import in_os_thread
 from walt.contracts.errors import Conflict, Failed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -93,6 +94,8 @@ def _engine(url: str) -> sa.Engine:
 
 
 def _tune_sqlite(engine: sa.Engine) -> None:
+    engine.dialect.do_commit = _commit  # type: ignore[assignment, method-assign]
+
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
@@ -103,6 +106,11 @@ def _tune_sqlite(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _commit(connection: Any) -> None:
+    """A slow disk may take seconds for it; all other green threads go on."""
+    in_os_thread(connection.commit)
 
 
 def _tune_postgresql(engine: sa.Engine) -> None:

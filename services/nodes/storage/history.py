@@ -3,6 +3,7 @@ agents that obeyed another one."""
 
 from __future__ import annotations
 
+import secrets
 import uuid
 
 import sqlalchemy as sa
@@ -72,6 +73,9 @@ class History:
         disputed one is the present one where the database was exchanged while nodes was running."""
         decided = self.disputes()
         self.begin_epoch(now)
+        present = self._connection.execute(sa.select(registry.c.last_id)).scalar_one()
+        last_id = history.id_after_loss(present, now, secrets.randbits)
+        self._connection.execute(sa.update(registry).values(last_id=last_id))
         for epoch in {one.revision.epoch for one in decided}:
             changed = sa.update(epochs).where(epochs.c.id == epoch).values(last_sequence=None)
             if not self._connection.execute(changed).rowcount:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from services.nodes.domain import addresses, model
+from services.nodes.domain import model
 from services.nodes.domain.event_texts import EVENTS_KEPT
 from services.nodes.domain.model import Node, NodeSummary
+from services.nodes.domain.network_addresses import AddressPlan
 from services.nodes.domain.selection import Selection
 from services.nodes.storage import rows, tables
 from services.nodes.storage.account_table import AccountTable
@@ -21,28 +21,37 @@ from services.nodes.storage.database import Database
 from services.nodes.storage.event_log import EventLog
 from services.nodes.storage.history import History
 from services.nodes.storage.lab_table import LabTable
+from services.nodes.storage.port_table import PortTable
 from walt.contracts import names
 from walt.contracts.limits import UNLIMITED, UserLimits
-from walt.contracts.nodes import ABSENT, PHYSICAL, VIRTUAL, Disk, Network, NodeWanted
+from walt.contracts.nodes import ABSENT, PHYSICAL, VIRTUAL, Disk, NodeWanted
 
 NODES, PORTS, DISKS, NETWORKS = tables.nodes, tables.ports, tables.disks, tables.networks
 PRESENT = NODES.c.power != ABSENT
 
 
 class RegistryStore:
-    """kind: of its database, sqlite or postgresql; limits: of users without limits of their own."""
+    """kind: of its database, sqlite or postgresql; limits: of users without limits of their own; plan: of the addresses
+    on their networks."""
 
-    def __init__(self, url: str, events_kept: int = EVENTS_KEPT, limits: UserLimits = UNLIMITED) -> None:
+    def __init__(
+        self,
+        url: str,
+        events_kept: int = EVENTS_KEPT,
+        limits: UserLimits = UNLIMITED,
+        plan: AddressPlan = AddressPlan(),  # noqa: B008  # it is immutable
+    ) -> None:
         self._database = Database(url)
         self.kind = self._database.kind
         self._events_kept = events_kept
         self._limits = limits
+        self._plan = plan
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Registry]:
         """All or nothing: an error inside leaves the registry as it was."""
         with self._database.transaction() as connection:
-            yield Registry(connection, self._limits)
+            yield Registry(connection, self._limits, self._plan)
 
     def begin_epoch(self, now: float) -> None:
         """At each start of nodes. now: epoch seconds."""
@@ -60,12 +69,13 @@ class RegistryStore:
 class Registry:
     """The registry within one transaction. Nodes are in the order of their ids."""
 
-    def __init__(self, connection: sa.Connection, limits: UserLimits = UNLIMITED) -> None:
+    def __init__(self, connection: sa.Connection, limits: UserLimits, plan: AddressPlan) -> None:
         self._connection = connection
         self.events = EventLog(connection)
         self.accounts = AccountTable(connection, limits)
         self.labs = LabTable(connection)
         self.history = History(connection)
+        self._ports = PortTable(connection, self.history, plan)
 
     @functools.cached_property
     def identity(self) -> str:
@@ -150,13 +160,13 @@ class Registry:
         values = rows.values_of(node)
         if node.id:
             self._connection.execute(sa.update(NODES).where(NODES.c.id == node.id).values(values))
-            self._connect_ports(node.id, node, self._disconnect_ports(node.id))
-            self._drop_unused_networks()
+            self._ports.connect(node.id, node, self._ports.disconnect(node.id))
+            self._ports.drop_unused_networks()
             self._drop_disks(node.id, [disk.id for disk in node.disks])
             node_id = node.id
         else:
             node_id = self._insert(NODES, values)
-            self._connect_ports(node_id, node, set())
+            self._ports.connect(node_id, node, {})
         self._save_disks(node_id, node.disks)
         saved = self.get(node_id)
         assert saved is not None
@@ -165,8 +175,7 @@ class Registry:
     def add_machine(self, node: Node, mac: str) -> Node:
         """A new physical node, which brings its MAC on walt-net."""
         node_id = self._insert(NODES, rows.values_of(node))
-        port = {"node_id": node_id, "network": names.WALT_NET, "mac": mac, "network_id": None}
-        self._connection.execute(sa.insert(PORTS).values(port))
+        self._ports.add(node_id, names.WALT_NET, mac)
         return self.save(replace(node, id=node_id))
 
     def save_status(self, node: Node) -> None:
@@ -176,25 +185,7 @@ class Registry:
     def delete(self, node_id: int) -> None:
         self.history.changed()
         self._connection.execute(sa.delete(NODES).where(NODES.c.id == node_id))
-        self._drop_unused_networks()
-
-    def _disconnect_ports(self, node_id: int) -> set[str]:
-        """The names of the networks for which the node has a port."""
-        of_node = PORTS.c.node_id == node_id
-        self._connection.execute(sa.update(PORTS).where(of_node).values(network_id=None))
-        return set(self._connection.scalars(sa.select(PORTS.c.network).where(of_node)))
-
-    def _connect_ports(self, node_id: int, node: Node, known: set[str]) -> None:
-        """known: as `_disconnect_ports` returned it."""
-        for use in node.config.networks:
-            network_id = None if use.name == names.WALT_NET else self._network_id(node, use.name)
-            if use.name in known:
-                row = sa.update(PORTS).where(PORTS.c.node_id == node_id, PORTS.c.network == use.name)
-                self._connection.execute(row.values(network_id=network_id))
-            else:
-                mac = addresses.new_mac(self._is_taken, secrets.randbits)
-                port = {"node_id": node_id, "network": use.name, "mac": mac, "network_id": network_id}
-                self._connection.execute(sa.insert(PORTS).values(port))
+        self._ports.drop_unused_networks()
 
     def _drop_disks(self, node_id: int, kept: Sequence[int]) -> None:
         """All but the kept ones, which get negative positions: those of a node must be unique after each statement."""
@@ -217,20 +208,6 @@ class Registry:
     def has_disk(self, disk_id: int) -> bool:
         return self._connection.scalar(sa.select(DISKS.c.id).where(DISKS.c.id == disk_id)) is not None
 
-    def _network_id(self, node: Node, name: str) -> int:
-        """Of the network of that name that the node's owner has, or a new one."""
-        of_owner = NETWORKS.c.owner_account == node.owner_account
-        found = self._connection.scalar(sa.select(NETWORKS.c.id).where(of_owner, NETWORKS.c.name == name))
-        values = {"owner_account": node.owner_account, "owner": node.owner, "name": name}
-        return found if found is not None else self._insert(NETWORKS, values)
-
-    def _is_taken(self, mac: str) -> bool:
-        return self._connection.scalar(sa.select(PORTS.c.mac).where(PORTS.c.mac == mac)) is not None
-
-    def _drop_unused_networks(self) -> None:
-        used = sa.select(PORTS.c.network_id).where(PORTS.c.network_id.is_not(None))
-        self._connection.execute(sa.delete(NETWORKS).where(NETWORKS.c.id.not_in(used)))
-
     def _insert(self, table: sa.Table, values: dict[str, Any]) -> int:
         new_id = self.history.new_id()
         self._connection.execute(sa.insert(table).values(id=new_id, **values))
@@ -242,19 +219,8 @@ class Registry:
     def _nodes(self, which: sa.ColumnElement[bool]) -> list[Node]:
         found = self._connection.execute(sa.select(NODES).where(which).order_by(NODES.c.id)).mappings().all()
         ids = sa.select(NODES.c.id).where(which)
-        ports, disks = self._ports(PORTS.c.node_id.in_(ids)), self._disks(DISKS.c.node_id.in_(ids))
+        ports, disks = self._ports.of_nodes(PORTS.c.node_id.in_(ids)), self._disks(DISKS.c.node_id.in_(ids))
         return [rows.node_of(row, ports.get(row["id"], {}), disks.get(row["id"], ())) for row in found]
-
-    def _ports(self, which: sa.ColumnElement[bool]) -> dict[int, dict[str, tuple[str, Network]]]:
-        """{node id: {network name: (mac, network)}} of the ports that are in use."""
-        in_use = PORTS.c.network_id.is_not(None) | (PORTS.c.network == names.WALT_NET)
-        query = sa.select(PORTS, NETWORKS.c.owner).outerjoin(NETWORKS).where(in_use, which)
-        found: dict[int, dict[str, tuple[str, Network]]] = {}
-        for row in self._connection.execute(query):
-            is_walt_net = row.network_id is None
-            network = rows.WALT_NET if is_walt_net else Network(row.network_id, row.network, row.owner)
-            found.setdefault(row.node_id, {})[row.network] = (row.mac, network)
-        return found
 
     def _disks(self, which: sa.ColumnElement[bool]) -> dict[int, tuple[Disk, ...]]:
         """{node id: its disks in order}."""

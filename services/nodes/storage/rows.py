@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.nodes.domain import addresses
+from services.nodes.domain.addresses import AddressedPort
 from services.nodes.domain.model import Node, Status
 from walt.contracts import names, serialization
 from walt.contracts.nodes import WALT_NET_ID, Disk, Network
@@ -16,7 +17,7 @@ from walt.contracts.settings import NodeConfig
 WALT_NET = Network(WALT_NET_ID, names.WALT_NET, "")
 CONFIGS_CACHED = 4096
 
-Ports = Mapping[str, tuple[str, Network]]  # {network name: (mac, network)} of one node
+Ports = Mapping[str, AddressedPort]  # of one node, by the name of the network
 
 _SAME = (
     *("id", "name", "host", "owner", "power", "boot", "version"),
@@ -26,15 +27,13 @@ _SAME = (
 
 def node_of(row: Mapping[Any, Any], ports: Ports, disks: tuple[Disk, ...]) -> Node:
     config = _config(json.dumps(row["config"]))
-    macs = {name: mac for name, (mac, _) in ports.items()}
-    networks = {name: network for name, (_, network) in ports.items()}
     return Node(
         **{column: row[column] for column in _SAME},
         config=config,
         status=Status(
             row["state"], row["since"], row["reason"], row["reported_boot"], row["reported_sequence"], row["cause"]
         ),
-        interfaces=addresses.interfaces(config.networks, networks, macs),
+        interfaces=addresses.interfaces(config.networks, ports),
         disks=disks,
     )
 

@@ -119,6 +119,7 @@ networks = Table(
     Column("owner_account", String(255), nullable=False),
     Column("name", String(32), nullable=False),
     Column("owner", String(255), nullable=False, server_default=""),
+    Column("subnets", String(255), nullable=False, server_default=""),  # "10.64.0.0/24,fd77:616c:7400::/64", "": none
     UniqueConstraint("owner_account", "name", name="one_network_per_owner_and_name"),
     sqlite_autoincrement=True,
 )
@@ -141,6 +142,7 @@ ports = Table(
     Column("network", String(32), primary_key=True),
     Column("mac", String(17), nullable=False, unique=True),
     Column("network_id", ForeignKey("networks.id")),  # null on walt-net, and while the node is not in the network
+    Column("addresses", String(255), nullable=False, server_default=""),  # "10.64.0.1/24,fd77:616c:7400::1/64"
 )
 
 # The file of a disk is named by its id, so an id is never used again: neither for another node nor another owner.

@@ -7,7 +7,7 @@ A name that begins with user.NAME. is that user's: of a queue, of an exchange, o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,10 +60,10 @@ def excesses(objects: BrokerObjects) -> dict[str, str]:
     for name, size in objects.queues.items():
         sizes[user_of(name)] += size
     used = {
-        QUEUES: _tally(map(user_of, objects.queues)),
+        QUEUES: Counter(map(user_of, objects.queues)),
         QUEUE_BYTES: sizes,
-        EXCHANGES: _tally(map(user_of, objects.exchanges)),
-        BINDINGS: _tally(one.user for one in objects.bindings),
+        EXCHANGES: Counter(map(user_of, objects.exchanges)),
+        BINDINGS: Counter(one.user for one in objects.bindings),
     }
     return {
         user: f"{user} has {count} {what} at the broker; allowed: {ALLOWED[what]}"
@@ -71,10 +71,6 @@ def excesses(objects: BrokerObjects) -> dict[str, str]:
         for user, count in by_user.items()
         if user and count > ALLOWED[what]
     }
-
-
-def _tally(users: Iterable[str]) -> Counter[str]:
-    return Counter(users)
 
 
 @dataclass(frozen=True)

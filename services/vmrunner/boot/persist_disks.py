@@ -38,12 +38,13 @@ class PersistDisks:
             self._make(spec, plan.persist_folder, say)
         if plan.persist_folder:
             self._drop_folder(spec)
-        path = self.store.grow(spec.id, spec.owned_by, spec.persist_bytes, uid)
-        size_bytes = path.stat().st_size
-        if size_bytes > whole_mib(spec.persist_bytes):
-            wanted = units.format_disk(spec.persist_bytes)
+        disk = self.store.grow(spec.id, spec.owned_by, spec.persist_bytes, uid)
+        size_bytes, wanted = disk.path.stat().st_size, units.format_disk(spec.persist_bytes)
+        if disk.fault:
+            say(f"/persist cannot be made larger for persist={wanted}, and stays as it is: {disk.fault}")
+        elif size_bytes > whole_mib(spec.persist_bytes):
             say(f"/persist has {units.format_size(size_bytes)}, more than persist={wanted}: it is never made smaller")
-        return path
+        return disk.path
 
     def _make(self, spec: NodeWanted, folder: str, say: Callable[[str], None]) -> None:
         self.store.remove_drafts(spec.id)

@@ -13,6 +13,7 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from services.kit import subprocesses
@@ -38,6 +39,14 @@ _INODES_OF_EMPTY = 11  # ten that ext4 reserves, and lost+found
 _REPAIRED = (0, 1)  # e2fsck: no errors; errors, all of which it has corrected
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GrownDisk:
+    """path: its file; fault: why its file system was not made larger, "" when it has the size."""
+
+    path: Path
+    fault: str = ""
 
 
 class PersistDiskStore:
@@ -72,11 +81,11 @@ class PersistDiskStore:
         finally:
             draft.unlink(missing_ok=True)
 
-    def grow(self, node_id: int, owner: Owner, size_bytes: int, uid: int) -> Path:
-        """Its file, at least of this size; while no qemu has it open. uid: of the user who is to run its VM.
+    def grow(self, node_id: int, owner: Owner, size_bytes: int, uid: int) -> GrownDisk:
+        """To at least this size; while no qemu has it open. uid: of the user who is to run its VM.
 
         A file system that cannot be grown stays as it is: its node boots, and its owner can look after it."""
-        path, size_bytes = self._path(node_id, owner), templates.whole_mib(size_bytes)
+        path, size_bytes, fault = self._path(node_id, owner), templates.whole_mib(size_bytes), ""
         with path.open("r+b") as file:
             if os.fstat(file.fileno()).st_size < size_bytes:
                 os.ftruncate(file.fileno(), size_bytes)
@@ -85,20 +94,21 @@ class PersistDiskStore:
                     _run_as(uid, ["e2fsck", "-fp"], file.fileno(), success=_REPAIRED)
                     _run_as(uid, ["resize2fs"], file.fileno())
                 except Failed as error:
-                    log.warning("node %d: /persist of %s cannot be made larger: %s", node_id, owner.name, error)
-        return path
+                    fault = str(error)
+        return GrownDisk(path, fault)
 
     def take_back(self, node_id: int, owner: Owner, node: str) -> None:
         """A disk in the trash that is kept for this node and owner takes the place of the present one, which goes to
         the trash if it holds files. While no qemu has it open."""
         path = self._path(node_id, owner)
-        if self._trash.persist_for(node_id, owner.account) is None:
+        kept = self._trash.persist_for(node_id, owner.account)
+        if kept is None:
             return
         if path.exists():
             self._discard(path, node)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o700)
-        self._trash.take_persist(node_id, owner.account, path)
+        self._trash.take(kept.id, path)
 
     def discard(self, node_id: int, node: str) -> None:
         """Of a node that is gone: those that hold files go to the trash, the others are deleted. node: its name."""

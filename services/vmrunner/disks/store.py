@@ -96,7 +96,7 @@ class DiskStore:
         path = folder / f"{disk.id}.raw"
         size_bytes = templates.file_bytes(disk.size_bytes)
         if not path.exists():
-            if not self._trash.take_disk(disk.id, path):
+            if not self._trash.take(disk_name(disk.id), path):
                 _make(path, disk, size_bytes, owner)
                 return
             _write_info(path, disk, path.stat(), owner, modified_ns=0)
@@ -104,7 +104,7 @@ class DiskStore:
         if present_bytes > size_bytes:
             raise Failed(f"its file is longer ({present_bytes} bytes), and is never shortened")
         if _read_info(path).size_bytes < size_bytes:
-            _lengthen(path, disk, size_bytes)
+            _lengthen(path, disk, size_bytes, owner)
 
     def _discard(self, path: Path, node: str) -> None:
         info, size_bytes = _read_info(path), path.stat().st_size
@@ -148,7 +148,7 @@ def _fill(content: Path, template: str) -> None:
         (content / name).mkdir() if name.endswith("/") else (content / name).touch()
 
 
-def _lengthen(path: Path, disk: Disk, size_bytes: int) -> None:
+def _lengthen(path: Path, disk: Disk, size_bytes: int, owner: Owner) -> None:
     """If the node has replaced our partition table, it is left alone."""
     info = _read_info(path)
     untouched = path.stat().st_mtime_ns == info.modified_ns
@@ -159,7 +159,7 @@ def _lengthen(path: Path, disk: Disk, size_bytes: int) -> None:
     if has_table and disk.template != NO_TEMPLATE:
         subprocesses.run(templates.growth_command(str(path)).argv, timeout=TOOL_LIMIT_S)
     status = path.stat()
-    _write_info(path, disk, status, Owner(info.owner, info.owner_account), status.st_mtime_ns if untouched else 0)
+    _write_info(path, disk, status, owner, status.st_mtime_ns if untouched else 0)
 
 
 def _read_info(path: Path) -> _DiskInfo:

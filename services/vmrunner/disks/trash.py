@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,14 +64,16 @@ class Trash:
                 raise NotFound(f"'{disk_id}' is not in the trash of this host")
             self._write(replace(disk, for_node=node_id, for_account=account, left_s=self._whole_period_s()))
 
-    def take_disk(self, number: int, path: Path) -> bool:
-        """Move this disk of a spec back to `path`; False when it is not here."""
-        return self._take(disk_name(number), path)
-
-    def take_persist(self, node_id: int, account: str, path: Path) -> bool:
-        """Move the /persist that is kept for this node and owner to `path`; False when there is none."""
-        disk = self.persist_for(node_id, account)
-        return disk is not None and self._take(disk.id, path)
+    def take(self, disk_id: str, path: Path) -> bool:
+        """Move it back to `path`; False when it is not here."""
+        with self._lock:
+            try:
+                self._file(disk_id).rename(path)
+            except FileNotFoundError:
+                return False
+            self._description(disk_id).unlink(missing_ok=True)
+        log.info("%s is taken back from the trash", disk_id)
+        return True
 
     def persist_for(self, node_id: int, account: str) -> TrashedDisk | None:
         """The /persist that is kept for this node and owner."""
@@ -90,17 +92,27 @@ class Trash:
             now = time.monotonic()
             passed_s, self._aged_at = now - self._aged_at, now
             for disk in self.disks():
-                if not disk.for_node and not self._is_kept(disk, passed_s):
-                    self._delete(disk.id)
-                    log.info("%s of node %s has been in the trash for its time, and is deleted", disk.id, disk.node)
+                if disk.for_node:
+                    continue
+                if disk.left_s > passed_s:
+                    self._write(replace(disk, left_s=disk.left_s - passed_s))
+                    continue
+                self._delete(disk.id)
+                log.info("%s of node %s has been in the trash for its time, and is deleted", disk.id, disk.node)
             for path in self._folder.glob("*.json"):
                 if self._read(path) is None:
                     path.unlink()
 
-    def _is_kept(self, disk: TrashedDisk, passed_s: float) -> bool:
-        if disk.left_s > passed_s:
-            self._write(replace(disk, left_s=disk.left_s - passed_s))
-        return disk.left_s > passed_s
+    def claimants(self) -> set[int]:
+        """The ids of the nodes for which disks are kept."""
+        return {disk.for_node for disk in self.disks() if disk.for_node}
+
+    def end_claims(self, node_ids: Collection[int]) -> None:
+        """Of nodes that were removed before their next boot: what was kept for them has its time again."""
+        with self._lock:
+            for disk in self.disks():
+                if disk.for_node in node_ids:
+                    self._write(replace(disk, for_node=0, for_account="", left_s=self._whole_period_s()))
 
     def make_room(self) -> bool:
         """Delete one disk before its time, as the host is short of space; False when there is none to delete."""
@@ -131,16 +143,6 @@ class Trash:
     def _delete(self, disk_id: str) -> None:
         remove_tree(self._file(disk_id))
         self._description(disk_id).unlink(missing_ok=True)
-
-    def _take(self, disk_id: str, path: Path) -> bool:
-        with self._lock:
-            try:
-                self._file(disk_id).rename(path)
-            except FileNotFoundError:
-                return False
-            self._description(disk_id).unlink(missing_ok=True)
-        log.info("%s is taken back from the trash", disk_id)
-        return True
 
     def _read(self, path: Path) -> TrashedDisk | None:
         """None when it is not there, or describes nothing."""

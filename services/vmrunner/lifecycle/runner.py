@@ -116,8 +116,9 @@ class Runner:
             self._goes_back = False
             self._transition(transitions.gone_back(self.record, self.spec.boot))
         ending = ENDED_UNSEEN if self.vm is None else self.vm.ending
-        if ending is None:
+        if self.vm is not None and ending is None:
             self._take_events()
+            self._context.share_processors(self.spec, self.record, self.vm)
         else:
             self._context.release(self.record, self.spec)
         now = time.time()

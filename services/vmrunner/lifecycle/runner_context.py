@@ -11,12 +11,14 @@ from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.lifecycle.boot_counts import BootCounts
 from services.vmrunner.lifecycle.boot_slots import BootSlots
+from services.vmrunner.lifecycle.cpu_shares import CpuShares
 from services.vmrunner.lifecycle.record_store import RecordStore
 from services.vmrunner.lifecycle.transitions import VmRecord
 from services.vmrunner.memory.host_memory import MemoryLedger
-from services.vmrunner.qemu.vm import Launcher
+from services.vmrunner.qemu.vm import Launcher, Vm
 from walt.contracts.errors import WaltError
 from walt.contracts.nodes import NodeWanted
+from walt.contracts.vmrunner import BOOTED
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class RunnerContext:
     slots: BootSlots
     soft_end_s: float
     boots: BootCounts = field(default_factory=BootCounts)
+    cpu_shares: CpuShares = field(default_factory=CpuShares)
 
     def forget(self, node_id: int, name: str) -> None:
         """All that is left of a node whose qemu has ended; what it wrote to disks goes to the trash."""
@@ -44,12 +47,18 @@ class RunnerContext:
         self.launcher.forget(node_id)
         self.memory.give_back(node_id)
         self.slots.release(node_id)
+        self.cpu_shares.release(node_id)
         self.records.forget(node_id)
         self.boots.forget(node_id)
 
+    def share_processors(self, spec: NodeWanted, record: VmRecord, vm: Vm) -> None:
+        is_booting = record.state != BOOTED
+        self.cpu_shares.occupy(spec.id, spec.owner_account, vm.set_cpu_weight, is_booting=is_booting)
+
     def release(self, record: VmRecord, spec: NodeWanted) -> None:
-        """With no qemu running: the memory that was promised to it, and disks no longer in its spec. A disk that
-        cannot be deleted is tried again; it delays nothing."""
+        """With no qemu running: its share of the processors, the memory that was promised to it, and disks no longer in
+        its spec. A disk that cannot be deleted is tried again; it delays nothing."""
+        self.cpu_shares.release(spec.id)
         if not record.keeps_promise:
             self.memory.give_back(spec.id)
         try:

@@ -10,6 +10,7 @@ when there are more or fewer of the other.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -103,7 +104,14 @@ def probe(binary: str, kernel: int) -> list[str]:
     ]
 
 
-BEHIND = ("nice", "-n", "5")  # what users run gets a third of the processor time that the services get who want it too
+BASE_NICE = 5  # what users run gets a third of the processor time that the services get who want it too
+MAX_NICE = 19
+BEHIND = ("nice", "-n", str(BASE_NICE))
+
+
+def nice_steps(weight: float) -> int:
+    """Above BASE_NICE; weight: 1 at most. Each step gives 1.25 times less (sched(7))."""
+    return min(MAX_NICE - BASE_NICE, round(-math.log(weight, 1.25)))
 
 
 def as_user(uid: int, argv: list[str], group: int | None = None, *, detached: bool = True) -> list[str]:

@@ -31,6 +31,7 @@ from walt.contracts.errors import Failed
 
 OVERHEAD_BYTES = 512 * 2**20  # of qemu itself, its translation cache for the most part
 THREADS = 128  # of qemu, beside one per processor
+CPU_SHARES, MIN_CPU_SHARES = 1024, 2  # the default of a container; the least that the engine takes
 KVM_DEVICE = "/dev/kvm"
 RETRY_S = 1.0
 
@@ -53,6 +54,10 @@ class ContainerVm(Vm):
             resident_bytes = memory["anon"] if "anon" in memory else memory["rss"]  # control groups v2, v1
             return Usage(stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, resident_bytes)
         return None
+
+    def set_cpu_weight(self, weight: float) -> None:
+        with engine_errors(), contextlib.suppress(NotFound):
+            self._container.update(cpu_shares=max(MIN_CPU_SHARES, round(CPU_SHARES * weight)))
 
     def _signal(self, number: signal.Signals) -> None:
         with engine_errors(), contextlib.suppress(APIError):  # it is gone, or about to be

@@ -43,6 +43,15 @@ class ProcessVm(Vm):
             return None
         return Usage((int(fields[11]) + int(fields[12])) / CLOCK_TICKS, int(fields[21]) * PAGE_BYTES)
 
+    def set_cpu_weight(self, weight: float) -> None:
+        """Of its session too: where the kernel shares the processor among sessions (sched_autogroup), `nice` counts
+        within one only."""
+        steps = command_line.nice_steps(weight)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.setpriority(os.PRIO_PGRP, self.pid, command_line.BASE_NICE + steps)
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # or the kernel has no such groups
+            Path(f"/proc/{self.pid}/autogroup").write_text(str(steps))
+
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, number)

@@ -73,6 +73,10 @@ class Vm(ABC):
     def usage(self) -> Usage | None:
         """None once it is gone."""
 
+    @abstractmethod
+    def set_cpu_weight(self, weight: float) -> None:
+        """How much of the processors it gets while others want them too: 1 of a VM alone, below that less."""
+
     def cpu_seconds(self) -> float | None:
         usage = self.usage()
         return usage.cpu_seconds if usage is not None else None

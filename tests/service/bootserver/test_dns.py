@@ -60,6 +60,14 @@ def test_zone_survives_a_restart(tmp_path):
     assert parse(render(SERVER, [])) == {}
 
 
+def test_names_on_the_networks_of_owners_survive_a_restart(tmp_path):
+    others = (("10.64.0.1", "vnode1.home-net.walt"), ("fd77::1", "vnode1.home-net.walt"))
+    entries = [ZoneEntry("192.168.172.2", "vnode1", 7, 3, others=others), ZoneEntry("192.168.172.3", "pc", 8, 1, MAC)]
+    text = render(SERVER, entries)
+    assert "10.64.0.1 vnode1.home-net.walt # 7\n" in text
+    assert list(parse(text).values()) == entries
+
+
 def test_late_message_brings_no_former_name_back(tmp_path):
     zone = Zone(tmp_path, tmp_path / "leases", SERVER)
     zone.put(NODE)

@@ -16,6 +16,7 @@ from services.bootserver.site import Site
 from services.bootserver.workers import apply_overlay
 from tests.service.images.overlay import Tar, manifest
 from tests.service.images.saving import REQUEST
+from walt.contracts.bootserver import BootInterface
 from walt.contracts.errors import InvalidRequest
 
 
@@ -40,7 +41,9 @@ def test_nothing_that_makes_it_that_node_is_in_the_image(overlay):
 
 def test_all_of_the_seed_is_the_nodes_own():
     seed = boot_script.seed(
-        replace(REQUEST, machine_id="5" * 32), SeedKeys("a", "b", "c"), Site("192.168.172.1", "255.255.252.0", 80)
+        replace(REQUEST, machine_id="5" * 32, interfaces=(BootInterface(3, "net", ("10.64.0.1/24",)),)),
+        SeedKeys("a", "b", "c"),
+        Site("192.168.172.1", "255.255.252.0", 80),
     )
     with tarfile.open(fileobj=io.BytesIO(seed)) as tar:
         files = [Path(member.name) for member in tar if member.isfile()]

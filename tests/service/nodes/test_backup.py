@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from deploy import backup
@@ -69,6 +71,26 @@ def test_what_is_restored_is_what_was_saved(before, after, empty, tmp_path):
         registry.events.add([Event(0, 2.0, "n", "alice", "alice", "stop", "")])  # numbers go on behind those restored
         assert [one.kind for one in registry.events.of(["n"], EventQuery(0.0, 0, 9))] == ["create", "stop"]
     store.close()
+
+
+def test_ids_given_since_the_backup_are_not_given_again(tmp_path):
+    url = sqlite_url(tmp_path)
+    store_with(url, "n").close()
+    saved = backup.make(url, [], {})
+    ids = [new_ids(url, 1000)]
+    for _ in range(2):
+        backup.put_back(saved, url, tmp_path, replace=True)
+        ids.append(new_ids(url, 1000))
+    assert len(set.union(*map(set, ids))) == 3000
+
+
+def new_ids(url, count):
+    store = RegistryStore(url)
+    store.begin_epoch(time.time())
+    with store.transaction() as registry:
+        found = [registry.history.new_id() for _ in range(count)]
+    store.close()
+    return found
 
 
 def test_a_backup_is_of_one_moment_and_stops_nobody(tmp_path):

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import eventlet
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -53,6 +54,7 @@ for _ in range({BOOTS}):
 ATTEMPTS = 500
 CREATE_MANY_TIMES = f"""
 import sys
+import time
 from services.nodes.commands import node_commands
 from services.nodes.domain.creation import NodeRequest
 from services.nodes.domain.model import RequestContext
@@ -70,6 +72,7 @@ for _ in range({ATTEMPTS}):
             bob = registry.accounts.of("bob").id
             context = RequestContext("bob", 1.0, account=bob)
             made = node_commands.create(registry, context, NodeRequest((name,), NodeConfig()), PLACEMENT, {{}})
+        time.sleep(0.002)  # so that the other comes in between
         with store.transaction() as registry:
             assert registry.names(bob) == [name], registry.names(bob)
             registry.delete(made.nodes[0].id)
@@ -104,6 +107,19 @@ def store(url):
         registry.save(new)
     yield one
     one.close()
+
+
+def test_a_commit_to_a_slow_disk_stops_no_other_call(tmp_path):
+    database, turns = Database(sqlite_url(tmp_path)), []
+    blocking_sleep = eventlet.patcher.original("time").sleep
+    ticking = tasks.spawn(lambda: [(turns.append(None), tasks.sleep(0.01)) for _ in range(100)])
+    with database.transaction() as connection:
+        driver = connection.connection.driver_connection
+        driver.set_trace_callback(lambda sql: blocking_sleep(0.5) if sql == "COMMIT" else None)
+        before = len(turns)
+    assert len(turns) > before + 5
+    ticking.kill()
+    database.close()
 
 
 def test_migrations_lead_to_the_tables(url):

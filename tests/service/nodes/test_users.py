@@ -9,7 +9,7 @@ import pytest
 from amqp.exceptions import AccessRefused, ConnectionForced, NotAllowed
 
 from cli.tree import run
-from services.nodes import app
+from services.nodes import operator_settings
 from services.nodes.users import accounts
 from services.nodes.users.rabbitmq_api import ManagementApi
 from services.nodes.users.rules import BrokerAccount
@@ -286,7 +286,7 @@ def test_an_account_by_the_walt_command_from_its_making_to_its_end(
 
 def test_bad_setting_of_watchers_ends_the_start():
     with pytest.raises(SystemExit, match="WALT_WATCH_CONSOLES=everyone is not accepted; allowed: owner or all"):
-        app.watchers("everyone")
+        operator_settings.watchers("everyone")
 
 
 def test_a_user_who_is_suspended_is_out_at_once_and_in_again_after_a_while(admin, login, service, monkeypatch):

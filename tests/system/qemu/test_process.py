@@ -53,6 +53,25 @@ def test_confined_and_alone(start, line):
     assert vm.ending == endings.QEMU_QUIT and vm.usage() is None
 
 
+def test_its_share_of_the_processors(start, kind):
+    """All its threads, or its control group."""
+    vm = start()
+    vm.set_cpu_weight(1 / 10)
+    if kind == "container":
+        shares = docker("inspect", "--format={{.HostConfig.CpuShares}}", f"{PROJECT}-vm-{NODE}")
+        assert int(shares) == 102
+    else:
+        priorities = {
+            os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in Path(f"/proc/{vm.pid}/task").iterdir()
+        }
+        assert priorities == {command_line.BASE_NICE + 10}
+        vm.set_cpu_weight(1)
+        assert os.getpriority(os.PRIO_PROCESS, vm.pid) == command_line.BASE_NICE
+    vm.watch(lambda: None)
+    vm.end()
+    vm.set_cpu_weight(1)  # nothing happens
+
+
 @pytest.mark.parametrize("kind", ["process"])
 def test_guest_finds_its_own_identity(start, line):
     """And qemu finds nothing of ours."""

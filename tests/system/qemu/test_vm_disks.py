@@ -19,8 +19,8 @@ from tests.system.qemu.rig import (
     NODE,
 )
 from walt.contracts.disks import EXT4, FAT32, MAX_DISKS, NO_TEMPLATE
+from walt.contracts.network_uses import MAX_NETWORKS
 from walt.contracts.nodes import Disk, Interface, Network, Owner
-from walt.contracts.settings import MAX_NETWORKS
 
 NOBODY = Owner("", "")
 

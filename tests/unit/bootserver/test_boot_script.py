@@ -12,7 +12,7 @@ from services.bootserver.boot.boot_script import RootImage, SeedKeys
 from services.bootserver.image_kernel.boot_files import BootFiles
 from services.bootserver.site import Site, make_site
 from tests.support.specs import spec
-from walt.contracts.bootserver import BootPlan, BootRequest
+from walt.contracts.bootserver import BootInterface, BootPlan, BootRequest
 
 REQUEST = BootRequest(7, "vnode1", 3, "52:54:00:00:00:07", "192.168.172.10", "default")
 SITE = Site("192.168.172.1", "255.255.252.0", 80)
@@ -97,6 +97,18 @@ def test_seed():
     assert members["root/.ssh"].mode == 0o700 and members["root/.ssh"].isdir()
     assert members["root/.ssh/authorized_keys"].mode == 0o600
     assert "etc/machine-id" not in members  # from a vmrunner of the version before
+
+
+def test_seed_has_the_addresses_of_the_node_on_the_networks_of_its_owner():
+    interfaces = (
+        BootInterface(3, "home-net", ("10.64.0.1/24", "fd77::1/64")),
+        BootInterface(5, "lab", ("10.1.0.9/16",)),
+    )
+    seed = boot_script.seed(replace(REQUEST, interfaces=interfaces), SeedKeys("a", "b", "c"), SITE)
+    with tarfile.open(fileobj=io.BytesIO(seed)) as tar:
+        text = {name: tar.extractfile(name).read().decode() for name in ("etc/hosts", "etc/walt/addresses")}
+    assert text["etc/walt/addresses"] == "ens3 10.64.0.1/24\nens3 fd77::1/64\nens5 10.1.0.9/16\n"
+    assert "10.64.0.1 vnode1.home-net\nfd77::1 vnode1.home-net\n10.1.0.9 vnode1.lab\n" in text["etc/hosts"]
 
 
 def test_seed_has_the_machine_id_that_the_dmi_of_the_node_says():

@@ -8,7 +8,8 @@ from walt.contracts.agent_names import on_host
 from walt.contracts.disks import MAX_DISKS
 from walt.contracts.errors import InvalidRequest
 from walt.contracts.names import check_node_name, is_network_name, split_selection
-from walt.contracts.settings import MAX_NETWORKS, NodeConfig, apply_settings, parse_settings
+from walt.contracts.network_uses import MAX_NETWORKS
+from walt.contracts.settings import NodeConfig, apply_settings, parse_settings
 
 
 def networks(count):
@@ -32,6 +33,15 @@ def networks(count):
         ("disks", ["64M[template=fat32]", "2T[template=fat32]"], ["63M[template=fat32]", "2001G[template=fat32]"]),
         ("disks", ["256M[template=hybrid-boot-v]"], ["255M[template=hybrid-boot-v]", "255M[template=hybrid-boot-p]"]),
         ("networks", ["walt-net", networks(MAX_NETWORKS)], ["", "home-net", networks(MAX_NETWORKS + 1), "walt-net,"]),
+        (
+            "networks",
+            [f"walt-net,n[addr={one}]" for one in ("none", "10.1.2.7/24", "10.1.2.0/24", "10.0.0.1/8", "fd01::7/64")],
+            [
+                *("walt-net[addr=none]", "walt-net,n[addr=none,addr=none]", "walt-net,n[addr=]", "walt-net,n[addr]"),
+                *(f"walt-net,n[addr={one}]" for one in ("10.1.2.7", "10.1.2.255/24", "10.1.2.256/24", "127.0.0.1/8")),
+                *(f"walt-net,n[addr={one}]" for one in ("224.0.0.1/24", "0.0.0.0/24", "1.2.3.4/7", "fe80::1%e/64")),
+            ],
+        ),
         ("netsetup", ["LAN", "NAT", "nat"], ["", "WAN", "none"]),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,8 @@ from walt.contracts import disks, links, names, settings, units
 from walt.contracts.disks import DiskUse
 from walt.contracts.errors import InvalidRequest
 from walt.contracts.links import Direction, LinkModel
-from walt.contracts.settings import NetworkUse, NodeConfig
+from walt.contracts.network_uses import NetworkUse
+from walt.contracts.settings import NodeConfig
 
 latencies = st.integers(0, links.MAX_LATENCY_US)
 rates = st.one_of(st.just(0), st.integers(links.MIN_RATE_BPS, links.MAX_RATE_BPS))
@@ -43,7 +46,14 @@ def _directions(draw):
 directions = _directions()
 link_models = st.builds(LinkModel, up=directions, down=directions)
 network_names = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_-]{0,31}\Z").filter(lambda name: name != names.WALT_NET)
-uses = st.lists(st.builds(NetworkUse, network_names, link_models), max_size=6, unique_by=lambda use: use.name)
+addresses = st.one_of(
+    st.sampled_from(["", "none", "10.1.2.0/24", "fd01::/64"]),
+    st.integers(1, 2**24 - 2).map(lambda number: f"{ipaddress.IPv4Address(0x0A000000 + number)}/8"),
+    st.ip_addresses(v=6, network="fd00::/8").map(lambda one: f"{one}/64"),
+)
+uses = st.lists(
+    st.builds(NetworkUse, network_names, link_models, addresses), max_size=6, unique_by=lambda use: use.name
+)
 networks = uses.map(lambda others: (NetworkUse(names.WALT_NET), *others))
 templates = st.sampled_from(sorted(disks.TEMPLATES)).map(disks.TEMPLATES.get)
 disk_uses = templates.flatmap(

@@ -12,7 +12,7 @@ import pytest
 from services.nodes.commands import dispute, node_commands, run_command
 from services.nodes.domain import history
 from services.nodes.domain.creation import NodeRequest
-from services.nodes.domain.history import EPOCHS_KEPT, FIRST_MOMENT, is_known
+from services.nodes.domain.history import EPOCHS_KEPT, FIRST_MOMENT, SKIPPED_BITS, is_known
 from services.nodes.domain.model import RequestContext
 from services.nodes.storage.database import sqlite_url
 from services.nodes.storage.registry import RegistryStore
@@ -36,6 +36,12 @@ def test_ids_of_a_new_epoch_begin_with_the_time_and_never_go_back():
     assert history.first_id(7, NOW) == 50_000_000
     assert history.first_id(60_000_000, NOW) == 60_000_000  # a clock that was set back
     assert history.first_id(7, 0.0) == 7
+
+
+def test_a_restored_registry_begins_its_ids_at_a_place_drawn_by_lot():
+    """The lost one may have given a thousand within a second."""
+    assert history.id_after_loss(7, NOW, lambda bits: 2**bits - 1) == 50_000_000 + 2**SKIPPED_BITS - 1
+    assert 2**31 - history.id_after_loss(7, NOW, lambda bits: 0) > 100 * 2**SKIPPED_BITS
 
 
 class World:
@@ -67,6 +73,11 @@ class World:
             context = replace(ALICE, account=registry.accounts.of(ALICE.user).id)
             new = new_nodes(NodeRequest(names, NodeConfig()), taken, context)
             return [registry.save(node).id for node in new]
+
+    def give_ids(self, count):
+        with self.store.transaction() as registry:
+            registry.history.changed()
+            return {registry.history.new_id() for _ in range(count)}
 
     def revision(self):
         with self.store.transaction() as registry:
@@ -141,6 +152,16 @@ def test_fault_s11_ids_are_not_used_again_after_a_restore(world):
     world.restore("backup")
     new = world.create(*(f"m{number}" for number in range(5)))
     assert min(new) > max(lost)
+
+
+def test_fault_s11_nor_are_those_of_a_busy_registry_that_was_restored_at_once_and_accepted(world):
+    world.copy("backup")
+    lost = world.give_ids(1000)
+    obeyed = world.revision()
+    world.restore("backup")
+    world.check(obeyed)
+    world.accept()
+    assert not world.give_ids(1000) & lost
 
 
 def test_nothing_is_changed_until_an_administrator_decides(world):

@@ -9,7 +9,8 @@ import pytest
 from services.nodes.domain import links
 from services.nodes.domain.model import Node, Status
 from walt.contracts.errors import InvalidRequest, NotFound
-from walt.contracts.settings import NodeConfig, format_networks, parse_networks
+from walt.contracts.network_uses import format_networks, parse_networks
+from walt.contracts.settings import NodeConfig
 from walt.contracts.vmrunner import BOOTED
 
 PLAIN = Node("plain", "h", "alice", "default", "10.0.0.2", NodeConfig(), Status(BOOTED, 0.0, ""), id=1)

@@ -55,6 +55,9 @@ class Vm:
     def cpu_seconds(self):
         return None
 
+    def set_cpu_weight(self, weight):
+        self.cpu_weight = weight
+
     def end(self) -> None:
         if self._world.stuck:
             raise Failed("qemu, process 7, does not end")

@@ -8,11 +8,11 @@ from services.vmrunner.lifecycle.boot_slots import HOLD_LIMIT_S, LOOK_S, BootSlo
 
 
 class Host:
-    """clock: advanced by the tests; woken: nodes that were told to look again."""
+    """clock: advanced by the tests; idle_s: of its CPUs; woken: nodes that were told to look again."""
 
     def __init__(self, count):
-        self.now = 100.0
-        self.slots = BootSlots(count, lambda: self.now)
+        self.now, self.idle_s = 100.0, 0.0
+        self.slots = BootSlots(count, lambda: self.now, lambda: self.idle_s)
         self.woken = []
 
     def request(self, node_id, arrival=0.0):
@@ -59,11 +59,22 @@ def test_a_vm_that_takes_no_cpu_time_gives_its_slot_to_the_next(host):
         host.slots.occupy(node_id, lambda node_id=node_id: cpu[node_id])
     assert not host.request(3)
     host.now += LOOK_S
+    host.idle_s += LOOK_S * 0.3
     cpu.update({1: LOOK_S * 0.9, 2: LOOK_S * 0.1})
     assert host.request(3)
     host.now += LOOK_S
+    host.idle_s += LOOK_S
     cpu[1] += LOOK_S * 0.9
     assert not host.request(4), "1 boots still, and 3 has no qemu yet"
+
+
+def test_a_vm_that_gets_no_cpu_time_because_all_is_used_keeps_its_slot(host):
+    """Otherwise more and more would boot at once, and each get less."""
+    for node_id in (1, 2):
+        host.slots.occupy(node_id, lambda: 0.0)
+    host.now += LOOK_S
+    host.idle_s += LOOK_S * 0.2
+    assert not host.request(3)
 
 
 def test_it_is_not_measured_before_some_time_has_passed(host):

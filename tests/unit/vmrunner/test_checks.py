@@ -7,8 +7,12 @@ import pytest
 from services.vmrunner import health
 from services.vmrunner.qemu.accelerator import AcceleratorChoice, Reason
 from walt.contracts.checks import FAIL, OK, WARN
+from walt.contracts.vmrunner import TrashedDisk
 
 MEMORY = Path("/s/accelerator.json")
+OLD = TrashedDisk("disk-1", "n", "bob", "b", used_bytes=2**30, left_s=5 * 3600.0)
+NEW = TrashedDisk("disk-2", "n", "bob", "b", used_bytes=2**29, left_s=60 * 3600.0)
+CLAIMED = TrashedDisk("disk-3", "n", "bob", "b", left_s=1.0, for_node=7)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,13 @@ MEMORY = Path("/s/accelerator.json")
         (health.check_space(2**30, 2**30, Path("/s")), WARN, "1.0 GiB free in /s"),
         (health.check_space(2**29, 2**30, Path("/s")), FAIL, "0.5 GiB free in /s"),
         (health.check_space(2**35, 2**30, Path("/s")), OK, "32.0 GiB"),
+        (health.check_trash([]), OK, "empty"),
+        (health.check_trash([OLD, NEW]), OK, "2 disks, 1.5 GiB; the next is deleted in 5 h (walt trash show)"),
+        (
+            health.check_trash([NEW, CLAIMED]),
+            OK,
+            "2 disks, 0.5 GiB; the next is deleted in 60 h (walt trash show); 1 kept",
+        ),
     ],
 )
 def test_checks(check, status, found):

@@ -3,6 +3,7 @@ tools)."""
 
 import os
 import subprocess
+from dataclasses import astuple
 
 import pytest
 
@@ -50,7 +51,7 @@ def is_sound(path):
 def test_a_new_one_is_sparse_sound_empty_and_nobody_elses(store, tmp_path):
     assert not store.exists(NODE, ALICE)
     store.make(NODE, ALICE, 1000 * MB)
-    path = store.grow(NODE, ALICE, 1000 * MB, UID)
+    path = store.grow(NODE, ALICE, 1000 * MB, UID).path
     assert path == path_of(tmp_path) and store.exists(NODE, ALICE) and is_sound(path)
     status = path.stat()
     assert (status.st_mode & 0o777, status.st_uid, path.parent.stat().st_mode & 0o777) == (0o600, 0, 0o700)
@@ -72,7 +73,7 @@ def test_it_grows_without_loss_and_never_shrinks(store, tmp_path):
     store.make(NODE, ALICE, 64 * MB)
     path = path_of(tmp_path)
     write(path, "file")
-    store.grow(NODE, ALICE, 2000 * MB, UID)
+    assert store.grow(NODE, ALICE, 2000 * MB, UID).fault == ""
     assert is_sound(path) and debugfs(path, "cat file") == "kept"
     blocks = [line for line in debugfs(path, "show_super_stats -h").splitlines() if line.startswith("Block count")]
     assert int(blocks[0].split()[-1]) * 4096 == path.stat().st_size >= 2000 * MB
@@ -93,8 +94,8 @@ def test_what_the_guest_has_made_of_it_is_left_alone(store, tmp_path, content):
     store.make(NODE, ALICE, 64 * MB)
     with path_of(tmp_path).open("r+b") as file:
         file.write(content)
-    path = store.grow(NODE, ALICE, 128 * MB, UID)
-    assert path.read_bytes()[: len(content)] == content and path.stat().st_uid == 0
+    path, fault = astuple(store.grow(NODE, ALICE, 128 * MB, UID))
+    assert fault and path.read_bytes()[: len(content)] == content and path.stat().st_uid == 0
     assert list(store.bytes_used(NODE)) == ["alice"]  # when in doubt
 
 
@@ -144,7 +145,7 @@ def test_folder_of_a_version_before_is_taken_over_whole(store, tmp_path):
     with (folder / "large").open("wb") as large:
         large.write(os.urandom(20 * MB))
     store.make(NODE, ALICE, 64 * MB, folder)
-    path = store.grow(NODE, ALICE, 64 * MB, UID)
+    path = store.grow(NODE, ALICE, 64 * MB, UID).path
     assert path.stat().st_size > 20 * MB and is_sound(path)
     assert debugfs(path, "cat dir/file") == "kept"
     shown = debugfs(path, "stat dir/file")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.vmrunner.disks import store as store_module
 from services.vmrunner.disks import trash as trash_module
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.disks.trash import Trash, first_to_go
@@ -104,6 +105,37 @@ def test_what_is_to_be_restored_waits_for_its_node(trash, tmp_path, clock):
     assert trash.make_room() and trash.disks() == []
     with pytest.raises(NotFound, match="'disk-1' is not in the trash"):
         trash.claim("disk-1", NODE, "a1")
+
+
+def test_what_was_kept_for_a_node_that_is_gone_has_its_time_again(trash, tmp_path, clock):
+    put(trash, tmp_path, "disk-1")
+    put(trash, tmp_path, "disk-2")
+    trash.claim("disk-1", NODE, "a1")
+    trash.claim("disk-2", OTHER, "a1")
+    clock(9 * HOUR)
+    assert trash.claimants() == {NODE, OTHER}
+    trash.end_claims({NODE})
+    trash.grow_older()
+    assert [(one.id, one.for_node, one.left_s) for one in trash.disks()] == [
+        ("disk-1", 0, HOUR),
+        ("disk-2", OTHER, HOUR),
+    ]
+    clock(HOUR)
+    trash.grow_older()
+    assert [one.id for one in trash.disks()] == ["disk-2"]
+
+
+def test_a_restored_disk_keeps_its_new_owner_through_a_kill(store, trash, monkeypatch):
+    """Between the move and its description."""
+    written(store)
+    store.keep_only(NODE, [], "vnode1")
+    with monkeypatch.context() as killed:
+        killed.setattr(store_module, "_write_info", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.prepare(OTHER, [DISK], BOB)
+    store.prepare(OTHER, [DISK], BOB)
+    store.keep_only(OTHER, [], "vnode2")
+    assert [(one.owner, one.owner_account) for one in trash.disks()] == [("bob", "b1")]
 
 
 @pytest.mark.parametrize("name", ["../5/disks/21", "/etc/passwd", "..", ""])
