@@ -48,6 +48,11 @@ def subnet_of(address: str) -> Subnet | None:
     return found.network if is_subnet else None
 
 
+def is_one(address: str) -> bool:
+    """Whether the word names an address, neither a subnet nor none."""
+    return address not in (AUTOMATIC, NONE) and subnet_of(address) is None
+
+
 def _is_special(address: Address) -> bool:
     bare = address.ip  # an interface of the standard library is never unspecified
     return bare.is_multicast or bare.is_loopback or bare.is_unspecified or address.network.prefixlen < MIN_PREFIX

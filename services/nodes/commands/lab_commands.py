@@ -86,6 +86,7 @@ def _plan(
 
 def _save(registry: Registry, context: RequestContext, lab: str, plan: LabPlan) -> tuple[list[Node], list[NodeWanted]]:
     """The nodes that were changed, and their specs."""
+    registry.reserve_addresses([node for node in plan.after if node.is_present])
     changed, specs = list[Node](), list[NodeWanted]()
     for kind, event in KINDS.items():
         steps = [

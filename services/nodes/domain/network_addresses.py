@@ -28,6 +28,15 @@ class AddressPlan:
     walt_net: str = ""
 
 
+@dataclass(frozen=True)
+class TakenAddresses:
+    """Of one network, without prefixes. by_others: of its other ports; reserved: asked for by nodes that are yet to get
+    theirs, so that no other gets them by chance."""
+
+    by_others: Collection[str] = ()
+    reserved: Collection[str] = ()
+
+
 def parse_pools(text: str) -> tuple[Subnet, ...]:
     """ValueError(what is allowed)."""
     if text == NONE:
@@ -45,17 +54,16 @@ def new_subnets(plan: AddressPlan, taken: Collection[str]) -> tuple[str, ...]:
 
 
 def choose(
-    use: NetworkUse, subnets: Sequence[str], present: Sequence[str], taken: Collection[str], plan: AddressPlan
+    use: NetworkUse, subnets: Sequence[str], present: Sequence[str], taken: TakenAddresses, plan: AddressPlan
 ) -> tuple[str, ...]:
-    """The addresses of a port, as 10.64.0.1/24. subnets: of its network; present: its addresses so far; taken: those of
-    the other ports of the network, without their prefixes. Conflict and InvalidRequest where it cannot have what was
-    asked for."""
+    """The addresses of a port, as 10.64.0.1/24. subnets: of its network; present: its addresses so far. Conflict and
+    InvalidRequest where it cannot have what was asked for."""
     asked = use.address
     if asked == NONE:
         return ()
     chosen_from = port_addresses.subnet_of(asked)
-    if asked and chosen_from is None:
-        return (_check_free(use, asked, taken, plan),)
+    if port_addresses.is_one(asked):
+        return (_check_free(use, asked, taken.by_others, plan),)
     found = [chosen_from] if chosen_from else list(map(ipaddress.ip_network, subnets))
     for subnet in found:
         _check_overlap(use, subnet, plan)
@@ -67,12 +75,13 @@ def without_prefix(address: str) -> str:
     return address.partition("/")[0]
 
 
-def _address_in(subnet: Subnet, present: Iterable[str], taken: Collection[str], network: str) -> str:
+def _address_in(subnet: Subnet, present: Iterable[str], taken: TakenAddresses, network: str) -> str:
     for address in present:
-        if ipaddress.ip_interface(address).network == subnet and without_prefix(address) not in taken:
+        if ipaddress.ip_interface(address).network == subnet and without_prefix(address) not in taken.by_others:
             return address
     hosts = map(str, subnet.hosts())
-    return f"{_first_free(subnet, hosts, taken, f'addresses of {network}')}/{subnet.prefixlen}"
+    used = {*taken.by_others, *taken.reserved}
+    return f"{_first_free(subnet, hosts, used, f'addresses of {network}')}/{subnet.prefixlen}"
 
 
 def _first_free(whole: Subnet, parts: Iterable[str], taken: Collection[str], what: str) -> str:

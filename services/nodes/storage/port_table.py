@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,12 +12,12 @@ import sqlalchemy as sa
 from services.nodes.domain import addresses, network_addresses
 from services.nodes.domain.addresses import AddressedPort
 from services.nodes.domain.model import Node
-from services.nodes.domain.network_addresses import AddressPlan
+from services.nodes.domain.network_addresses import AddressPlan, TakenAddresses
 from services.nodes.storage.history import History
 from services.nodes.storage.rows import WALT_NET
 from services.nodes.storage.tables import networks as NETWORKS
 from services.nodes.storage.tables import ports as PORTS
-from walt.contracts import names
+from walt.contracts import names, port_addresses
 from walt.contracts.network_uses import NetworkUse
 from walt.contracts.nodes import Network
 
@@ -30,6 +31,13 @@ class PortTable:
         self._connection = connection
         self._history = history
         self._plan = plan
+        self._reserved = defaultdict[tuple[str, str], set[str]](set)  # by the account and the name of the network
+
+    def reserve(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            for use in node.config.networks:
+                if port_addresses.is_one(use.address):
+                    self._reserved[node.owner_account, use.name].add(network_addresses.without_prefix(use.address))
 
     def disconnect(self, node_id: int) -> Known:
         """From all networks; its MACs and addresses stay for its return."""
@@ -73,7 +81,8 @@ class PortTable:
         network_id, subnets = self._network(node, use.name)
         others = self._connection.scalars(sa.select(PORTS.c.addresses).where(PORTS.c.network_id == network_id))
         taken = {network_addresses.without_prefix(one) for text in others for one in _split(text)}
-        chosen = network_addresses.choose(use, subnets, present, taken, self._plan)
+        reserved = self._reserved[node.owner_account, use.name]
+        chosen = network_addresses.choose(use, subnets, present, TakenAddresses(taken, reserved), self._plan)
         return {"network_id": network_id, "addresses": ",".join(chosen)}
 
     def _network(self, node: Node, name: str) -> tuple[int, tuple[str, ...]]:

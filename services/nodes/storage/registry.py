@@ -172,6 +172,10 @@ class Registry:
         assert saved is not None
         return saved
 
+    def reserve_addresses(self, nodes: Iterable[Node]) -> None:
+        """Addresses on networks that these nodes ask for are chosen for no other node in this transaction."""
+        self._ports.reserve(nodes)
+
     def add_machine(self, node: Node, mac: str) -> Node:
         """A new physical node, which brings its MAC on walt-net."""
         node_id = self._insert(NODES, rows.values_of(node))

@@ -9,7 +9,14 @@ import sqlalchemy as sa
 
 from services.nodes.domain import model
 from services.nodes.domain.creation import NodeRequest
-from services.nodes.domain.network_addresses import POOLS, AddressPlan, choose, new_subnets, parse_pools
+from services.nodes.domain.network_addresses import (
+    POOLS,
+    AddressPlan,
+    TakenAddresses,
+    choose,
+    new_subnets,
+    parse_pools,
+)
 from services.nodes.storage.database import migrate, opened, sqlite_url
 from services.nodes.storage.registry import RegistryStore
 from tests.unit.nodes.sample import ALICE, new_nodes
@@ -47,13 +54,15 @@ def test_what_is_no_pool(text):
 
 
 def test_the_first_that_is_free_and_then_always_the_same():
-    assert choose(use(), SUBNETS, (), {"10.64.0.1", "fd77:616c:7400::1"}, PLAN) == (
+    assert choose(use(), SUBNETS, (), TakenAddresses({"10.64.0.1", "fd77:616c:7400::1"}), PLAN) == (
         "10.64.0.2/24",
         "fd77:616c:7400::2/64",
     )
     present = ("10.64.0.9/24", "fd77:616c:7400::9/64")
-    assert choose(use(), SUBNETS, present, {"10.64.0.1"}, PLAN) == present
-    assert choose(use(), SUBNETS, present, {"10.64.0.9"}, PLAN)[0] == "10.64.0.1/24", "another has it meanwhile"
+    assert choose(use(), SUBNETS, present, TakenAddresses({"10.64.0.1"}), PLAN) == present
+    assert choose(use(), SUBNETS, present, TakenAddresses({"10.64.0.9"}), PLAN)[0] == "10.64.0.1/24", (
+        "another has it meanwhile"
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,17 +75,17 @@ def test_the_first_that_is_free_and_then_always_the_same():
     ],
 )
 def test_what_the_user_chooses(address, chosen):
-    assert choose(use(address), SUBNETS, (), (), PLAN) == chosen
+    assert choose(use(address), SUBNETS, (), TakenAddresses(), PLAN) == chosen
 
 
 def test_what_he_cannot_have():
     with pytest.raises(Conflict, match=r"net: 10\.1\.2\.7 is the address of another node there"):
-        choose(use("10.1.2.7/24"), SUBNETS, (), {"10.1.2.7"}, PLAN)
+        choose(use("10.1.2.7/24"), SUBNETS, (), TakenAddresses({"10.1.2.7"}), PLAN)
     with pytest.raises(Conflict, match=r"all addresses of net \(10\.1\.2\.0/30\) are taken"):
-        choose(use("10.1.2.0/30"), SUBNETS, (), {"10.1.2.1", "10.1.2.2"}, PLAN)
+        choose(use("10.1.2.0/30"), SUBNETS, (), TakenAddresses({"10.1.2.1", "10.1.2.2"}), PLAN)
     for address in ("192.168.173.7/24", "192.168.0.0/16"):
         with pytest.raises(InvalidRequest, match="overlaps walt-net"):
-            choose(use(address), SUBNETS, (), (), PLAN)
+            choose(use(address), SUBNETS, (), TakenAddresses(), PLAN)
 
 
 @pytest.fixture
@@ -133,6 +142,19 @@ def test_a_chosen_address_is_of_one_node_and_chosen_round(store):
     assert addresses(store)["a"]["net"] == ["10.64.0.1"], "as before"
     configure(store, "a", "walt-net,net[addr=none]")
     assert addresses(store)["a"]["net"] == []
+
+
+def test_what_one_of_a_lab_asks_for_is_not_given_to_another_by_chance(store):
+    networks = {"a": "walt-net,net", "b": "walt-net,net[addr=10.64.0.1/24]"}
+    with store.transaction() as registry:
+        new = [
+            replace(node, config=NodeConfig(networks=parse_networks(networks[node.name])))
+            for node in new_nodes(NodeRequest(tuple(networks), NodeConfig()))
+        ]
+        registry.reserve_addresses(new)
+        for node in new:
+            registry.save(node)
+    assert [addresses(store)[name]["net"][0] for name in "ab"] == ["10.64.0.2", "10.64.0.1"]
 
 
 def test_networks_of_before_keep_what_their_users_have_set(tmp_path):
