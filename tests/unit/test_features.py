@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "features.md").read_text()
 ROW = re.compile(
-    r"\| (?P<number>B?\d+) \| (?P<what>[^|]+) \| (?P<status>have|not yet|does not apply) \|(?P<proof>[^|]*)\|"
+    r"\| (?P<number>[BD]?\d+) \| (?P<what>[^|]+) \| (?P<status>have|not yet|does not apply) \|(?P<proof>[^|]*)\|"
 )
 TEST = re.compile(r"`(?P<path>tests/[\w/]+\.py)::(?P<name>\w+)`")
 
@@ -39,15 +39,17 @@ def fault_tests() -> dict[int, set[str]]:
 
 
 FEATURES = rows("Features of such tools")
+DEMANDS = rows("Demands of the users of such tools")
 FAULTS = rows("Faults of the original")
 FOUND_BY_USERS = rows("Faults that users of such tools run into")
+ROWS = FEATURES + DEMANDS + FAULTS + FOUND_BY_USERS
 
 
 def test_no_row_is_lost():
-    assert len(FEATURES) + len(FAULTS) + len(FOUND_BY_USERS) == len(re.findall(r"^\| B?\d", PAGE, re.MULTILINE)) > 110
+    assert len(ROWS) == len(re.findall(r"^\| [BD]?\d", PAGE, re.MULTILINE)) > 110
 
 
-@pytest.mark.parametrize("row", FEATURES + FAULTS + FOUND_BY_USERS, ids=lambda row: f"{row['number']} {row['what']}")
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['number']} {row['what']}")
 def test_what_we_have_is_proved(row):
     proofs = TEST.findall(row["proof"])
     assert bool(proofs) == (row["status"] == "have")
@@ -55,7 +57,9 @@ def test_what_we_have_is_proved(row):
         assert name in names_in(path), f"{path} has no {name}"
 
 
-def test_every_fault_is_accounted_for():
+def test_every_feature_demand_and_fault_is_accounted_for():
+    assert [int(row["number"]) for row in FEATURES] == list(range(1, 55))
+    assert [row["number"] for row in DEMANDS] == [f"D{number}" for number in range(1, 16)]
     assert [int(row["number"]) for row in FAULTS] == list(range(1, 39))
 
 

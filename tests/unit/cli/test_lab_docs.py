@@ -29,6 +29,17 @@ def test_file_of_the_page(text):
 def test_example(path):
     reading = grammar.read(path.read_bytes())
     assert reading.all_findings() == [] and reading.document.name == path.stem
+    files = [file.source for node in reading.document.nodes for file in node.files]
+    assert all((path.parent / file).is_file() for file in files)
+    assert f"`{path.name}`" in PAGE
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_command_of_an_example(path):
+    lines = re.findall(r"^#     (walt .*?)(?:\s+#.*)?$", path.read_text(), re.MULTILINE)
+    assert f"walt lab apply examples/{path.name} --wait" in lines
+    for line in lines:
+        check(line)
 
 
 @pytest.mark.parametrize("line", [line for block in blocks("console") for line in block.splitlines()])

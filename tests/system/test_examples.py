@@ -1,0 +1,52 @@
+"""The labs of examples/ on a real platform: each does what it expects of itself. test_lab.py runs the blog's."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.wait import wait_until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+APPLY_LIMIT_S = 240
+CHECK_LIMIT_S = 120
+HEALING_LIMIT_S = 60  # of the spanning tree: 14 s by its timers
+
+
+@pytest.fixture
+def example(walt, tmp_path):
+    """Applies examples/NAME.yml with the image full, which is the default one of a real platform; gone at the end."""
+    applied = []
+    folder = shutil.copytree(EXAMPLES, tmp_path / "examples")
+
+    def run(name):
+        path = folder / f"{name}.yml"
+        path.write_text(path.read_text().replace("defaults: {", "defaults: {image: full, "))
+        applied.append(name)
+        walt("lab", "apply", str(path), "--wait", timeout=APPLY_LIMIT_S)
+        done = walt("lab", "check", str(path), check=False, timeout=CHECK_LIMIT_S)
+        assert done.status == 0, done.stdout
+
+    yield run
+    for name in applied:
+        walt("lab", "destroy", name, "--force")
+
+
+def test_ring_heals_where_it_is_cut(walt, example):
+    example("ring")
+    walt("network", "link", "switch1,switch2", "ring/switch1--switch2", "loss=100%")
+
+    def is_healed():
+        return walt("node", "run", "switch1", "--", "ping -c 1 -W 1 10.10.0.2", check=False).status == 0
+
+    assert not is_healed()
+    wait_until(is_healed, HEALING_LIMIT_S, "switch1 reaches switch2 by way of switch3")
+
+
+@pytest.mark.parametrize("name", ["routing", "qualities", "nat"])
+def test_does_what_it_expects(example, name):
+    example(name)
+
+
+def test_every_example_is_run():
+    assert {path.stem for path in EXAMPLES.glob("*.yml")} == {"blog", "ring", "routing", "qualities", "nat"}
