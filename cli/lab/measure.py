@@ -20,6 +20,7 @@ LOSS_INTERVAL_S = 0.02
 PORT = 52077
 RATE_S = 4
 SKIPPED_S = 1  # the slow start of TCP
+LISTEN_LIMIT_S = 9  # in which python3 of the receiver has started, on a busy host
 
 ADDRESSES_SCRIPT = """\
 for one in /sys/class/net/*; do echo "mac ${one##*/} $(cat $one/address)"; done
@@ -27,7 +28,13 @@ ip -o addr show
 """
 _SENDER = f"""\
 import socket, sys, time
-s = socket.create_connection((sys.argv[1], {PORT}), 5)
+limit = time.monotonic() + {LISTEN_LIMIT_S}
+while True:
+    try: s = socket.create_connection((sys.argv[1], {PORT}), 5)
+    except ConnectionRefusedError:
+        if time.monotonic() > limit: raise
+        time.sleep(0.1)
+    else: break
 end = time.monotonic() + {RATE_S + SKIPPED_S}
 try:
     while time.monotonic() < end: s.sendall(bytes(65536))
