@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -148,3 +150,14 @@ def test_what_one_node_prints_is_told_from_what_another_does():
         collector.write(data, stream)
     assert collector.text == "a: x\ny"
     assert node_scripts.as_argv("echo 'x y'") == ["sh", "-c", "'echo '\"'\"'x y'\"'\"''"]
+
+
+def test_sender_waits_for_a_receiver_that_starts_late():
+    port = measure.PORT
+    _, sender = measure.rate_scripts("127.0.0.1")
+    with subprocess.Popen(["sh", "-c", sender], stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(2)
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            listener.settimeout(20)
+            listener.accept()[0].close()
+        assert process.communicate(timeout=20)[1] == ""
