@@ -99,7 +99,9 @@ class Emulation:
             return self._execute(plan.plan(snapshot, node_id, wanted, live=True))
 
     def detach(self, node_id: int) -> list[Action]:
+        """Of a node that is removed: nothing is kept of it."""
         with self._lock:
+            self._compensation_us.pop(node_id, None)
             return self._execute(plan.plan(self._snapshot(), node_id, []))
 
     def remove_orphans(self) -> None:

@@ -131,18 +131,16 @@ class SeedKeys:
 
 def seed(request: BootRequest, keys: SeedKeys, site: Site) -> bytes:
     """A tar with names and keys of this node, unpacked over the root of the shared image before the OS starts."""
-    folders = [("etc", 0o755), ("etc/ssh", 0o755), ("root", 0o700), ("root/.ssh", 0o700)]
+    folders = [("etc", 0o755), ("etc/ssh", 0o755), ("etc/walt", 0o755), ("root", 0o700), ("root/.ssh", 0o700)]
     files = [
         ("etc/hostname", 0o644, f"{request.name}\n"),
         ("etc/hosts", 0o644, _hosts(request, site)),
         ("etc/resolv.conf", 0o644, f"search {DOMAIN}\nnameserver {site.server}\n"),
+        (ADDRESSES_FILE, 0o644, _addresses(request)),  # also if empty: a root that lasts has that of an earlier boot
         ("etc/ssh/ssh_host_ed25519_key", 0o600, keys.host_private),
         ("etc/ssh/ssh_host_ed25519_key.pub", 0o644, keys.host_public),
         ("root/.ssh/authorized_keys", 0o600, keys.authorized),
     ]
-    if request.interfaces:
-        folders.append(("etc/walt", 0o755))
-        files.append((ADDRESSES_FILE, 0o644, _addresses(request)))
     if request.machine_id:
         files.append(("etc/machine-id", 0o444, f"{request.machine_id}\n"))
     buffer = io.BytesIO()

@@ -108,6 +108,8 @@ def test_seed_has_the_addresses_of_the_node_on_the_networks_of_its_owner():
     with tarfile.open(fileobj=io.BytesIO(seed)) as tar:
         text = {name: tar.extractfile(name).read().decode() for name in ("etc/hosts", "etc/walt/addresses")}
     assert text["etc/walt/addresses"] == "ens3 10.64.0.1/24\nens3 fd77::1/64\nens5 10.1.0.9/16\n"
+    with tarfile.open(fileobj=io.BytesIO(boot_script.seed(REQUEST, SeedKeys("a", "b", "c"), SITE))) as tar:
+        assert tar.getmember("etc/walt/addresses").size == 0, "no address of an earlier boot stays on a root that lasts"
     assert "10.64.0.1 vnode1.home-net\nfd77::1 vnode1.home-net\n10.1.0.9 vnode1.lab\n" in text["etc/hosts"]
 
 

@@ -125,3 +125,14 @@ def test_bridges_made_by_an_older_version_learn_few_addresses(tmp_path):
     )
     emulation.bound_forwarding_tables()
     assert {one.name for one in emulation.netlink.interfaces() if one.learns_few_addresses} == {"net5", "walt-net"}
+
+
+def test_nothing_is_kept_of_a_node_that_is_removed(emulation):
+    """A node without ports keeps its share of a round trip for its next boot; one that is gone has none."""
+    emulation.repair()
+    for number in (1, 2):
+        emulation.compensate(number, 600)
+    emulation.detach(1)
+    emulation.attach(1, "vnode1", "alice", node(1, SLOW).interfaces)
+    applied = {state.port.node_id: state.port.compensation_us for state in emulation.snapshot().ports.values()}
+    assert applied == {1: 0, 2: 600}
