@@ -237,6 +237,7 @@ def platform(amqp_uri, broker_api, tmp_path_factory):
         patch.setenv("WALT_HOST", HOST)
         patch.setenv("WALT_IMAGES_DIR", str(folder / "images"))
         patch.setenv("WALT_PLATFORM_IMAGES", "default=tiny")
+        patch.setenv("WALT_IMAGE_SOURCES", "any,build")  # who may is the question here, not what
         make_kernel(folder / "images/tiny", "6.1-test")
         make_kernel(folder / "images/users/mine-1", "6.1-test")
         patch.setenv("WALT_LINES_DIR", str(folder / "lines"))

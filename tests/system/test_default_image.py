@@ -21,6 +21,7 @@ KERNEL_CHECKS = (
 
 # Enabled by the preset, but not by their packages; masked by their packages.
 DEBIANS_OWN = {
+    "nftables.service",
     "ifupdown-wait-online.service",
     "systemd-network-generator.service",
     "systemd-networkd-wait-online@.service",
