@@ -15,6 +15,8 @@ RULE = (
 )
 OFFICIAL = "library"  # what a name without a folder is in
 
+# The engine takes these for the id of an image, or its beginning, before it looks for a name; with a tag it does not.
+_ID = re.compile(r"(sha256:)?[0-9a-f]+", re.ASCII)
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9._:-]*(/[a-z0-9][a-z0-9._-]*)*", re.ASCII)
 
 
@@ -27,8 +29,7 @@ class DockerSources:
     may_build: bool = False
 
     def check_reference(self, reference: str) -> None:
-        name = full_name(reference)
-        if not self.may_import_any and not any(name == one or name.startswith(f"{one}/") for one in self.prefixes):
+        if not self.may_import_any and (_ID.fullmatch(reference) or not self._is_named(full_name(reference))):
             raise Denied(f"image '{reference}' of the Docker Engine is not taken here; allowed: {self._allowed()}")
 
     def check_build(self) -> None:
@@ -36,6 +37,9 @@ class DockerSources:
             raise Denied(
                 "images are not built by Dockerfiles here; allowed: a FILE.tar or a folder (walt image import)"
             )
+
+    def _is_named(self, name: str) -> bool:
+        return any(name == one or name.startswith(f"{one}/") for one in self.prefixes)
 
     def _allowed(self) -> str:
         named = [f"names that begin with {', '.join(self.prefixes)}"] if self.prefixes else []

@@ -29,6 +29,7 @@ def test_name(reference, name):
         ("build", [], ["debian"]),
         ("any", ["debian", "registry.example/lab/x"], []),
         ("library", ["debian:12"], ["group/debian", "library2/x", "registry.example/library/x"]),
+        ("library", ["cafe:latest"], ["cafe", "a", "0123456789ab", "sha256:0123", f"sha256:{'0a' * 32}"]),
         (
             "registry.example/lab, group",
             ["registry.example/lab/x:1", "group/x"],
