@@ -44,7 +44,7 @@ def parse_port(network: str, words: Sequence[str]) -> NetworkUse:
     """'home-net', ['lat=10ms', 'addr=10.1.2.7/24'] -> the port; Faults of all words, or of their combination."""
     given, link, faults = [word for word in words if _is_address(word)], LinkModel(), list[str]()
     try:
-        link = links.parse_options(link, [word for word in words if not _is_address(word)])
+        link = links.parse_options(LinkModel(), [word for word in words if not _is_address(word)])
     except units.Faults as found:
         faults += found.args
     addresses = units.parse_each(_parse_address, given, faults)

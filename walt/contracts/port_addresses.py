@@ -53,6 +53,11 @@ def is_one(address: str) -> bool:
     return address not in (AUTOMATIC, NONE) and subnet_of(address) is None
 
 
+def without_prefix(address: str) -> str:
+    """'10.64.0.1/24' -> '10.64.0.1'"""
+    return address.partition("/")[0]
+
+
 def _is_special(address: Address) -> bool:
     bare = address.ip  # an interface of the standard library is never unspecified
     return bare.is_multicast or bare.is_loopback or bare.is_unspecified or address.network.prefixlen < MIN_PREFIX

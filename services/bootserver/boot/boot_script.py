@@ -15,6 +15,7 @@ from services.bootserver.nfs import exports, persist
 from services.bootserver.site import DOMAIN, Site
 from walt.contracts.bootserver import BootPlan, BootRequest
 from walt.contracts.nodes import Owner
+from walt.contracts.port_addresses import without_prefix
 
 PANIC_S = 10
 RETRY_S = 10
@@ -155,7 +156,7 @@ def seed(request: BootRequest, keys: SeedKeys, site: Site) -> bytes:
 
 def _hosts(request: BootRequest, site: Site) -> str:
     own = [
-        f"{address.partition('/')[0]} {request.name}.{interface.network}\n"
+        f"{without_prefix(address)} {request.name}.{interface.network}\n"
         for interface in request.interfaces
         for address in interface.addresses
     ]

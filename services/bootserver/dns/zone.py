@@ -13,6 +13,7 @@ from pathlib import Path
 from services.bootserver.site import DOMAIN
 from services.kit.files import write_atomically
 from walt.contracts.nodes import ABSENT, NodeWanted
+from walt.contracts.port_addresses import without_prefix
 
 FILE = "nodes"
 SERVER = "server"
@@ -117,7 +118,7 @@ class Zone:
 def _entry(spec: NodeWanted) -> ZoneEntry:
     mac = "" if spec.is_virtual else spec.walt_net.mac
     others = [
-        (address.partition("/")[0], f"{spec.name}.{interface.network.label}.{DOMAIN}")
+        (without_prefix(address), f"{spec.name}.{interface.network.label}.{DOMAIN}")
         for interface in spec.interfaces
         for address in interface.addresses
     ]

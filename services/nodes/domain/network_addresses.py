@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from walt.contracts import port_addresses
 from walt.contracts.errors import Conflict, InvalidRequest
 from walt.contracts.network_uses import NetworkUse
-from walt.contracts.port_addresses import NONE, Subnet
+from walt.contracts.port_addresses import NONE, Subnet, without_prefix
 
 POOLS = "10.64.0.0/10,fd77:616c:7400::/48"
 POOLS_RULE = "none, or an IPv4 and an IPv6 network as 10.64.0.0/10,fd77:616c:7400::/48, or one of them"
@@ -61,18 +61,13 @@ def choose(
     asked = use.address
     if asked == NONE:
         return ()
-    chosen_from = port_addresses.subnet_of(asked)
     if port_addresses.is_one(asked):
         return (_check_free(use, asked, taken.by_others, plan),)
+    chosen_from = port_addresses.subnet_of(asked)
     found = [chosen_from] if chosen_from else list(map(ipaddress.ip_network, subnets))
     for subnet in found:
         _check_overlap(use, subnet, plan)
     return tuple(_address_in(subnet, present, taken, use.name) for subnet in found)
-
-
-def without_prefix(address: str) -> str:
-    """'10.64.0.1/24' -> '10.64.0.1'"""
-    return address.partition("/")[0]
 
 
 def _address_in(subnet: Subnet, present: Iterable[str], taken: TakenAddresses, network: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.nodes.domain import history
 from services.nodes.storage.database import migrate, opened
+from services.nodes.storage.history import History
 from walt.contracts.errors import Conflict, Failed, NotFound
 
 REVISIONS = "alembic_version"  # the table in which alembic keeps the version of the others
@@ -65,7 +64,8 @@ def write(url: str, dump: Dump, replace: bool) -> None:
             if rows := dump.tables.get(table.name):
                 connection.execute(sa.insert(table), list(rows))
                 _count_on(connection, table)
-        _skip_ids(connection, tables["registry"])
+        if "last_id" in tables["registry"].columns:  # tables of before count none
+            History(connection).skip_ids(time.time())
 
 
 def _read(connection: sa.Connection) -> Dump:
@@ -100,14 +100,6 @@ def _count_on(connection: sa.Connection, table: sa.Table) -> None:
         if connection.scalar(sa.select(of_column)) is not None:
             last = sa.select(sa.func.max(column)).scalar_subquery()
             connection.execute(sa.select(sa.func.setval(of_column, last)))
-
-
-def _skip_ids(connection: sa.Connection, registry: sa.Table) -> None:
-    """Those that the lost registry may have given. Tables of before count none."""
-    if "last_id" in registry.columns:
-        present = connection.execute(sa.select(registry.c.last_id)).scalar_one()
-        last_id = history.id_after_loss(present, time.time(), secrets.randbits)
-        connection.execute(sa.update(registry).values(last_id=last_id))
 
 
 def _begin_nothing(connection: Any, _: Any) -> None:

@@ -50,6 +50,12 @@ class History:
         if number is not None:
             self._connection.execute(sa.delete(epochs).where(epochs.c.number <= number))
 
+    def skip_ids(self, now: float) -> None:
+        """Those that a lost registry may have given, whose place this one takes. now: epoch seconds."""
+        present = self._connection.execute(sa.select(registry.c.last_id)).scalar_one()
+        last_id = history.id_after_loss(present, now, secrets.randbits)
+        self._connection.execute(sa.update(registry).values(last_id=last_id))
+
     def is_known(self, found: Revision) -> bool:
         current = self.revision
         last = {row.id: row.last_sequence for row in self._connection.execute(sa.select(epochs))}
@@ -73,9 +79,7 @@ class History:
         disputed one is the present one where the database was exchanged while nodes was running."""
         decided = self.disputes()
         self.begin_epoch(now)
-        present = self._connection.execute(sa.select(registry.c.last_id)).scalar_one()
-        last_id = history.id_after_loss(present, now, secrets.randbits)
-        self._connection.execute(sa.update(registry).values(last_id=last_id))
+        self.skip_ids(now)
         for epoch in {one.revision.epoch for one in decided}:
             changed = sa.update(epochs).where(epochs.c.id == epoch).values(last_sequence=None)
             if not self._connection.execute(changed).rowcount:

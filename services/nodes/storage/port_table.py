@@ -37,7 +37,7 @@ class PortTable:
         for node in nodes:
             for use in node.config.networks:
                 if port_addresses.is_one(use.address):
-                    self._reserved[node.owner_account, use.name].add(network_addresses.without_prefix(use.address))
+                    self._reserved[node.owner_account, use.name].add(port_addresses.without_prefix(use.address))
 
     def disconnect(self, node_id: int) -> Known:
         """From all networks; its MACs and addresses stay for its return."""
@@ -80,7 +80,7 @@ class PortTable:
             return {"network_id": None}
         network_id, subnets = self._network(node, use.name)
         others = self._connection.scalars(sa.select(PORTS.c.addresses).where(PORTS.c.network_id == network_id))
-        taken = {network_addresses.without_prefix(one) for text in others for one in _split(text)}
+        taken = {port_addresses.without_prefix(one) for text in others for one in _split(text)}
         reserved = self._reserved[node.owner_account, use.name]
         chosen = network_addresses.choose(use, subnets, present, TakenAddresses(taken, reserved), self._plan)
         return {"network_id": network_id, "addresses": ",".join(chosen)}
