@@ -53,7 +53,7 @@ instance_option = click.option(
 
 @click.group()
 def main() -> None:
-    """The platform on this host, without Docker: RabbitMQ, NFS and DNS servers, five services in a network of its
+    """The platform on this host, without Docker: RabbitMQ, DNS and disk servers, five services in a network of its
     own."""
 
 

@@ -146,7 +146,7 @@ def _run_programs(setup: programs.Setup, is_new: bool, progress: Progress) -> No
     write_atomically(instance.supervisor_config, programs.supervisor_config(setup), 0o600)
     if is_new:
         supervisor.start(instance)
-        progress("supervisor started: RabbitMQ, NFS and DNS servers, five services")
+        progress("supervisor started: RabbitMQ, DNS and disk servers, five services")
         return
     changed = supervisor.update(instance)
     progress(f"instance {instance.name} is up already" + (f"; restarted: {', '.join(changed)}" if changed else ""))

@@ -14,7 +14,7 @@ from deploy.services import BROKER, BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS,
 from walt.contracts import bootserver, netemu, nodes, vmrunner
 
 # bootserver's, each a process of its own
-WALT_NET_SERVERS = {"nfs": "nfs.ganesha", "dns": "dns.dnsmasq", "resolver": "dns.resolver"}
+WALT_NET_SERVERS = {"persist": "persist.aoe_server", "dns": "dns.dnsmasq", "resolver": "dns.resolver"}
 
 AS_RABBITMQ = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "--")
 SERVICES_NICE = -5  # before VMs, which run behind whoever starts them

@@ -29,9 +29,8 @@ from services.bootserver.images.staging import Staging
 from services.bootserver.images.store import ImageStore, parse_platform_images
 from services.bootserver.images.transfers import Transfers
 from services.bootserver.metrics import BootCollector
-from services.bootserver.nfs import nfs_probe
-from services.bootserver.nfs.ganesha import IMAGES_DIR
-from services.bootserver.nfs.persist import PersistStore
+from services.bootserver.persist import export_files
+from services.bootserver.persist.persist_store import PersistStore
 from services.bootserver.physical.machine import Machine
 from services.bootserver.physical.machines import MachineEffects, Machines
 from services.bootserver.physical.pxe import PxeBoot
@@ -54,6 +53,7 @@ from walt.contracts.limits import UserLimits
 from walt.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted, Owner, Specs
 
 COMMAND_LIMIT_S = 15.0  # of a reboot or poweroff command
+IMAGES_DIR = "/var/cache/walt/images"
 BURST, REFILL_S = 8, 2.0  # requests of one address that look through all images
 PROBE_EVERY_S = 20.0  # of each physical machine
 RECONCILE_S = 300.0  # an event may be lost
@@ -68,7 +68,7 @@ class BootserverApp:
         self._site = make_site(env.subnet, pages.address(env)[1])
         self._registry = RegistryGuard(state, bootserver.SERVICE, bus.call)
         self._probes = Probes(
-            lambda paths: nfs_probe.query_fault(self._site.server, paths),
+            lambda: export_files.query_fault(state),
             lambda: dns_probe.query_fault(self._site.server, zone.SERVER),
             lambda address: ssh_probe.sends_banner(address),
             lambda address: ssh_probe.is_up(address, ssh_probe.CLOSED_PORT),
@@ -82,7 +82,7 @@ class BootserverApp:
         self._collector = BootCollector(
             self.zone.names,
             self._records.last_boots,
-            lambda: self._probes.nfs_fault(self.persist.image_paths()),
+            self._probes.persist_fault,
             self._probes.dns_fault,
             lambda: len(self.images.names()),
         )
@@ -92,7 +92,12 @@ class BootserverApp:
         reports = BootReports(self._node_booted, lambda event: self._bus.announce(bootserver.NODE_REACHABLE, event))
         self.boots = Boots(site, BootStores(images, records, keys, self.persist), self._probes, reports)
         self.payload = BootPayload(
-            site, images, records, keys, lambda event: self._bus.announce(bootserver.NODE_COPYING, event)
+            site,
+            images,
+            records,
+            keys,
+            self.persist.device,
+            lambda event: self._bus.announce(bootserver.NODE_COPYING, event),
         )
         self.own_script_files = OwnScriptFiles(site, images, records)
         effects = MachineEffects(
@@ -147,7 +152,7 @@ class BootserverApp:
         return self.image_limits.use(owner.name) if self.images.records.is_bound_to(owner) else ImageUse(0, 0)
 
     def diagnose(self) -> list[Check]:
-        return health.diagnose(self._site, self.images, self.persist.image_paths(), self._probes, self._registry.fault)
+        return health.diagnose(self._site, self.images, self._probes, self._registry.fault)
 
     def open_access(self, node_id: int) -> NodeAccess:
         return self._keys.access(node_id, self._records.get(node_id).request.ip)

@@ -1,9 +1,8 @@
-"""What `walt doctor` shows of bootserver: its NFS and DNS servers, its images, and the space for more of them."""
+"""What `walt doctor` shows of bootserver: its disk and DNS servers, its images, and the space for more of them."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from services.bootserver.boot.boots import Probes
@@ -16,13 +15,11 @@ from walt.contracts.errors import Failed
 LITTLE_SPACE_BYTES = 2 * 2**30
 
 
-def diagnose(
-    site: Site, images: ImageStore, exported_paths: Sequence[str], probes: Probes, registry_fault: str
-) -> list[Check]:
+def diagnose(site: Site, images: ImageStore, probes: Probes, registry_fault: str) -> list[Check]:
     consequence = "names and machines of walt-net stay as they are, and nothing of a node is removed"
     return [
         registry_guard.diagnosis(registry_fault, "names, machines and /persist", consequence),
-        nfs(probes.nfs_fault(exported_paths), site.server),
+        persist(probes.persist_fault()),
         dns(probes.dns_fault(), site.server),
         *(image(name, _image_fault(images, name)) for name in images.names()),
         space(images.folder, shutil.disk_usage(images.folder).free),
@@ -37,17 +34,15 @@ def _image_fault(images: ImageStore, name: str) -> str:
     return ""
 
 
-def nfs(fault: str, server: str) -> Check:
+def persist(fault: str) -> Check:
     if not fault:
-        return Check("NFS server", OK, f"answers at {server}, and exports what nodes mount")
+        return Check("disks of machines", OK, "served")
     return Check(
-        "NFS server",
+        "disks of machines",
         FAIL,
-        f"does not serve at {server}: {fault}",
-        "physical nodes, and nodes whose image mounts its root by a script of its own, cannot boot; running ones wait "
-        "when they read a file that they have not cached",
-        "look at the log of the nfs process; packages nfs-ganesha and nfs-ganesha-vfs must be installed, the images on "
-        "ext4 or xfs",
+        fault,
+        "physical nodes with an owner cannot boot; running ones wait when they use /persist",
+        "look at the log of the persist process; package vblade must be installed",
     )
 
 

@@ -27,7 +27,7 @@ SUBPROCESS_OWNERS = {
     "services/vmrunner/qemu/processes.py",
     "services/netemu/cable/control.py",
     "services/console/session/child_process.py",
-    "services/bootserver/nfs/ganesha.py",
+    "services/bootserver/persist/aoe_server.py",
 }
 
 
@@ -116,7 +116,7 @@ ROOMS = {
     "services/kit": [
         "bus",
         "web",
-        "tasks registry_guard ssh guest_command docker tun reconcile_loop metrics",
+        "tasks registry_guard ssh guest_command docker tun reconcile_loop metrics persist_disk",
         "files say_once log_lines",
         "subprocesses environment monkey_patch",
     ],
@@ -157,7 +157,7 @@ ROOMS = {
         "app",
         "health physical",
         "boot",
-        "dns nfs images request_budget",
+        "dns persist images request_budget",
         "workers metrics",
         "image_kernel site",
     ],

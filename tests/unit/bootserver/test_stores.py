@@ -1,10 +1,7 @@
-"""Plans and keys survive a restart, images are found or named as missing, NFS replies are recognised."""
+"""Plans and keys survive a restart, images are found or named as missing."""
 
 from __future__ import annotations
 
-import errno
-import socket
-import struct
 import threading
 import time
 from dataclasses import replace
@@ -18,7 +15,6 @@ from services.bootserver.image_kernel.boot_files import BootFiles
 from services.bootserver.images import store
 from services.bootserver.images.image_records import ImageRecords
 from services.bootserver.images.store import ImageStore, parse_platform_images
-from services.bootserver.nfs import nfs_probe
 from tests.support.image_tree import make_kernel
 from walt.contracts.bootserver import BootRequest
 from walt.contracts.errors import Failed, InvalidRequest, NotFound
@@ -136,43 +132,3 @@ def test_initrd_of_an_image_is_packed_once_for_all_who_wait_for_it(tmp_path, mon
     later = ImageStore(tmp_path, {"default": "tiny-1"}, ImageRecords(tmp_path, "users"), tmp_path / "cache")
     assert later.boot_file("digest of the kernel") == image.kernel
     assert later.boot_file("digest of the root").read_bytes() == b"root" and packed == ["pack_initrd", "pack_root"]
-
-
-def record(*numbers):
-    return struct.pack(f">{len(numbers) + 1}I", 0x80000000 | 4 * len(numbers), *numbers)
-
-
-@pytest.mark.parametrize(
-    ("reply", "fault"),
-    [
-        (lambda xid: record(xid + 1, 1, 0, 0, 0, 0, 0, 0, 0), "no reply to it"),
-        (lambda xid: record(xid, 1, 1, 0, 0, 0, 0, 0, 0), "no reply to it"),
-        (lambda xid: record(xid, 1, 0, 0, 0, 0, 10021, 0, 0), "status 10021"),
-        (lambda xid: record(xid, 1, 0, 0, 0, 0), "unpack_from requires"),
-        (lambda xid: record(xid, 1, 0, 0, 0, 0, 0, 0, 1), "unpack_from requires"),
-        (lambda xid: record(xid)[:6], "it hung up"),
-        (lambda xid: b"SSH-2.0", "a record of another kind"),
-        (lambda xid: b"", "it hung up"),
-    ],
-)
-def test_what_is_no_nfs_server_is_told_from_one(reply, fault):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve():
-            connection, _ = server.accept()
-            with connection:
-                call = connection.recv(1000)
-                connection.sendall(reply(struct.unpack(">I", call[4:8])[0]))
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        fault_found = nfs_probe.query_fault("127.0.0.1", port=server.getsockname()[1])
-        thread.join()
-    assert fault_found.startswith("not an answer to an NFS call: ") and fault in fault_found
-
-
-def test_nfs_ping_of_a_closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    fault_found = nfs_probe.query_fault("127.0.0.1", port=port)
-    assert f"[Errno {errno.ECONNREFUSED}]" in fault_found  # the text after the number is the system's

@@ -27,11 +27,6 @@ def test_who_is_in_the_world_restarts_with_it():
     assert [name for name, one in inside.items() if not one["depends_on"]["world"].get("restart")] == []
 
 
-def test_one_disk_has_one_mode_in_the_nfs_server():
-    """ganesha opens every file of a disk by one of its mounts: with the images' read-only, so was /persist."""
-    assert not [volume for volume in SERVICES["nfs"]["volumes"] if volume.endswith(":ro")]
-
-
 def test_every_log_is_bounded():
     found = [pair for path in FILES for pair in yaml.safe_load(path.read_text())["services"].items()]
     made = {name: one for name, one in found if "image" in one and one.get("deploy") != {"replicas": 0}}
