@@ -140,6 +140,8 @@ ROOMS = {
         "boot",
         "memory disks",
         "qemu",
+        "launcher",
+        "uids",
     ],
     "services/netemu": [
         "__main__",

@@ -27,6 +27,18 @@ def test_who_is_in_the_world_restarts_with_it():
     assert [name for name, one in inside.items() if not one["depends_on"]["world"].get("restart")] == []
 
 
+def test_who_has_the_docker_socket_has_no_network():
+    mounts = {
+        name: [one for one in service.get("volumes", ()) if "docker.sock" in one] for name, service in SERVICES.items()
+    }
+    assert mounts.pop("launcher") == ["${WALT_DOCKER_SOCKET:-/var/run/docker.sock}:/var/run/docker.sock"]
+    assert SERVICES["launcher"]["network_mode"] == "none" and SERVICES["launcher"]["read_only"]
+    assert "cap_add" not in SERVICES["launcher"]
+    assert {name: found for name, found in mounts.items() if found} == {
+        "bootserver": ["${WALT_IMAGE_SOCKET:-/dev/null}:/var/run/docker.sock"]
+    }
+
+
 def test_every_log_is_bounded():
     found = [pair for path in FILES for pair in yaml.safe_load(path.read_text())["services"].items()]
     made = {name: one for name, one in found if "image" in one and one.get("deploy") != {"replicas": 0}}
