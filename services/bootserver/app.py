@@ -16,6 +16,7 @@ from services.bootserver.boot.own_script_files import OwnScriptFiles
 from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.dns import dns_probe, dnsmasq, zone
 from services.bootserver.dns.zone import Zone
+from services.bootserver.docker_images import protocol as docker_images
 from services.bootserver.images import docker_sources
 from services.bootserver.images.catalogue import Catalogue
 from services.bootserver.images.docker_sources import DockerSources
@@ -78,7 +79,7 @@ class BootserverApp:
         self.zone = Zone(dnsmasq.names_folder(env.state_dir), dnsmasq.leases_folder(env.state_dir), self._site.server)
         self._records, self._keys = BootRecordStore(state / "plans"), KeyStore(state / "keys")
         self._make_boots(state)
-        self._make_image_commands(state, image_sources(env))
+        self._make_image_commands(state, image_sources(env), docker_images.socket_path(env.run_dir))
         self._collector = BootCollector(
             self.zone.names,
             self._records.last_boots,
@@ -110,7 +111,7 @@ class BootserverApp:
         self.machines = Machines(state / "machines", effects)
         self.pxe = PxeBoot(site, self.boots, self.payload, self.machines, self._register_machine)
 
-    def _make_image_commands(self, state: Path, sources: DockerSources) -> None:
+    def _make_image_commands(self, state: Path, sources: DockerSources, docker_socket: Path) -> None:
         images, self.image_limits = self.images, ImageLimits(self.images, self._get_limits)
         staging = Staging(images, self.image_limits, self._records.folders)
         self._staging, self.jobs, self.transfers = staging, Jobs(), Transfers(state / "transfers")
@@ -118,7 +119,9 @@ class BootserverApp:
         self.catalogue = Catalogue(images, staging, self.image_users, lambda: list(self._specs().nodes))
         running = RunningNodes(self._authorize, self._boot_of, self.open_access)
         self.saver = NodeSaver(images.folder, staging, self.catalogue, self.jobs, running)
-        self.importer = ImageImporter(images, staging, self.catalogue, self.jobs, self.transfers, sources)
+        self.importer = ImageImporter(
+            images, staging, self.catalogue, self.jobs, self.transfers, sources, docker_socket
+        )
 
     def start(self) -> None:
         REGISTRY.register(self._collector)

@@ -117,7 +117,7 @@ ROOMS = {
         "bus",
         "web",
         "tasks registry_guard ssh guest_command docker tun reconcile_loop metrics persist_disk",
-        "files say_once log_lines",
+        "files say_once log_lines unix_server",
         "subprocesses environment monkey_patch",
     ],
     "services/nodes": [
@@ -161,7 +161,7 @@ ROOMS = {
         "boot",
         "dns persist images request_budget",
         "workers metrics",
-        "image_kernel site",
+        "docker_images image_kernel site",
     ],
     "services/console": [
         "__main__",

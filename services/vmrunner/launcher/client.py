@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from services.kit.unix_server import peer_uid
 from services.vmrunner.launcher.protocol import (
     AWAY,
     REFUSED,
@@ -126,7 +126,6 @@ class FileHandover:
         except TimeoutError:
             raise Failed(f"the container does not report within {self._limit_s:g} s") from None
         with receiver:
-            _, peer_uid, _ = struct.unpack("3i", receiver.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            if peer_uid != uid:
-                raise Failed(f"user {peer_uid} requests the files of a VM; allowed: user {uid}")
+            if (peer := peer_uid(receiver)) != uid:
+                raise Failed(f"user {peer} requests the files of a VM; allowed: user {uid}")
             socket.send_fds(receiver, ["".join(f"{argument}\0" for argument in argv).encode()], list(files))

@@ -52,7 +52,7 @@ def vms():
 @pytest.fixture
 def server(tmp_path, vms):
     with LauncherServer(tmp_path / "run/socket", vms, peers=(os.getuid(),)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -137,7 +137,7 @@ def test_what_is_not_of_the_vocabulary_is_refused(server, vms, message):
     assert vms.calls == []
 
 
-@pytest.mark.parametrize("line", [b"", b"\n", b"{", b"\xff\xfe\n", b"[" * 5000, b'{"verb": "image_id", "request": {}}'])
+@pytest.mark.parametrize("line", [b"", b"\n", b"{", b"\xff\xfe\n", b"[" * 5000, b"[" * 4000 + b"\n", b'{"verb": "image_id", "request": {}}'])
 def test_what_is_no_line_of_json_is_refused(server, vms, line):
     assert say(server, line)["error"]["kind"] == "invalid"
     assert vms.calls == []
@@ -150,7 +150,7 @@ def test_what_is_added_to_a_request_does_nothing(server, vms):
 
 def test_other_users_are_not_served(tmp_path, vms):
     with LauncherServer(tmp_path / "socket", vms, peers=(os.getuid() + 1,)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         with pytest.raises(LauncherAway, match="no launcher answers|has hung up"):
             VmLauncher(tmp_path / "socket").image_id()
         server.shutdown()
