@@ -137,7 +137,9 @@ def test_what_is_not_of_the_vocabulary_is_refused(server, vms, message):
     assert vms.calls == []
 
 
-@pytest.mark.parametrize("line", [b"", b"\n", b"{", b"\xff\xfe\n", b"[" * 5000, b"[" * 4000 + b"\n", b'{"verb": "image_id", "request": {}}'])
+@pytest.mark.parametrize(
+    "line", [b"", b"\n", b"{", b"\xff\xfe\n", b"[" * 5000, b"[" * 4000 + b"\n", b'{"verb": "image_id", "request": {}}']
+)
 def test_what_is_no_line_of_json_is_refused(server, vms, line):
     assert say(server, line)["error"]["kind"] == "invalid"
     assert vms.calls == []
