@@ -274,6 +274,7 @@ def test_changes_of_a_network_boot_end_with_it_and_those_on_disk_stay(world, nod
     node.boot(data_disk)
     assert node.do("ls /etc/changed 2>&1 || true").strip().endswith("No such file or directory")
     assert node.do("mount /dev/vda1 /mnt; cat /mnt/file; umount /mnt").split() == ["kept"]
+    node.kill()
 
 
 @pytest.fixture(scope="module")

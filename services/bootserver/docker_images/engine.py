@@ -27,6 +27,8 @@ ENGINE_WAIT_S = 600
 MACHINE = "amd64"
 TEMPORARY_LABEL = "walt.temporary"  # of containers that a killed worker may have left behind
 BUILD_NAME = "walt-build"  # of images; the tag of each is its time and a random number
+BUILD_MEMORY_BYTES = 4 * 2**30  # of all processes of a command
+BUILD_CPU_SHARES = 256  # VMs have 1024 each
 LEFTOVER_AGE_S = 3600
 TAIL_LINES = 15
 LINE_CHARS = 500  # a line of a Dockerfile, or of what it prints, may have any length
@@ -55,21 +57,21 @@ def export(reference: str, target: IO[bytes], say: Say) -> None:
         _export(api, reference, target, say)
 
 
-def build(context: IO[bytes], target: IO[bytes], say: Say) -> None:
+def build(context: IO[bytes], target: IO[bytes], say: Say, has_network: bool) -> None:
     tag = f"{BUILD_NAME}:{time.time():.0f}-{uuid.uuid4().hex}"
     with engine("the build") as api:
         _remove_leftovers(api)
         former = {image["Id"] for image in api.images(all=True)}
         layers: deque[str] = deque(maxlen=LAYERS)
         try:
-            _build(api, context, tag, layers, say)
+            _build(api, context, tag, layers, say, has_network)
             check_platform(api.inspect_image(tag), "what was built")
             _export(api, tag, target, say)
         finally:
             _remove_built(api, [tag, *reversed(layers)], former)
 
 
-def _build(api: Any, context: IO[bytes], tag: str, layers: deque[str], say: Say) -> None:
+def _build(api: Any, context: IO[bytes], tag: str, layers: deque[str], say: Say, has_network: bool) -> None:
     """Fills `layers` with the ids of those it makes. Without the engine's cache, so that no other build shares them."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     steps = api.build(
@@ -81,6 +83,8 @@ def _build(api: Any, context: IO[bytes], tag: str, layers: deque[str], say: Say)
         nocache=True,
         decode=True,
         labels={TEMPORARY_LABEL: "yes"},
+        network_mode=None if has_network else "none",
+        container_limits={"memory": BUILD_MEMORY_BYTES, "memswap": BUILD_MEMORY_BYTES, "cpushares": BUILD_CPU_SHARES},
     )
     for step in steps:
         if "error" in step:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from services.bootserver.docker_images import engine, references
-from services.bootserver.docker_images.protocol import BUILD, FILES, LINE_BYTES
+from services.bootserver.docker_images.protocol import BUILD_ONLINE, EXPORT, FILES, LINE_BYTES
 from services.kit.unix_server import UnixServer, receive_line
 from walt.contracts.errors import Failed, InvalidRequest, WaltError
 
@@ -70,12 +70,12 @@ def _obey(line: bytes, descriptors: list[int], stack: contextlib.ExitStack, say:
         stack.enter_context(os.fdopen(descriptor, mode, closefd=False))
         for descriptor, mode in zip(descriptors, modes, strict=True)
     ]
-    if verb == BUILD:
-        engine.build(files[0], files[1], say)
-    else:
+    if verb == EXPORT:
         reference = str(request.get("reference"))
         references.check(reference)
         engine.export(reference, files[0], say)
+    else:
+        engine.build(files[0], files[1], say, has_network=verb == BUILD_ONLINE)
 
 
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:

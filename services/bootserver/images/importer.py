@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from services.bootserver.docker_images import protocol as docker_images
 from services.bootserver.docker_images import references
 from services.bootserver.images import image_names
 from services.bootserver.images.catalogue import Catalogue
@@ -105,7 +106,7 @@ class ImageImporter:
 
     def _import(self, image_name: ImageName, force: bool, reference: str, progress: Progress) -> ImageChanged:
         def fill(folder: Path, progress: Progress) -> None:
-            self._fetch("export", reference, folder / "root.tar", progress)
+            self._fetch(docker_images.EXPORT, reference, folder / "root.tar", progress)
             _unpack(folder / "root.tar", folder, progress)
 
         return self._make(image_name, force, fill, progress)
@@ -119,7 +120,8 @@ class ImageImporter:
 
     def _build(self, transfer: Transfer, progress: Progress) -> ImageChanged:
         def fill(folder: Path, progress: Progress) -> None:
-            self._fetch("build", transfer.file, folder / "root.tar", progress)
+            verb = docker_images.BUILD_ONLINE if self._sources.builds_online else docker_images.BUILD
+            self._fetch(verb, transfer.file, folder / "root.tar", progress)
             _unpack(folder / "root.tar", folder, progress)
 
         return self._make(image_names.new_name(transfer.image, transfer.user), transfer.force, fill, progress)

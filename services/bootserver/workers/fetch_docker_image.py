@@ -1,4 +1,5 @@
-"""`python -m services.bootserver.workers.fetch_docker_image SOCKET export IMAGE TAR` or `SOCKET build CONTEXT TAR`.
+"""`python -m services.bootserver.workers.fetch_docker_image SOCKET export IMAGE TAR` or `SOCKET build CONTEXT TAR`, or
+`build-online` (docker_images/protocol.py).
 
 TAR becomes the root file system, of an image of the Docker Engine or of what the Dockerfile in CONTEXT, a tar of its
 folder, makes. The process at SOCKET does it (`docker_images/`); this one waits for it, and ends it by its own end.
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from services.bootserver.docker_images.protocol import BUILD, EXPORT
+from services.bootserver.docker_images.protocol import EXPORT
 from services.bootserver.workers import worker
 from walt.contracts.errors import Failed
 
@@ -24,7 +25,7 @@ HUNG_UP = "the process that has the Docker Engine has ended"
 def fetch(path: str, verb: str, source: str, tar: Path) -> None:
     request = {"verb": verb, "reference": source} if verb == EXPORT else {"verb": verb}
     with contextlib.ExitStack() as stack:
-        files: list[IO[bytes]] = [stack.enter_context(open(source, "rb"))] if verb == BUILD else []
+        files: list[IO[bytes]] = [stack.enter_context(open(source, "rb"))] if verb != EXPORT else []
         files.append(stack.enter_context(open(tar, "wb")))
         connection = stack.enter_context(_connected(path))
         socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], [file.fileno() for file in files])

@@ -46,11 +46,38 @@ def test_an_image_comes_through_the_file_that_was_sent(server, exports, tmp_path
     assert capsys.readouterr().out == "pulling debian:12\n"
 
 
-def test_a_context_goes_to_the_engine_as_it_is(server, monkeypatch, tmp_path):
-    monkeypatch.setattr(engine, "build", lambda context, target, say: (target.write(context.read()), target.flush()))
+@pytest.mark.parametrize(("verb", "is_online"), [("build", False), ("build-online", True)])
+def test_a_context_goes_to_the_engine_as_it_is(server, monkeypatch, tmp_path, verb, is_online):
+    networks = []
+
+    def build(context, target, say, has_network):
+        networks.append(has_network)
+        target.write(context.read())
+        target.flush()
+
+    monkeypatch.setattr(engine, "build", build)
     (tmp_path / "context").write_bytes(b"\xff\0 any bytes")
-    fetch(server.server_address, "build", str(tmp_path / "context"), tmp_path / "tar")
-    assert (tmp_path / "tar").read_bytes() == b"\xff\0 any bytes"
+    fetch(server.server_address, verb, str(tmp_path / "context"), tmp_path / "tar")
+    assert (tmp_path / "tar").read_bytes() == b"\xff\0 any bytes" and networks == [is_online]
+
+
+class ImageApi:
+    """Of the SDK: keeps how an image is built."""
+
+    def __init__(self):
+        self.options = {}
+
+    def build(self, **options):
+        self.options = options
+        return iter(())
+
+
+@pytest.mark.parametrize(("has_network", "mode"), [(False, "none"), (True, None)])
+def test_fault_s19_commands_of_a_build_have_limits_and_no_network(has_network, mode):
+    api = ImageApi()
+    engine._build(api, None, "tag", [], print, has_network)
+    assert api.options["network_mode"] == mode
+    assert api.options["container_limits"].keys() == {"memory", "memswap", "cpushares"}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def test_fault_s19_only_what_the_operator_allows_is_imported(sources, taken, ref
 
 def test_fault_s19_nothing_is_built_unless_the_operator_allows_it():
     parse("any,build").check_build()
+    assert (parse("build").builds_online, parse("build-online").builds_online) == (False, True)
+    parse("build-online").check_build()
     with pytest.raises(Denied, match="not built by Dockerfiles here"):
         parse("any").check_build()
 
