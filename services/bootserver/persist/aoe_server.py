@@ -79,8 +79,11 @@ class DiskServers:
         return time.monotonic() - self._ended_at.get(export, -PAUSE_S) >= PAUSE_S
 
     def _start(self, export: DiskExport) -> None:
-        argv = disk_exports.server_argv(export, WALT_NET, str(export_files.disks(self._state)))
-        self._running[export] = subprocess.Popen(argv, env=child_environment(), stdin=subprocess.DEVNULL)
+        with (export_files.disks(self._state) / export.file).open("r+b") as file:
+            argv = disk_exports.server_argv(export, WALT_NET, file.fileno())
+            self._running[export] = subprocess.Popen(
+                argv, env=child_environment(), stdin=subprocess.DEVNULL, pass_fds=(file.fileno(),)
+            )
         log.info("%s has %s as %s", export.mac, export.file, export.device)
 
     def _end(self, export: DiskExport) -> None:

@@ -15,7 +15,8 @@ from services.kit.subprocesses import DIE_WITH_PARENT
 
 FIRST_ID, LAST_ID = 1, 65_534  # AoE's shelves; 65535 addresses all
 SERVER = "vblade"  # Debian's package of that name
-AS_SENDER_ALONE = ("setpriv", "--no-new-privs", "--bounding-set=-all,+net_raw")  # raw frames need no more of root
+FIRST_UID = 0x78010000  # of the servers' users, after those of VMs: numbers that Debian and systemd give to nobody
+_ONE_RIGHT = [f"--{kind}=-all,+net_raw" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class DiskExport:
     def device(self) -> str:
         """As the kernel of the machine names it, in /dev/etherd."""
         return f"e{self.id}.0"
+
+    @property
+    def uid(self) -> int:
+        """Of the user whose its file is, and who serves it."""
+        return FIRST_UID + self.id
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,12 @@ def forgotten(exports: DiskExports, node_id: int) -> DiskExports:
     return replace(exports, all=tuple(one for one in exports.all if one.node_id != node_id))
 
 
-def server_argv(export: DiskExport, interface: str, root: str) -> list[str]:
-    """-s: what a machine was told to be written is on the server's disk. It ends with its parent."""
-    server = [SERVER, "-s", "-m", export.mac, str(export.id), "0", interface, f"{root}/{export.file}"]
-    return [*DIE_WITH_PARENT, *AS_SENDER_ALONE, *server]
+def server_argv(export: DiskExport, interface: str, file: int) -> list[str]:
+    """file: open in the process. It ends with its parent, and has a user of its own with one right, to send raw frames.
+    -s: what a machine was told to be written is on the server's disk."""
+    user = [f"--reuid={export.uid}", f"--regid={export.uid}", "--clear-groups", "--no-new-privs", *_ONE_RIGHT]
+    server = [SERVER, "-s", "-m", export.mac, str(export.id), "0", interface, f"/proc/self/fd/{file}"]
+    return [*DIE_WITH_PARENT, *user, *server]
 
 
 def _next_id(exports: DiskExports) -> int:

@@ -9,6 +9,7 @@ this version first sees it, and to no later one (OWNER~, which nobody opens, whe
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,8 +56,11 @@ class PersistStore:
         if not disk.exists():
             persist_disk.make(disk, size_bytes, folder if folder.is_dir() else None)
         remove_tree(folder)
-        file = str(disk.relative_to(self._root))
-        self._put(disk_exports.granted(self._exports(), node_id, file, mac))
+        exports = disk_exports.granted(self._exports(), node_id, str(disk.relative_to(self._root)), mac)
+        (export,) = (one for one in exports.all if one.node_id == node_id and one.mac)
+        os.chown(disk, export.uid, 0)
+        disk.chmod(0o660)  # the disk server opens it as root's group, and has no right to more
+        self._put(exports)
 
     def device(self, node_id: int) -> str:
         """Of its present disk, as its kernel names it; "" when it has none."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.bootserver.persist import export_files
+from services.bootserver.persist import disk_exports, export_files
 from services.bootserver.persist.persist_store import PersistStore
 from tests.service.test_nat import Space
 from tests.support.wait import wait_until
@@ -21,6 +21,7 @@ from walt.contracts.nodes import Owner
 MAC, OTHER_MAC = "52:54:00:00:00:07", "52:54:00:00:00:08"
 ALICE, BOB = Owner("alice", "a1"), Owner("bob", "b1")
 SIZE = 64 * 2**20
+CAP_NET_RAW = 13  # capabilities(7)
 
 # "Query config" of AoE to all: prints the shelves that answer this address (the AoE protocol, revision 11, section 2).
 ASK = """
@@ -106,6 +107,13 @@ def test_a_machine_gets_its_own_disk_and_nobody_else_an_answer(server):
     server.store.grant(7, ALICE, MAC, SIZE)
     server.becomes(MAC, "1")
     assert export_files.query_fault(server.state) == "" and server.shelves(OTHER_MAC) == []
+    (vblade,) = server.vblades()
+    status = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{vblade}/status").read_text().splitlines() if ":\t" in line
+    )
+    assert status["Uid"].split() == status["Gid"].split() == [str(disk_exports.FIRST_UID + 1)] * 4
+    assert {int(status[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd")} == {1 << CAP_NET_RAW}
+    assert (status["Groups"].split(), status["NoNewPrivs"]) == ([], "1")
     server.store.grant(7, BOB, MAC, SIZE)
     server.becomes(MAC, "2")
     server.store.revoke(7)

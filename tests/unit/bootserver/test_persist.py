@@ -13,6 +13,8 @@ from services.kit.subprocesses import run
 from walt.contracts.errors import InvalidRequest
 from walt.contracts.nodes import Owner
 
+pytestmark = pytest.mark.usefixtures("as_root")  # disks belong to users of their own
+
 MAC, OTHER_MAC = "52:54:00:00:00:07", "52:54:00:00:00:08"
 ALICES = disk_exports.granted(DiskExports(), 7, "7/alice~a1.raw", MAC)
 ALICE, LATER_ALICE, BOB = Owner("alice", "a1"), Owner("alice", "a2"), Owner("bob", "b1")
@@ -46,9 +48,10 @@ def test_numbers_come_again_as_late_as_can_be():
 
 
 def test_the_server_of_a_disk_answers_one_address_and_may_send_frames_alone():
-    argv = disk_exports.server_argv(ALICES.all[0], "walt-net", "/disks")
-    assert argv[-8:] == ["vblade", "-s", "-m", MAC, "1", "0", "walt-net", "/disks/7/alice~a1.raw"]
+    argv = disk_exports.server_argv(ALICES.all[0], "walt-net", 9)
+    assert argv[-8:] == ["vblade", "-s", "-m", MAC, "1", "0", "walt-net", "/proc/self/fd/9"]
     assert "--bounding-set=-all,+net_raw" in argv and "--pdeathsig" in argv
+    assert f"--reuid={disk_exports.FIRST_UID + 1}" in argv
     assert ALICES.all[0].device == "e1.0"
 
 
@@ -71,7 +74,8 @@ def test_a_disk_is_made_once_and_kept_from_users_of_the_server(tmp_path):
     store = PersistStore(tmp_path)
     store.grant(7, ALICE, MAC, SIZE)
     disk = tmp_path / "persist/7/alice~a1.raw"
-    assert (disk.stat().st_size, disk.stat().st_mode & 0o777) == (SIZE, 0o600)
+    assert (disk.stat().st_size, disk.stat().st_mode & 0o777) == (SIZE, 0o660)
+    assert (disk.stat().st_uid, disk.stat().st_gid) == (disk_exports.FIRST_UID + 1, 0)
     assert (tmp_path / "persist").stat().st_mode & 0o777 == 0o700
     disk.write_bytes(b"hers")
     store.grant(7, ALICE, MAC, SIZE)
