@@ -16,10 +16,10 @@ from services.bootserver.boot.own_script_files import OwnScriptFiles
 from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.dns import dns_probe, dnsmasq, zone
 from services.bootserver.dns.zone import Zone
+from services.bootserver.docker_images import docker_sources
 from services.bootserver.docker_images import protocol as docker_images
-from services.bootserver.images import docker_sources
+from services.bootserver.docker_images.docker_sources import DockerSources
 from services.bootserver.images.catalogue import Catalogue
-from services.bootserver.images.docker_sources import DockerSources
 from services.bootserver.images.image_limits import ImageLimits
 from services.bootserver.images.image_records import ImageRecords
 from services.bootserver.images.image_users import ImageUsers

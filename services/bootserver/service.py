@@ -24,7 +24,7 @@ The disk server of physical machines and the name server are processes of their 
 
 Environment: WALT_IMAGES_DIR (default /var/cache/walt/images), WALT_PLATFORM_IMAGES ("default=FOLDER,small=FOLDER",
 folders of WALT_IMAGES_DIR), WALT_USER_IMAGES (default users: a folder there for the images of users),
-WALT_IMAGE_SOURCES (what users may take from the Docker Engine, see images/docker_sources.py; default: none),
+WALT_IMAGE_SOURCES (what users may take from the Docker Engine, see docker_images/docker_sources.py; default: none),
 WALT_HTTP_ADDRESS (default 0.0.0.0:80), and the common WALT_SUBNET, WALT_STATE_DIR.
 """
 

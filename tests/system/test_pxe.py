@@ -59,18 +59,19 @@ def on(walt, command, **options):
 def keeps_persist_while_its_server_restarts(walt, platform):
     """It waits, and no write fails or is lost."""
     assert "/dev/etherd/e" in on(walt, "grep ' /persist ' /proc/mounts")
-    write = "for n in $(seq 40); do echo $n; sync /persist/count || echo failed; sleep 0.1; done >/persist/count"
+    write = "for n in $(seq 60); do echo $n; sync /persist/count || echo failed; sleep 0.1; done >/persist/count"
     on(walt, f"setsid sh -c '{write}' >/dev/null 2>&1 </dev/null &")
+    wait_until(lambda: on(walt, "cat /persist/count", check=False), 10, "it is written to")
     platform.stop("persist")
     time.sleep(PERSIST_AWAY_S)
     checks = json.loads(walt("doctor", "-o", "json", check=False).stdout)
     assert [one["status"] for one in checks if one["subject"] == "disks of machines"] == ["fail"]
     assert on(walt, "echo alive").strip() == "alive"
     platform.resume("persist")
-    wait_until(lambda: on(walt, "tail -n 1 /persist/count").strip() == "40", 60, "the writer ends")
-    assert on(walt, "cat /persist/count").split() == [str(n) for n in range(1, 41)]
+    wait_until(lambda: on(walt, "tail -n 1 /persist/count").strip() == "60", 60, "the writer ends")
+    assert on(walt, "cat /persist/count").split() == [str(n) for n in range(1, 61)]
     walt("node", "reboot", NAME, "--wait", timeout=BOOT_S)
-    assert on(walt, "tail -n 1 /persist/count").strip() == "40"
+    assert on(walt, "tail -n 1 /persist/count").strip() == "60"
 
 
 def test_a_machine_that_boots_is_a_node_for_whoever_acquires_it(machine, walt, platform):

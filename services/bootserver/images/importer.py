@@ -9,9 +9,9 @@ from pathlib import Path
 
 from services.bootserver.docker_images import protocol as docker_images
 from services.bootserver.docker_images import references
+from services.bootserver.docker_images.docker_sources import DockerSources
 from services.bootserver.images import image_names
 from services.bootserver.images.catalogue import Catalogue
-from services.bootserver.images.docker_sources import DockerSources
 from services.bootserver.images.image_names import ImageName
 from services.bootserver.images.jobs import Jobs, Progress
 from services.bootserver.images.staging import TREE, Staging
@@ -120,8 +120,11 @@ class ImageImporter:
 
     def _build(self, transfer: Transfer, progress: Progress) -> ImageChanged:
         def fill(folder: Path, progress: Progress) -> None:
-            verb = docker_images.BUILD_ONLINE if self._sources.builds_online else docker_images.BUILD
-            self._fetch(verb, transfer.file, folder / "root.tar", progress)
+            context, sources = folder / "context.tar", self._sources
+            run_worker("pack_context", transfer.file, context, sources.text, on_line=progress, timeout=LIMIT_S)
+            verb = docker_images.BUILD_ONLINE if sources.builds_online else docker_images.BUILD
+            self._fetch(verb, context, folder / "root.tar", progress)
+            context.unlink()
             _unpack(folder / "root.tar", folder, progress)
 
         return self._make(image_names.new_name(transfer.image, transfer.user), transfer.force, fill, progress)

@@ -14,9 +14,9 @@ from typing import NoReturn
 
 from services.bootserver.workers import disk_reserve
 from services.kit.subprocesses import DIE_WITH_PARENT, ProgramFailed, follow
-from walt.contracts.errors import Failed, InvalidRequest, NotFound, WaltError
+from walt.contracts.errors import Denied, Failed, InvalidRequest, NotFound, WaltError
 
-ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound)}
+ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound, Denied)}
 BEHIND = ("nice", "-n", "5")  # work on images leaves the processor to the services
 CHECK_EVERY_S = 0.2
 MEMORY_BYTES = 2 * 2**30

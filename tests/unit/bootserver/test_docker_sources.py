@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.bootserver.images.docker_sources import full_name, parse
+from services.bootserver.docker_images.docker_sources import full_name, parse
 from walt.contracts.errors import Denied
 
 

@@ -23,9 +23,10 @@ _PREFIX = re.compile(r"[a-z0-9][a-z0-9._:-]*(/[a-z0-9][a-z0-9._-]*)*", re.ASCII)
 
 @dataclass(frozen=True)
 class DockerSources:
-    """prefixes: of the names of images, by whole parts; may_build: by Dockerfiles; builds_online: whether their
-    commands have a network, which reaches what the server does."""
+    """text: as the operator wrote it; prefixes: of the names of images, by whole parts; may_build: by Dockerfiles;
+    builds_online: whether their commands have a network, which reaches what the server does."""
 
+    text: str = NONE
     prefixes: tuple[str, ...] = ()
     may_import_any: bool = False
     may_build: bool = False
@@ -56,7 +57,7 @@ def parse(text: str) -> DockerSources:
     if not all(_PREFIX.fullmatch(one) and one != NONE for one in prefixes):
         raise ValueError(RULE)
     is_online = BUILD_ONLINE in words
-    return DockerSources(prefixes, ANY in words, is_online or BUILD in words, is_online)
+    return DockerSources(text, prefixes, ANY in words, is_online or BUILD in words, is_online)
 
 
 def full_name(reference: str) -> str:
