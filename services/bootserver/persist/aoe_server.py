@@ -58,9 +58,10 @@ class DiskServers:
                 log.warning("the server of %s has ended with status %s", export.file, server.returncode)
                 self._ended_at[export] = time.monotonic()
                 del self._running[export]
+        self._ended_at = {export: at for export, at in self._ended_at.items() if export in wanted}
         for export in wanted:
             if self._bridge and export not in self._running and self._has_paused(export):
-                self._start(export)
+                self._try(export)
         if set(self._running) != before:
             export_files.store_served(self._state, self._running)
 
@@ -77,6 +78,13 @@ class DiskServers:
 
     def _has_paused(self, export: DiskExport) -> bool:
         return time.monotonic() - self._ended_at.get(export, -PAUSE_S) >= PAUSE_S
+
+    def _try(self, export: DiskExport) -> None:
+        try:
+            self._start(export)
+        except OSError as error:
+            log.warning("%s cannot be served: %s", export.file, error.strerror)
+            self._ended_at[export] = time.monotonic()
 
     def _start(self, export: DiskExport) -> None:
         with (export_files.disks(self._state) / export.file).open("r+b") as file:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter
+import threading
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,12 +43,17 @@ class PersistStore:
 
     def __init__(self, state: Path) -> None:
         self._state = state
+        self._granting: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)  # by node
         self._root = export_files.disks(state)
         (state / FORMER_EXPORTS).unlink(missing_ok=True)
 
     def grant(self, node_id: int, owner: Owner, mac: str, size_bytes: int) -> None:
         """From now on the machine of this MAC address, and no other, has the disk of this node and owner. size_bytes:
         of a new one."""
+        with self._granting[node_id]:  # a machine asks again while its disk is being made
+            self._grant(node_id, owner, mac, size_bytes)
+
+    def _grant(self, node_id: int, owner: Owner, mac: str, size_bytes: int) -> None:
         self._bind(node_id, owner)
         folder = self._folder(node_id, owner)
         disk = folder.with_name(f"{folder.name}{SUFFIX}")

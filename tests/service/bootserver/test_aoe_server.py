@@ -135,6 +135,18 @@ def test_disks_come_back_after_any_death(server):
     server.becomes(MAC, "1")
 
 
+def test_a_disk_that_is_gone_is_no_fault_of_the_others(server):
+    server.store.grant(7, ALICE, MAC, SIZE)
+    server.store.grant(8, BOB, OTHER_MAC, SIZE)
+    (export_files.disks(server.state) / "7/alice~a1.raw").rename(server.state / "gone")
+    server.becomes(OTHER_MAC, "2")
+    server.process.kill()
+    server.process.wait()
+    server.start()
+    server.becomes(OTHER_MAC, "2")
+    assert export_files.query_fault(server.state) == "it does not serve 7/alice~a1.raw"
+
+
 def test_disks_follow_to_a_bridge_that_is_made_anew(server):
     server.store.grant(7, ALICE, MAC, SIZE)
     server.becomes(MAC, "1")

@@ -1,6 +1,8 @@
 """Which machine has which disk for /persist, and whose it stays."""
 
 import fcntl
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -109,6 +111,24 @@ def test_a_kill_while_the_folder_is_copied_loses_nothing(tmp_path, monkeypatch):
     assert (tmp_path / "persist/7/alice~a1/file").read_text() == "kept"
     store.grant(7, ALICE, MAC, SIZE)
     assert content_of(tmp_path / "persist/7/alice~a1.raw") == "kept"
+
+
+def test_a_machine_that_asks_again_while_its_disk_is_made_waits_for_it(tmp_path, monkeypatch):
+    store, made = PersistStore(tmp_path), []
+
+    def slowly(path, size_bytes, content):
+        made.append(path)
+        time.sleep(0.2)
+        path.parent.mkdir(parents=True)
+        path.touch()
+
+    monkeypatch.setattr(persist_disk, "make", slowly)
+    threads = [threading.Thread(target=store.grant, args=(7, ALICE, MAC, SIZE)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1 and store.device(7) == "e1.0"
 
 
 def folder_of_version_before(tmp_path, name="alice"):
