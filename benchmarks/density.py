@@ -84,11 +84,20 @@ def argv(files: BootFiles, device: str, ram_mb: int, console: Path) -> list[str]
         + ["-device", "virtio-blk-pci,drive=root"],
         PMEM: ["-object", backend, "-device", "virtio-pmem-pci,memdev=root"],
     }[device]
+    # Else the kernel keeps 64 MB for devices that reach no address above 4 GiB, where virtio-pmem is.
+    more = " swiotlb=noforce" if device == PMEM else ""
     memory = f"{ram_mb}M" if device == BLK else f"{ram_mb}M,maxmem={ram_mb + size // 2**20 + 64}M"
     return [
-        *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "pc,mem-merge=on"),
+        *("qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-machine", "pc,mem-merge=on"),
         *("-accel", "tcg,thread=multi,tb-size=128", "-cpu", "max", "-smp", "1", "-m", memory),
-        *("-kernel", str(files.kernel), "-initrd", str(files.initrd), "-append", "console=ttyS0 quiet mitigations=off"),
+        *(
+            "-kernel",
+            str(files.kernel),
+            "-initrd",
+            str(files.initrd),
+            "-append",
+            f"console=ttyS0 quiet mitigations=off panic=-1{more}",
+        ),
         *("-serial", f"file:{console}", *root),
     ]
 
