@@ -175,7 +175,6 @@ def image_columns(now: float) -> list[Column]:
         Column("created", cell=lambda row: f"{age(now - row['created'])} ago"),
         Column("size_bytes", "size", cell=lambda row: units.format_size(row["size_bytes"])),
         Column("kernel"),
-        Column("lacks", "lacks modules", cell=lambda row: ", ".join(row.get("lacks", ())) or "-"),
     ]
 
 

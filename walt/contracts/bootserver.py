@@ -192,14 +192,11 @@ class NodeAccess:
 
 @dataclass(frozen=True)
 class ImageView:
-    """lacks: modules that experiments ask for and its kernel does not have."""
-
     name: str
     owner: str  # "" for the platform's own
     created: float
     size_bytes: int
     kernel: str
-    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

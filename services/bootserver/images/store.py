@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from services.bootserver.image_kernel import chroot_paths, initrd, kernel_image, wished_modules
+from services.bootserver.image_kernel import chroot_paths, initrd, kernel_image
 from services.bootserver.image_kernel.boot_files import BootFiles
 from services.bootserver.images import image_names
 from services.bootserver.images.image_records import ImageRecords
@@ -137,8 +137,7 @@ class ImageStore:
         record = self.records.find(image_name)
         created = image.tree.stat().st_mtime if record is None else record.created
         kernel = image.version + (" (platform's)" if image.is_kernel_lent else "")
-        lacks = wished_modules.missing(image.tree, image.version)
-        return ImageView(image.name, image_name.owner, created, self.size_bytes(image), kernel, lacks)
+        return ImageView(image.name, image_name.owner, created, self.size_bytes(image), kernel)
 
     def boot_files(self, image: Image) -> BootFiles:
         """Kernel, initrd and root of the image, ready to be served. The first call for an image takes seconds, and

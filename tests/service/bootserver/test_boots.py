@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from services.bootserver.boot import boot_records
-from services.bootserver.image_kernel import wished_modules
 from services.bootserver.images import save_node
 from services.bootserver.persist import export_files
 from tests.service.bootserver.world import NODE_IP, OTHER_IP, REQUEST, SPEC, full_disk
@@ -60,7 +59,6 @@ def test_images(server):
     view = server.call("check_image", name="default")
     assert (view["name"], view["kernel"], view["owner"]) == ("default", VERSION, "")
     assert view["size_bytes"] > 600_000
-    assert view["lacks"] == list(wished_modules.WISHED)  # it has modules to boot alone
 
 
 def test_booted_is_announced_once_per_boot(server, network, listener):
