@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from services.bootserver.boot.boots import Probes
@@ -21,7 +22,7 @@ def diagnose(site: Site, images: ImageStore, probes: Probes, registry_fault: str
         registry_guard.diagnosis(registry_fault, "names, machines and /persist", consequence),
         persist(probes.persist_fault()),
         dns(probes.dns_fault(), site.server),
-        *(image(name, _image_fault(images, name)) for name in images.names()),
+        *image_checks({name: _image_fault(images, name) for name in images.names()}, images.folder),
         space(images.folder, shutil.disk_usage(images.folder).free),
     ]
 
@@ -58,11 +59,25 @@ def dns(fault: str, server: str) -> Check:
     )
 
 
-def image(name: str, fault: str) -> Check:
-    if not fault:
-        return Check(f"image {name}", OK, "present")
-    fix = f"its user removes it: walt image remove {name}" if "/" in name else "build it: deploy/images/build NAME"
-    return Check(f"image {name}", FAIL, fault, "its nodes cannot boot", fix)
+def image_checks(faults: Mapping[str, str], folder: Path) -> list[Check]:
+    """faults: by name of the image; "": none. Several that are missing, as after the loss of a disk, are one line."""
+    platform = {name: fault for name, fault in faults.items() if fault and "/" not in name}
+    of_users = {name: fault for name, fault in faults.items() if fault and "/" in name}
+    return [
+        *(Check(f"image {name}", OK, "present") for name, fault in faults.items() if not fault),
+        *_missing(platform, folder, "deploy/images/build NAME builds one"),
+        *_missing(of_users, folder, "its user removes it: walt image remove NAME"),
+    ]
+
+
+def _missing(faults: Mapping[str, str], folder: Path, fix: str) -> list[Check]:
+    if not faults:
+        return []
+    names = ", ".join(faults)
+    if len(faults) == 1:
+        return [Check(f"image {names}", FAIL, faults[names], "its nodes cannot boot", fix)]
+    found = f"missing in {folder}, or without a boot/vmlinuz* and its modules"
+    return [Check(f"images {names}", FAIL, found, "their nodes cannot boot", fix)]
 
 
 def space(folder: Path, free_bytes: int) -> Check:

@@ -69,6 +69,7 @@ MACHINE_CHANGED = "machine_changed"
 MACHINE_REMOVED = "machine_removed"
 
 DEFAULT_IMAGE = "default"
+NO_KERNEL = "none"  # begins ImageView.kernel of an image that is damaged
 MODEL = "pc-x86-64"  # an image with /boot/pc-x86-64/start.ipxe boots by that script of its own
 
 IMPORT, BUILD, FILES = PURPOSES = ("import", "build", "files")
@@ -197,6 +198,7 @@ class ImageView:
     created: float
     size_bytes: int
     kernel: str
+    lacks: tuple[str, ...] = ()  # of the modules that experiments commonly wish for, those that the kernel lacks
 
 
 @dataclass(frozen=True)

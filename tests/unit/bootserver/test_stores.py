@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from services.bootserver import health
 from services.bootserver.boot import boot_records
 from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
 from services.bootserver.boot.ssh_keys import KeyStore
+from services.bootserver.image_kernel import wished_modules
 from services.bootserver.image_kernel.boot_files import BootFiles
 from services.bootserver.images import store
 from services.bootserver.images.image_records import ImageRecords
@@ -97,6 +100,7 @@ def test_image_is_found_or_named(tmp_path):
     (tmp_path / "debian-1/lib/modules/6.1-a").mkdir(parents=True)
     (tmp_path / "debian-1/lib/modules/6.1-a/modules.dep").touch()
     assert images.view(images.find("default")).kernel == "6.1-a"
+    assert images.view(images.find("default")).lacks == wished_modules.WISHED
     assert images.view(images.find("default")).size_bytes >= len(b"kernel")
     with pytest.raises(Failed, match="no initrd for kernel 6.1-a"):
         images.boot_files(images.find("default"))
@@ -132,3 +136,15 @@ def test_initrd_of_an_image_is_packed_once_for_all_who_wait_for_it(tmp_path, mon
     later = ImageStore(tmp_path, {"default": "tiny-1"}, ImageRecords(tmp_path, "users"), tmp_path / "cache")
     assert later.boot_file("digest of the kernel") == image.kernel
     assert later.boot_file("digest of the root").read_bytes() == b"root" and packed == ["pack_initrd", "pack_root"]
+
+
+def test_several_missing_images_are_one_line():
+    faults = {"default": "", "small": "it is missing", "full": "it is missing", "bob/lab": "no kernel", "bob/x": ""}
+    checks = health.image_checks(faults, Path("/images"))
+    assert [(check.subject, check.status) for check in checks] == [
+        ("image default", "ok"),
+        ("image bob/x", "ok"),
+        ("images small, full", "fail"),
+        ("image bob/lab", "fail"),
+    ]
+    assert "missing in /images" in checks[2].found and checks[3].found == "no kernel"
