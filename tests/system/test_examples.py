@@ -9,8 +9,8 @@ import yaml
 from tests.support.wait import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-APPLY_LIMIT_S = 240
-CHECK_LIMIT_S = 120
+APPLY_LIMIT_S = 400
+CHECK_LIMIT_S = 300
 # {lab: its nodes that run programs which the small image lacks: bridge, tc, python3}
 FULL = {
     "ring": ["switch1", "switch2", "switch3"],
