@@ -26,7 +26,7 @@ from services.vmrunner.qemu import command_line, docker_engine
 from services.vmrunner.qemu.docker_engine import FIRST_FILE, DockerEngine
 from services.vmrunner.qemu.open_files import VmFolders
 from services.vmrunner.qemu.qmp import Qmp
-from services.vmrunner.qemu.vm import ADOPT_LIMIT_S, START_LIMIT_S, KvmRights, PowerOn, Usage, Vm
+from services.vmrunner.qemu.vm import ADOPT_LIMIT_S, START_LIMIT_S, KvmRights, PowerOn, Usage, Vm, begin
 from walt.contracts.errors import Failed
 
 OVERHEAD_BYTES = 512 * 2**20  # of qemu itself, its translation cache for the most part
@@ -116,6 +116,7 @@ class QemuContainers:
             )
         try:
             monitor = Qmp(self._folders.monitor(spec.id), START_LIMIT_S)
+            begin(monitor, spec.interfaces)
             with engine_errors():
                 container.reload()  # and with that its process
             return ContainerVm(container, monitor)
