@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import statistics
@@ -92,8 +91,10 @@ def read_boot(pid: int) -> Boot:
     value = dict(zip(argv, argv[1:], strict=False))
     (node,) = json.loads(walt("node", "show", NODE, "-o", "json"))
     names = {option: Path(value[option]).name for option in ("-kernel", "-initrd")}
-    (names["root"],) = re.findall(rf"fd=(\d+),set={command_line.ROOT_ADDRESS}", " ".join(argv))
     files = {use: (Path(f"/proc/{pid}/fd") / name).readlink() for use, name in names.items()}
+    # qemu has moved the descriptor of the root; of the files in vmrunner's cache it is the third.
+    is_open = {one.readlink() for one in Path(f"/proc/{pid}/fd").iterdir()}
+    (files["root"],) = {one for one in is_open if one.parent == files["-kernel"].parent} - {*files.values()}
     return Boot(
         ip=node["ip"],
         mac=node["mac"],

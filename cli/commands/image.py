@@ -11,16 +11,17 @@ import click
 
 from walt.client import Client
 from walt.contracts import units
-from walt.contracts.bootserver import BUILD, IMPORT, ImageChanged
+from walt.contracts.bootserver import BUILD, IMPORT, NO_KERNEL, ImageChanged
 from walt.contracts.errors import InvalidRequest, NotFound
 from walt.replies import read
 
 from ..ui.confirm import confirm_force
 from ..ui.image_report import report_image
 from ..ui.messages import age, print_message
-from ..ui.tables import Column, echo, output_option
+from ..ui.tables import TABLE, WIDE, Column, Row, echo, output_option
 
 CLONE_TIMEOUT_S = 120.0  # of a large image of the platform
+IN_NO_DEBIAN = {"hsr"}  # of what `walt image show` calls lacking; all else is in Debian's full kernel
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 replace_option = click.option("--force", is_flag=True, help="Replace the image that you have under this name.")
@@ -37,12 +38,18 @@ def image() -> None:
 @output_option
 @click.pass_obj
 def show(client: Client, former: bool, output: str) -> None:
-    """Show the platform's images and yours."""
+    """Show the platform's images and yours, with the kernel of each.
+
+    Column "lacks": modules of the kernel that experiments often need and that it does not have.
+    """
     images = client.call("bootserver", "get_images", **({"former": True} if former else {}))
     if former:
         echo(images, image_columns(time.time()), output, "no images of former users")
         return
     echo(images, image_columns(time.time()), output, "no images; 'walt doctor' names the folder where they belong")
+    hint = modules_hint(images)
+    if hint and output in (TABLE, WIDE):
+        print_message(hint)
 
 
 @image.command("import")
@@ -175,7 +182,21 @@ def image_columns(now: float) -> list[Column]:
         Column("created", cell=lambda row: f"{age(now - row['created'])} ago"),
         Column("size_bytes", "size", cell=lambda row: units.format_size(row["size_bytes"])),
         Column("kernel"),
+        Column("lacks", cell=lambda row: ", ".join(row.get("lacks", ())), sparse=True),
     ]
+
+
+def modules_hint(images: Sequence[Row]) -> str:
+    """Where there are more modules than in the kernels of these images. Pure."""
+    lacks = {
+        one["name"]: set(one["lacks"]) for one in images if "lacks" in one and not one["kernel"].startswith(NO_KERNEL)
+    }
+    best = min(lacks, key=lambda name: len(lacks[name]), default="")
+    if any(lacks[best] < others for others in lacks.values()):
+        return f"{best} has modules that others lack: walt node create NODE --image {best}"
+    if best and lacks[best] - IN_NO_DEBIAN:
+        return "Debian's full kernel has more modules: the operator of the platform can offer the image debian-full"
+    return ""
 
 
 def _uploader(client: Client, path: str, **arguments: str) -> Callable[[bool], ImageChanged]:

@@ -53,7 +53,7 @@ instance_option = click.option(
 
 @click.group()
 def main() -> None:
-    """The platform on this host, without Docker: RabbitMQ, NFS and DNS servers, five services in a network of its
+    """The platform on this host, without Docker: RabbitMQ, DNS and disk servers, five services in a network of its
     own."""
 
 
@@ -63,12 +63,17 @@ def main() -> None:
 @click.option(
     "--internet/--no-internet", default=None, help="whether nodes with netsetup=NAT reach what this host reaches"
 )
+@click.option("--ksm/--no-ksm", default=None, help="whether nodes share equal pages of memory (docs/security.md)")
 @click.option("--watch-consoles", type=click.Choice(["owner", "all"]), help="who may watch the console of a node")
 def up(
-    instance: Instance, images: tuple[tuple[str, str], ...], internet: bool | None, watch_consoles: str | None
+    instance: Instance,
+    images: tuple[tuple[str, str], ...],
+    internet: bool | None,
+    ksm: bool | None,
+    watch_consoles: str | None,
 ) -> None:
     """Start the platform, and return when it answers. Options that are not given stay as they were the last time."""
-    options = {"recipes": dict(images) or None, "internet": internet, "watch_consoles": watch_consoles}
+    options = {"recipes": dict(images) or None, "internet": internet, "ksm": ksm, "watch_consoles": watch_consoles}
     given = {name: value for name, value in options.items() if value is not None}
     lifecycle.up(instance, given, accounts.person(os.environ), _progress)
     _progress(f"instance {instance.name} is up")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from deploy.broker.accounts import ACCOUNTS_ACCOUNT, SERVICES_ACCOUNT
-from deploy.local import accounts, host_nat, network, programs, readiness, supervisor
+from deploy.local import accounts, host_ksm, host_nat, network, programs, readiness, supervisor
 from deploy.local.instance import IMAGES, Instance, Uplink, host_label
 from deploy.local.programs import Progress
 from services.kit.files import write_atomically
@@ -37,6 +37,7 @@ class InstanceOptions:
     recipes: Mapping[str, str]
     internet: bool = False
     watch_consoles: str = "owner"
+    ksm: bool = True
 
 
 def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Progress) -> None:
@@ -54,7 +55,7 @@ def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Prog
             uplink, is_new = _network(instance, progress)
             if is_new:
                 undo.callback(_take_down, instance)
-            _internet(instance, uplink, merged.internet, progress)
+            _set_up_host(instance, uplink, merged, progress)
             setup = programs.Setup(
                 instance=instance,
                 uplink=uplink,
@@ -128,12 +129,24 @@ def _network(instance: Instance, progress: Progress) -> tuple[Uplink, bool]:
     return uplink, True
 
 
+def _set_up_host(instance: Instance, uplink: Uplink, options: InstanceOptions, progress: Progress) -> None:
+    _internet(instance, uplink, options.internet, progress)
+    _merge_memory(instance, options.ksm, progress)
+
+
 def _internet(instance: Instance, uplink: Uplink, wanted: bool, progress: Progress) -> None:
     if not wanted:
         host_nat.withdraw(instance)
         return
     host_nat.allow(instance, uplink)
     progress("nodes with netsetup=NAT reach what this host reaches")
+
+
+def _merge_memory(instance: Instance, wanted: bool, progress: Progress) -> None:
+    if not wanted:
+        host_ksm.release(instance.name)
+    elif fault := host_ksm.hold(instance.name):
+        progress(f"nodes do not share memory (KSM): {fault}")
 
 
 def _run_programs(setup: programs.Setup, is_new: bool, progress: Progress) -> None:
@@ -146,7 +159,7 @@ def _run_programs(setup: programs.Setup, is_new: bool, progress: Progress) -> No
     write_atomically(instance.supervisor_config, programs.supervisor_config(setup), 0o600)
     if is_new:
         supervisor.start(instance)
-        progress("supervisor started: RabbitMQ, NFS and DNS servers, five services")
+        progress("supervisor started: RabbitMQ, DNS and disk servers, five services")
         return
     changed = supervisor.update(instance)
     progress(f"instance {instance.name} is up already" + (f"; restarted: {', '.join(changed)}" if changed else ""))
@@ -165,6 +178,7 @@ def _take_down(instance: Instance) -> None:
     network.end_processes(instance)
     network.unmount_below(instance.runtime)
     host_nat.withdraw(instance)
+    host_ksm.release(instance.name)
     network.remove(instance)
     shutil.rmtree(instance.runtime, ignore_errors=True)
     with contextlib.suppress(OSError):

@@ -14,7 +14,13 @@ from deploy.services import BROKER, BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS,
 from walt.contracts import bootserver, netemu, nodes, vmrunner
 
 # bootserver's, each a process of its own
-WALT_NET_SERVERS = {"nfs": "nfs.ganesha", "dns": "dns.dnsmasq", "resolver": "dns.resolver"}
+DOCKER_IMAGES = "docker-images"
+HELPERS = {
+    DOCKER_IMAGES: "docker_images",
+    "persist": "persist.aoe_server",
+    "dns": "dns.dnsmasq",
+    "resolver": "dns.resolver",
+}
 
 AS_RABBITMQ = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "--")
 SERVICES_NICE = -5  # before VMs, which run behind whoever starts them
@@ -74,10 +80,8 @@ def programs(setup: Setup) -> list[Program]:
         Program("epmd", epmd, erlang, order=1),
         Program(BROKER, [*BEFORE_VMS, *AS_RABBITMQ, rabbitmq.SERVER], erlang, order=2, stop_wait_s=20),
         *(
-            Program(
-                name, _python(setup, f"services.bootserver.{module}"), service_environment(setup, bootserver.SERVICE), 3
-            )
-            for name, module in WALT_NET_SERVERS.items()
+            Program(name, _python(setup, f"services.bootserver.{module}"), _helper_environment(setup, name), 3)
+            for name, module in HELPERS.items()
         ),
         *(
             Program(service, _python(setup, f"services.{service}"), service_environment(setup, service), 4)
@@ -119,13 +123,18 @@ def _own_variables(setup: Setup, service: str) -> dict[str, str]:
             "WALT_PLATFORM_IMAGES": ",".join(f"{name}={folder}" for name, folder in sorted(setup.images.items())),
             "WALT_DNS_UPSTREAM": ",".join(setup.resolvers),
             **NEVER_REACHED,
-            **({"DOCKER_HOST": setup.docker_host} if setup.docker_host else {}),
         }
     if service == netemu.SERVICE:
         return NEVER_REACHED
     if service == vmrunner.SERVICE:
         return {"WALT_VM_UIDS": setup.uplink.vm_uids}
     return {}
+
+
+def _helper_environment(setup: Setup, name: str) -> dict[str, str]:
+    """The Docker Engine is told to the one that uses it."""
+    docker = {"DOCKER_HOST": setup.docker_host} if setup.docker_host and name == DOCKER_IMAGES else {}
+    return {**service_environment(setup, bootserver.SERVICE), **docker}
 
 
 def supervisor_config(setup: Setup) -> str:

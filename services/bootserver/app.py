@@ -16,9 +16,10 @@ from services.bootserver.boot.own_script_files import OwnScriptFiles
 from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.dns import dns_probe, dnsmasq, zone
 from services.bootserver.dns.zone import Zone
-from services.bootserver.images import docker_sources
+from services.bootserver.docker_images import docker_sources
+from services.bootserver.docker_images import protocol as docker_images
+from services.bootserver.docker_images.docker_sources import DockerSources
 from services.bootserver.images.catalogue import Catalogue
-from services.bootserver.images.docker_sources import DockerSources
 from services.bootserver.images.image_limits import ImageLimits
 from services.bootserver.images.image_records import ImageRecords
 from services.bootserver.images.image_users import ImageUsers
@@ -29,9 +30,8 @@ from services.bootserver.images.staging import Staging
 from services.bootserver.images.store import ImageStore, parse_platform_images
 from services.bootserver.images.transfers import Transfers
 from services.bootserver.metrics import BootCollector
-from services.bootserver.nfs import nfs_probe
-from services.bootserver.nfs.ganesha import IMAGES_DIR
-from services.bootserver.nfs.persist import PersistStore
+from services.bootserver.persist import export_files
+from services.bootserver.persist.persist_store import PersistStore
 from services.bootserver.physical.machine import Machine
 from services.bootserver.physical.machines import MachineEffects, Machines
 from services.bootserver.physical.pxe import PxeBoot
@@ -54,6 +54,7 @@ from walt.contracts.limits import UserLimits
 from walt.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted, Owner, Specs
 
 COMMAND_LIMIT_S = 15.0  # of a reboot or poweroff command
+IMAGES_DIR = "/var/cache/walt/images"
 BURST, REFILL_S = 8, 2.0  # requests of one address that look through all images
 PROBE_EVERY_S = 20.0  # of each physical machine
 RECONCILE_S = 300.0  # an event may be lost
@@ -68,7 +69,7 @@ class BootserverApp:
         self._site = make_site(env.subnet, pages.address(env)[1])
         self._registry = RegistryGuard(state, bootserver.SERVICE, bus.call)
         self._probes = Probes(
-            lambda paths: nfs_probe.query_fault(self._site.server, paths),
+            lambda: export_files.query_fault(state),
             lambda: dns_probe.query_fault(self._site.server, zone.SERVER),
             lambda address: ssh_probe.sends_banner(address),
             lambda address: ssh_probe.is_up(address, ssh_probe.CLOSED_PORT),
@@ -78,11 +79,11 @@ class BootserverApp:
         self.zone = Zone(dnsmasq.names_folder(env.state_dir), dnsmasq.leases_folder(env.state_dir), self._site.server)
         self._records, self._keys = BootRecordStore(state / "plans"), KeyStore(state / "keys")
         self._make_boots(state)
-        self._make_image_commands(state, image_sources(env))
+        self._make_image_commands(state, image_sources(env), docker_images.socket_path(env.run_dir))
         self._collector = BootCollector(
             self.zone.names,
             self._records.last_boots,
-            lambda: self._probes.nfs_fault(self.persist.image_paths()),
+            self._probes.persist_fault,
             self._probes.dns_fault,
             lambda: len(self.images.names()),
         )
@@ -92,7 +93,12 @@ class BootserverApp:
         reports = BootReports(self._node_booted, lambda event: self._bus.announce(bootserver.NODE_REACHABLE, event))
         self.boots = Boots(site, BootStores(images, records, keys, self.persist), self._probes, reports)
         self.payload = BootPayload(
-            site, images, records, keys, lambda event: self._bus.announce(bootserver.NODE_COPYING, event)
+            site,
+            images,
+            records,
+            keys,
+            self.persist.device,
+            lambda event: self._bus.announce(bootserver.NODE_COPYING, event),
         )
         self.own_script_files = OwnScriptFiles(site, images, records)
         effects = MachineEffects(
@@ -105,7 +111,7 @@ class BootserverApp:
         self.machines = Machines(state / "machines", effects)
         self.pxe = PxeBoot(site, self.boots, self.payload, self.machines, self._register_machine)
 
-    def _make_image_commands(self, state: Path, sources: DockerSources) -> None:
+    def _make_image_commands(self, state: Path, sources: DockerSources, docker_socket: Path) -> None:
         images, self.image_limits = self.images, ImageLimits(self.images, self._get_limits)
         staging = Staging(images, self.image_limits, self._records.folders)
         self._staging, self.jobs, self.transfers = staging, Jobs(), Transfers(state / "transfers")
@@ -113,7 +119,9 @@ class BootserverApp:
         self.catalogue = Catalogue(images, staging, self.image_users, lambda: list(self._specs().nodes))
         running = RunningNodes(self._authorize, self._boot_of, self.open_access)
         self.saver = NodeSaver(images.folder, staging, self.catalogue, self.jobs, running)
-        self.importer = ImageImporter(images, staging, self.catalogue, self.jobs, self.transfers, sources)
+        self.importer = ImageImporter(
+            images, staging, self.catalogue, self.jobs, self.transfers, sources, docker_socket
+        )
 
     def start(self) -> None:
         REGISTRY.register(self._collector)
@@ -147,7 +155,7 @@ class BootserverApp:
         return self.image_limits.use(owner.name) if self.images.records.is_bound_to(owner) else ImageUse(0, 0)
 
     def diagnose(self) -> list[Check]:
-        return health.diagnose(self._site, self.images, self.persist.image_paths(), self._probes, self._registry.fault)
+        return health.diagnose(self._site, self.images, self._probes, self._registry.fault)
 
     def open_access(self, node_id: int) -> NodeAccess:
         return self._keys.access(node_id, self._records.get(node_id).request.ip)

@@ -1,9 +1,9 @@
-"""What `walt doctor` shows of bootserver: its NFS and DNS servers, its images, and the space for more of them."""
+"""What `walt doctor` shows of bootserver: its disk and DNS servers, its images, and the space for more of them."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from services.bootserver.boot.boots import Probes
@@ -16,15 +16,13 @@ from walt.contracts.errors import Failed
 LITTLE_SPACE_BYTES = 2 * 2**30
 
 
-def diagnose(
-    site: Site, images: ImageStore, exported_paths: Sequence[str], probes: Probes, registry_fault: str
-) -> list[Check]:
+def diagnose(site: Site, images: ImageStore, probes: Probes, registry_fault: str) -> list[Check]:
     consequence = "names and machines of walt-net stay as they are, and nothing of a node is removed"
     return [
         registry_guard.diagnosis(registry_fault, "names, machines and /persist", consequence),
-        nfs(probes.nfs_fault(exported_paths), site.server),
+        persist(probes.persist_fault()),
         dns(probes.dns_fault(), site.server),
-        *(image(name, _image_fault(images, name)) for name in images.names()),
+        *image_checks({name: _image_fault(images, name) for name in images.names()}, images.folder),
         space(images.folder, shutil.disk_usage(images.folder).free),
     ]
 
@@ -37,17 +35,15 @@ def _image_fault(images: ImageStore, name: str) -> str:
     return ""
 
 
-def nfs(fault: str, server: str) -> Check:
+def persist(fault: str) -> Check:
     if not fault:
-        return Check("NFS server", OK, f"answers at {server}, and exports what nodes mount")
+        return Check("disks of machines", OK, "served")
     return Check(
-        "NFS server",
+        "disks of machines",
         FAIL,
-        f"does not serve at {server}: {fault}",
-        "physical nodes, and nodes whose image mounts its root by a script of its own, cannot boot; running ones wait "
-        "when they read a file that they have not cached",
-        "look at the log of the nfs process; packages nfs-ganesha and nfs-ganesha-vfs must be installed, the images on "
-        "ext4 or xfs",
+        fault,
+        "physical nodes with an owner cannot boot; running ones wait when they use /persist",
+        "look at the log of the persist process; package vblade must be installed",
     )
 
 
@@ -63,11 +59,25 @@ def dns(fault: str, server: str) -> Check:
     )
 
 
-def image(name: str, fault: str) -> Check:
-    if not fault:
-        return Check(f"image {name}", OK, "present")
-    fix = f"its user removes it: walt image remove {name}" if "/" in name else "build it: deploy/images/build NAME"
-    return Check(f"image {name}", FAIL, fault, "its nodes cannot boot", fix)
+def image_checks(faults: Mapping[str, str], folder: Path) -> list[Check]:
+    """faults: by name of the image; "": none. Several that are missing, as after the loss of a disk, are one line."""
+    platform = {name: fault for name, fault in faults.items() if fault and "/" not in name}
+    of_users = {name: fault for name, fault in faults.items() if fault and "/" in name}
+    return [
+        *(Check(f"image {name}", OK, "present") for name, fault in faults.items() if not fault),
+        *_missing(platform, folder, "deploy/images/build NAME builds one"),
+        *_missing(of_users, folder, "its user removes it: walt image remove NAME"),
+    ]
+
+
+def _missing(faults: Mapping[str, str], folder: Path, fix: str) -> list[Check]:
+    if not faults:
+        return []
+    names = ", ".join(faults)
+    if len(faults) == 1:
+        return [Check(f"image {names}", FAIL, faults[names], "its nodes cannot boot", fix)]
+    found = f"missing in {folder}, or without a boot/vmlinuz* and its modules"
+    return [Check(f"images {names}", FAIL, found, "their nodes cannot boot", fix)]
 
 
 def space(folder: Path, free_bytes: int) -> Check:

@@ -17,27 +17,28 @@ BOOT_SECONDS = Histogram(
 
 class BootCollector(Collector):
     """Everything is measured at each scrape. names: of the present nodes; last_boots: seconds; both by node id, so
-    that a renamed node keeps its value and a removed one leaves none. nfs_fault, dns_fault: '' when there is none."""
+    that a renamed node keeps its value and a removed one leaves none. persist_fault, dns_fault: '' when there is
+    none."""
 
     def __init__(
         self,
         names: Callable[[], Mapping[int, str]],
         last_boots: Callable[[], Mapping[int, float]],
-        nfs_fault: Callable[[], str],
+        persist_fault: Callable[[], str],
         dns_fault: Callable[[], str],
         count_images: Callable[[], int],
     ) -> None:
         self._names = names
         self._last_boots = last_boots
-        self._nfs_fault = nfs_fault
+        self._persist_fault = persist_fault
         self._dns_fault = dns_fault
         self._count_images = count_images
 
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(
-            "walt_nfs_up",
-            "1 when the NFS server answers and exports the images of the nodes",
-            int(not self._nfs_fault()),
+            "walt_machine_disks_up",
+            "1 when the disks of physical machines are served",
+            int(not self._persist_fault()),
         )
         yield GaugeMetricFamily("walt_dns_up", "1 when the name server of walt-net answers", int(not self._dns_fault()))
         yield GaugeMetricFamily("walt_images", "OS images in the store", self._count_images())

@@ -1,7 +1,7 @@
 """bootserver: OS images, boot plans, names on walt-net, and "this node has booted".
 
 Owns:      the image store, the boot record of every node, the ssh keys of platform and nodes, the names of nodes,
-           the /persist folders, the state of physical machines.
+           the /persist disks and the state of physical machines.
 Serves:    to users get_images, save_image, import_image, clone_image, rename_image, remove_image, and for long work
            and large data open_upload, write_upload, finish_upload, open_download, read_download, close_transfer,
            follow_job;
@@ -19,12 +19,12 @@ Asks:      nodes get_account, get_accounts, get_limits, check_administrator (who
 Hears:     nodes NODE_WANTED (names; boots and power-offs of physical nodes), NODE_REMOVED (forget it); asks nodes
            get_specs at start and now and then, in case an event was lost.
 
-The NFS server and the name server are processes of their own (`nfs/ganesha.py`, `dns/dnsmasq.py`), so that a restart of
-this one neither blocks the root of a node nor leaves it without names.
+The disk server of physical machines and the name server are processes of their own (`persist/aoe_server.py`,
+`dns/dnsmasq.py`), so that a restart of this one neither blocks a machine nor leaves nodes without names.
 
 Environment: WALT_IMAGES_DIR (default /var/cache/walt/images), WALT_PLATFORM_IMAGES ("default=FOLDER,small=FOLDER",
 folders of WALT_IMAGES_DIR), WALT_USER_IMAGES (default users: a folder there for the images of users),
-WALT_IMAGE_SOURCES (what users may take from the Docker Engine, see images/docker_sources.py; default: none),
+WALT_IMAGE_SOURCES (what users may take from the Docker Engine, see docker_images/docker_sources.py; default: none),
 WALT_HTTP_ADDRESS (default 0.0.0.0:80), and the common WALT_SUBNET, WALT_STATE_DIR.
 """
 

@@ -23,6 +23,8 @@ from services.vmrunner.boot.power_on import Booter
 from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.disks.trash import AGE_EVERY_S, Trash
+from services.vmrunner.launcher.client import VmLauncher
+from services.vmrunner.launcher.protocol import LAUNCHER_SOCKET
 from services.vmrunner.lifecycle.boot_slots import BootSlots
 from services.vmrunner.lifecycle.fleet import Fleet
 from services.vmrunner.lifecycle.record_store import RecordStore
@@ -32,17 +34,17 @@ from services.vmrunner.memory.host_memory import MemoryLedger
 from services.vmrunner.metrics import FleetCollector
 from services.vmrunner.qemu import accelerator
 from services.vmrunner.qemu.accelerator import Accelerator
+from services.vmrunner.qemu.containers import QemuContainers
 from services.vmrunner.qemu.open_files import VmFolders
 from services.vmrunner.qemu.processes import QemuProcesses
-from services.vmrunner.qemu.uids import UidRange, parse_range
 from services.vmrunner.qemu.vm import Launcher
+from services.vmrunner.uids import uid_range
 from walt.contracts import nodes, serialization, vmrunner
 from walt.contracts.checks import Check
 from walt.contracts.nodes import NodeWanted, Specs
 from walt.contracts.units import parse_disk_bytes
 
 RECONCILE_S = 30.0
-VM_UIDS = "2013265920-2013331455"  # 0x78000000 and 2**16 of them: numbers that Debian and systemd give to nobody
 DISK_FLOOR = "4G"
 TRASH_HOURS = "72"
 PROCESS, CONTAINER = "process", "container"  # WALT_VM_LAUNCHER
@@ -144,19 +146,8 @@ def launcher(env: Environment, state_folder: Path) -> Launcher:
     if kind == PROCESS:
         return QemuProcesses(binary, folders)
     if kind == CONTAINER:
-        from services.vmrunner.qemu.containers import QemuContainers  # imports the Docker SDK, which only these need
-        from services.vmrunner.qemu.docker_engine import DockerEngine
-
-        image, project = env.variable("WALT_VM_IMAGE", "walt-vm"), env.variable("COMPOSE_PROJECT_NAME", "walt")
-        return QemuContainers(binary, folders, DockerEngine(image, project))
+        return QemuContainers(binary, folders, VmLauncher(Path(env.variable("WALT_LAUNCHER_SOCKET", LAUNCHER_SOCKET))))
     raise SystemExit(f"WALT_VM_LAUNCHER={kind}: allowed: {PROCESS}, {CONTAINER}")
-
-
-def uid_range(env: Environment) -> UidRange:
-    try:
-        return parse_range(env.variable("WALT_VM_UIDS", VM_UIDS))
-    except ValueError as error:
-        raise SystemExit(f"WALT_VM_UIDS: {error}") from None
 
 
 def configured_accelerator(env: Environment) -> str:

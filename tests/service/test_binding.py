@@ -100,7 +100,7 @@ def ip6(payload=b"\x87" + b"\x00" * 23, source=OTHER_IP6):
     return b"\x60\x00\x00\x00" + (len(payload) + 8).to_bytes(2, "big") + b"\x3a\xff" + source + all_nodes + payload
 
 
-IP, ARP, IP6, OTHER = b"\x08\x00", b"\x08\x06", b"\x86\xdd", b"\x88\xcc"
+IP, ARP, IP6, OTHER, AOE = b"\x08\x00", b"\x08\x06", b"\x86\xdd", b"\x88\xcc", b"\x88\xa2"
 TAG0, QINQ0 = b"\x81\x00\x00\x00", b"\x88\xa8\x00\x00"
 DHCP_ANSWER = b"\x00\x43\x00\x44\x00\x10\x00\x00"
 DHCP_REQUEST = b"\x00\x44\x00\x43\x00\x10\x00\x00"
@@ -135,6 +135,8 @@ STOP = {
     "tagged twice": ethernet(IP, ip4(VICTIMS), tags=TAG0 + TAG0),
     "tagged as a provider does": ethernet(IP, ip4(VICTIMS), tags=QINQ0 + TAG0),
     "no protocol of ours": ethernet(OTHER, b"\x00" * 40),
+    "the disk of a machine": ethernet(AOE, b"\x10\x00" + b"\x00" * 38),
+    "the disk of a machine, in its name": ethernet(AOE, b"\x10\x00" + b"\x00" * 38, VICTIMS_MAC),
     "dhcp answer": ethernet(IP, ip4(MINE, payload=DHCP_ANSWER)),
     "dhcp request": ethernet(IP, ip4("0.0.0.0", payload=DHCP_REQUEST)),
     "router advertisement": ethernet(IP6, ip6(b"\x86" + b"\x00" * 15)),

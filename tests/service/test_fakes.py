@@ -39,7 +39,6 @@ pytestmark = pytest.mark.usefixtures("as_root")  # namespaces, and files of othe
 HOST = "lab"
 MAC, IP = "52:54:00:1a:2b:3c", "192.168.175.9"
 SPEC = spec(id=1, host=HOST)
-NO_NFS = "from services.bootserver.nfs import nfs_probe; nfs_probe.query_fault = lambda *_: ''"
 
 Real = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -146,7 +145,7 @@ def bootserver_service(request, amqp_uri, folder):
     }
 
     def real():
-        return service_process("bootserver", amqp_uri, folder, code=NO_NFS, **env)
+        return service_process("bootserver", amqp_uri, folder, **env)
 
     with fake_or_real(request.param, amqp_uri, FakeBootserver(), real):
         yield

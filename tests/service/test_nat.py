@@ -31,7 +31,7 @@ INSTANCE, UPLINK = Instance("tnat"), Uplink(IPv4Network("198.18.0.4/30"))
 HOST_OUTSIDE, INTERNET = "203.0.113.1", "203.0.113.2"
 BROKER = 5672
 METRICS = (9101, 15692)
-OPEN = (53, 80, 2049)
+OPEN = (53, 80)
 
 NODE = NodeWanted(7, "vnode1", "lab", "alice", nodes.POWER_ON, 1, 1, "default", NAT_NODE, 4, 2**29, 0, 180, 9, ())
 WITH_NAT = replace(NODE, netsetup=NAT)

@@ -16,7 +16,7 @@ from tests.system.terminal import ProgramOnTerminal
 PROGRAMS = {
     "broker": "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "qemu": "qemu-system-x86_64",
-    "nfs": "ganesha.nfsd",
+    "vblade": "vblade",
     "netns": "ip",
     "dns": "dnsmasq",
 }

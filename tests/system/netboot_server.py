@@ -25,8 +25,7 @@ from services.bootserver.boot.boots import BootReports, Boots, BootStores, Probe
 from services.bootserver.boot.ssh_keys import KeyStore  # noqa: E402
 from services.bootserver.images.image_records import ImageRecords  # noqa: E402
 from services.bootserver.images.store import ImageStore  # noqa: E402
-from services.bootserver.nfs import nfs_probe  # noqa: E402
-from services.bootserver.nfs.persist import PersistStore  # noqa: E402
+from services.bootserver.persist.persist_store import PersistStore  # noqa: E402
 from services.bootserver.site import make_site  # noqa: E402
 from services.kit.web import pages  # noqa: E402
 from walt.contracts import serialization  # noqa: E402
@@ -38,13 +37,11 @@ SUBNET, HTTP_PORT = "192.168.172.0/22", 80
 def main(state: Path, tree: Path) -> None:
     site = make_site(SUBNET, HTTP_PORT)
     images = ImageStore(tree.parent, {"small": tree.name}, ImageRecords(state, "users"), state / "images")
-    probes = Probes(
-        lambda paths: nfs_probe.query_fault(site.server, paths), lambda: "", ssh_probe.sends_banner, ssh_probe.is_up
-    )
+    probes = Probes(lambda: "", lambda: "", ssh_probe.sends_banner, ssh_probe.is_up)
     stores = BootStores(images, BootRecordStore(state / "plans"), KeyStore(state / "keys"), PersistStore(state))
     reports = BootReports(lambda event: answer(serialization.dump(event)), lambda event: None)
     boots = Boots(site, stores, probes, reports)
-    payload = BootPayload(site, images, stores.records, stores.keys, lambda event: None)
+    payload = BootPayload(site, images, stores.records, stores.keys, stores.persist.device, lambda event: None)
 
     @Request.application
     def serve(request: Request) -> Response:

@@ -104,7 +104,7 @@ def test_users_of_the_host_read_none_of_it(rebooted, platform):
     argv = [*nobody, "find", str(state), "-type", "f", "-readable"]
     found = subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
     readable = {Path(one).relative_to(state) for one in found}
-    assert {one.parts[0] for one in readable} == {"bootserver", "dns", "instance.json", "nfs", "public-methods"}
+    assert {one.parts[0] for one in readable} == {"bootserver", "dns", "instance.json", "public-methods"}
     assert {one.suffix for one in readable if one.parts[1:2] == ("keys",)} == {".pub"}
     assert not [one for one in readable if one.parts[1:2] in (("persist",), ("transfers",))]
 

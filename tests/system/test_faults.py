@@ -90,14 +90,6 @@ def test_broker_down_is_said_in_one_line(walt, platform):
         wait_until(lambda: walt("node", "show", check=False).status == 0, 60, "nodes answers again")
 
 
-def test_a_node_boots_without_the_nfs_server(pair, walt, platform):
-    platform.stop("nfs")
-    try:
-        walt("node", "reboot", "left", "--wait", timeout=240)
-    finally:
-        platform.resume("nfs")
-
-
 def test_qemu_missing(pair, walt, platform):
     with platform.changed("vmrunner", WALT_QEMU="/nonexistent/qemu"):
         walt("node", "reboot", "left")

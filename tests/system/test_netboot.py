@@ -1,5 +1,5 @@
-"""The small image boots over a network of its own: real HTTP, a real NFS server for /persist, plain qemu. What a node
-writes is found after its next boot where it should be; the NFS server dies in between."""
+"""The small image boots over a network of its own: real HTTP, plain qemu. What a node writes is found after its next
+boot where it should be."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import json
 import os
 import re
 import select
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -27,7 +25,7 @@ from walt.contracts.bootserver import BootRequest
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAMESPACE = f"netboot-{os.getpid()}"
 MAC, OTHER_MAC = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
-REQUEST = BootRequest(5, "vnode5", 1, MAC, "192.168.172.10", "small", "alice")
+REQUEST = BootRequest(5, "vnode5", 1, MAC, "192.168.172.10", "small")
 SITE = make_site("192.168.172.0/22", 80)
 BOOT_LIMIT_S = 90
 INSIDE = ["ip", "netns", "exec", NAMESPACE]
@@ -59,10 +57,6 @@ class World:
         own = {name: str(self.folder / name) for name in ("WALT_STATE_DIR", "WALT_RUN_DIR")}
         return {**os.environ, **own, "WALT_IMAGES_DIR": str(self.tree.parent)}
 
-    def start_nfs(self) -> subprocess.Popen:
-        with open(self.folder / "nfs.log", "a") as log:
-            return self.start(sys.executable, "-m", "services.bootserver.nfs.ganesha", stdout=log, stderr=log)
-
     @property
     def state(self) -> Path:
         """Of bootserver."""
@@ -83,10 +77,6 @@ class World:
         at = ["-E", f"offset={FIRST_SECTOR * SECTOR}", "-d", str(content)]
         subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", *at, str(path), f"{kilobytes}k"], check=True)
         return path
-
-    def nfs_answers(self) -> bool:
-        code = f"from services.bootserver.nfs import nfs_probe; exit(bool(nfs_probe.query_fault('{SITE.server}')))"
-        return self.start(sys.executable, "-c", code).wait() == 0
 
     def arguments(self) -> dict[str, str]:
         """What the iPXE script tells a machine to load, its variables filled in: URLs, and the command line."""
@@ -176,13 +166,6 @@ def world(capable, tmp_path_factory) -> Iterator[World]:
                 world.end(process)
 
 
-@pytest.fixture(scope="module")
-def nfs(world: World) -> dict[str, subprocess.Popen]:
-    process = world.start_nfs()
-    wait_until(world.nfs_answers, 10, "the NFS server answers")
-    return {"process": process}
-
-
 @dataclass
 class Node:
     """The node's boots, one after the other."""
@@ -248,7 +231,7 @@ def data_disk(world: World) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first_node(world: World, nfs) -> Node:
+def first_node(world: World) -> Node:
     argv = [sys.executable, "-m", "tests.system.netboot_server", str(world.state), str(world.tree)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     return Node(world, world.start(*argv, **pipes))
@@ -275,15 +258,6 @@ def test_node_is_set_up_before_its_system_starts(world: World, node: Node):
     assert world.run(*node.ssh, "cat /etc/hosts").count(REQUEST.name) == 1
 
 
-def test_nfs_server_knows_the_node_by_a_name_that_no_other_node_knows(world: World, node: Node):
-    """Whoever called himself by it would end its sessions."""
-    name = node.do("cat /sys/module/nfs/parameters/nfs4_unique_id").strip()
-    key = node.do("sha256sum /etc/ssh/ssh_host_ed25519_key")
-    assert re.fullmatch("[0-9a-f]{32}", name) and key.startswith(name)
-    recovery = world.folder / "WALT_STATE_DIR/nfs/recovery"
-    assert any(name.encode().hex() in path.name for path in recovery.rglob("*"))
-
-
 def test_root_takes_changes_and_the_image_does_not(world: World, node: Node):
     world.run(*node.ssh, "echo here > /etc/changed && cat /etc/changed")
     assert not (world.tree / "etc/changed").exists()
@@ -294,62 +268,13 @@ def test_modules_of_the_kernel_can_be_loaded(world: World, node: Node):
     world.run(*node.ssh, "modprobe -a sch_netem sch_ingress ifb act_mirred cls_matchall cls_u32 sch_tbf")
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_files_are_read_while_the_nfs_server_restarts(world: World, node: Node, nfs, how):
-    """The root does not need it. A lock that a program holds on a file of /persist is not lost: it would get an error
-    at its next write."""
-    module = next(
-        world.tree.glob("lib/modules/*/kernel/fs/" + ("xfs/xfs.ko" if how == signal.SIGTERM else "btrfs/btrfs.ko"))
-    )
-    path = f"/{module.relative_to(world.tree)}"
-    held = hold_a_lock(world, node)
-    nfs["process"].send_signal(how)
-    nfs["process"].wait(10)
-    expected = subprocess.run(["sha256sum", str(module)], capture_output=True, text=True, check=True).stdout.split()[0]
-    assert node.do(f"sha256sum {path}").split()[0] == expected
-    nfs["process"] = world.start_nfs()
-    written = held.stat().st_size
-    wait_until(lambda: held.stat().st_size > written + 8, 30, "who holds a lock writes on")
-
-
-def hold_a_lock(world: World, node: Node) -> Path:
-    """The file that the holder of a lock goes on to write to, and sync. The small image lacks these programs."""
-    persist = world.state / "persist/5/alice"
-    for program in ("flock", "sync"):
-        shutil.copy(shutil.which(program), persist)
-    name = f"held{time.time()}"
-    writing = "while echo on >&9 && /persist/sync /persist/$1; do sleep 0.3; done"
-    node.do(f"setsid sh -c 'exec 9>/persist/$1 && /persist/flock 9 && {writing}' - {name} >/dev/null 2>&1 </dev/null &")
-    wait_until((persist / name).exists, 10, "it is written to")
-    return persist / name
-
-
-def test_changes_of_a_network_boot_end_with_it_and_those_on_disk_and_persist_stay(world, node, data_disk):
+def test_changes_of_a_network_boot_end_with_it_and_those_on_disk_stay(world, node, data_disk):
     node.do("mount /dev/vda1 /mnt && echo kept > /mnt/file && umount /mnt")
-    node.do("echo kept > /persist/file")
     node.end_with("reboot")
     node.boot(data_disk)
     assert node.do("ls /etc/changed 2>&1 || true").strip().endswith("No such file or directory")
-    assert node.do("cat /persist/file; mount /dev/vda1 /mnt; cat /mnt/file").split() == ["kept", "kept"]
-
-
-def test_persist_of_another_node_cannot_be_mounted_and_its_coming_disturbs_nobody(world, node, nfs):
-    node.do("setsid sh -c 'for n in $(seq 40); do echo $n; sync; sleep 0.1; done' >/persist/count 2>&1 </dev/null &")
-    for number in range(3):
-        node.publish(replace(REQUEST, node_id=90 + number, ip=f"192.168.172.{90 + number}", owner="bob"))
-        time.sleep(0.5)
-    (world.state / "persist/90/bob/secret").write_text("bob's")
-    mount = (
-        "mount -i -t nfs4 -o vers=4.2,addr={0},clientaddr={1} {0}:/persist/{2} /mnt 2>&1; ls /mnt; umount /mnt; true"
-    )
-    node.do("umount /mnt; true")
-    assert "secret" not in node.do(mount.format(SITE.server, REQUEST.ip, "90/bob"))
-    assert "count" in node.do(mount.format(SITE.server, REQUEST.ip, "5/alice")), "not even its own can be mounted so"
-    wait_until(lambda: node.do("tail -n 1 /persist/count").strip() == "40", 30, "the writer ends")
-    assert node.do("cat /persist/count").split() == [str(n) for n in range(1, 41)]
-    node.do("echo more > /persist/file2; sync")
+    assert node.do("mount /dev/vda1 /mnt; cat /mnt/file; umount /mnt").split() == ["kept"]
     node.kill()
-    assert (world.state / "persist/5/alice/file2").read_text() == "more\n"
 
 
 @pytest.fixture(scope="module")
@@ -360,11 +285,11 @@ def hybrid_disk(world: World) -> Path:
 
 
 def test_hybrid_boot_starts_again_after_it_was_killed_while_copying(world, node, hybrid_disk):
-    node.power_on(hybrid_disk, owner="bob")
+    node.power_on(hybrid_disk)
     wait_until(lambda: re.search(r"walt-init: copying: \d+ %", world.console()), BOOT_LIMIT_S, "copying")
     assert world.has_printed("no room on vda1: removing image older")
     node.kill()
-    node.boot(hybrid_disk, owner="bob")
+    node.boot(hybrid_disk)
     assert world.has_printed("hybrid boot (persistent) from vda1") and world.has_printed("copying: done")
     listing = "find . -type f -exec stat -c '%n %s %a %u:%g %Y' {} + | sort"
     file = f"/mnt/walt_hybrid/{world.tree.name}/image.erofs"
@@ -372,24 +297,23 @@ def test_hybrid_boot_starts_again_after_it_was_killed_while_copying(world, node,
     copy = node.do(f"cd /tmp/image && {listing}")
     assert copy == subprocess.run(listing, shell=True, cwd=world.tree, capture_output=True, text=True).stdout
     assert node.do("ls /mnt/walt_hybrid /mnt/walt_hybrid/changed/diff").split()[1] == "changed"
-    assert node.do("ls -A /persist") == "", "alice's files are not bob's"
 
 
 def test_persistent_hybrid_boot_keeps_changes(world, node, hybrid_disk):
     node.do("echo kept > /etc/changed; rm /etc/os-release; echo gone > /tmp/file")
     node.end_with("reboot")
-    node.boot(hybrid_disk, owner="alice")
+    node.boot(hybrid_disk)
     assert not world.has_printed("copying") and world.has_printed("root mounted from image.erofs")
-    assert node.do("cat /etc/changed /persist/file; ls /tmp; ls /etc | grep os-release; true").split() == ["kept"] * 2
+    assert node.do("cat /etc/changed; ls /tmp; ls /etc | grep os-release; true").split() == ["kept"]
     assert node.do("hostname").strip() == REQUEST.name
 
 
 def test_volatile_hybrid_boot_forgets_changes(world, node, hybrid_disk):
     node.do("mount -t ext4 /dev/vda1 /mnt && rmdir /mnt/walt_hybrid/.persistent")
     node.end_with("poweroff")
-    node.boot(hybrid_disk, owner="")
+    node.boot(hybrid_disk)
     assert world.has_printed("hybrid boot (volatile) from vda1") and not world.has_printed("copying")
-    assert node.do("ls /etc/changed /persist 2>/dev/null; cat /etc/os-release").strip() == 'PRETTY_NAME="walt small"'
+    assert node.do("ls /etc/changed 2>/dev/null; cat /etc/os-release").strip() == 'PRETTY_NAME="walt small"'
     node.kill()
 
 

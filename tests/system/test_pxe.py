@@ -6,6 +6,7 @@ tell it to reboot.
 
 import json
 import subprocess
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ MAC = "52:54:00:1a:2b:3c"
 NAME = "pc-5254001a2b3c"
 CABLE = "pc0"
 BOOT_S = 150
+PERSIST_AWAY_S = 10  # 60 were tried too
 
 
 @pytest.fixture
@@ -50,7 +52,29 @@ def becomes(walt, state, limit_s=BOOT_S):
     wait_until(known, limit_s, f"{NAME} is {state}", pause_s=0.5)
 
 
-def test_a_machine_that_boots_is_a_node_for_whoever_acquires_it(machine, walt):
+def on(walt, command, **options):
+    return walt("node", "run", NAME, "--", command, **options).stdout
+
+
+def keeps_persist_while_its_server_restarts(walt, platform):
+    """It waits, and no write fails or is lost."""
+    assert "/dev/etherd/e" in on(walt, "grep ' /persist ' /proc/mounts")
+    write = "for n in $(seq 60); do echo $n; sync /persist/count || echo failed; sleep 0.1; done >/persist/count"
+    on(walt, f"setsid sh -c '{write}' >/dev/null 2>&1 </dev/null &")
+    wait_until(lambda: on(walt, "cat /persist/count", check=False), 10, "it is written to")
+    platform.stop("persist")
+    time.sleep(PERSIST_AWAY_S)
+    checks = json.loads(walt("doctor", "-o", "json", check=False).stdout)
+    assert [one["status"] for one in checks if one["subject"] == "disks of machines"] == ["fail"]
+    assert on(walt, "echo alive").strip() == "alive"
+    platform.resume("persist")
+    wait_until(lambda: on(walt, "tail -n 1 /persist/count").strip() == "60", 60, "the writer ends")
+    assert on(walt, "cat /persist/count").split() == [str(n) for n in range(1, 61)]
+    walt("node", "reboot", NAME, "--wait", timeout=BOOT_S)
+    assert on(walt, "tail -n 1 /persist/count").strip() == "60"
+
+
+def test_a_machine_that_boots_is_a_node_for_whoever_acquires_it(machine, walt, platform):
     becomes(walt, "booted")
     node = view(walt)
     assert (node["owner"], node["type"], node["image"], node["mac"]) == ("", "physical", "default", MAC)
@@ -60,7 +84,7 @@ def test_a_machine_that_boots_is_a_node_for_whoever_acquires_it(machine, walt):
     assert walt("node", "acquire", NAME).stderr.count("\n") == 1  # it listens: there is nothing to add
     walt("node", "reboot", NAME, "--wait", timeout=BOOT_S)
     assert walt("node", "run", NAME, "--", "hostname").stdout == f"{NAME}\n"
-    assert "/persist" in walt("node", "run", NAME, "--", "cat", "/proc/mounts").stdout
+    keeps_persist_while_its_server_restarts(walt, platform)
     for argv, why in (
         (("console", NAME), "has no console"),
         (("reboot", NAME, "--hard"), "--hard"),
@@ -78,5 +102,5 @@ def test_a_machine_that_boots_is_a_node_for_whoever_acquires_it(machine, walt):
     assert (view(walt)["owner"], view(walt)["image"]) == ("", "default")
 
     kinds = [event["kind"] for event in json.loads(walt("log", "show", NAME, "-o", "json").stdout)]
-    assert [kind for kind in kinds if kind != "state"] == ["register", "acquire", "reboot", "boot", "release"]
+    assert [kind for kind in kinds if kind != "state"] == ["register", "acquire", "reboot", "reboot", "boot", "release"]
     assert machine.poll() is None  # it was never switched off

@@ -27,7 +27,7 @@ SUBPROCESS_OWNERS = {
     "services/vmrunner/qemu/processes.py",
     "services/netemu/cable/control.py",
     "services/console/session/child_process.py",
-    "services/bootserver/nfs/ganesha.py",
+    "services/bootserver/persist/aoe_server.py",
 }
 
 
@@ -116,8 +116,8 @@ ROOMS = {
     "services/kit": [
         "bus",
         "web",
-        "tasks registry_guard ssh guest_command docker tun reconcile_loop metrics",
-        "files say_once log_lines",
+        "tasks registry_guard ssh guest_command docker tun reconcile_loop metrics persist_disk",
+        "files say_once log_lines unix_server",
         "subprocesses environment monkey_patch",
     ],
     "services/nodes": [
@@ -140,6 +140,8 @@ ROOMS = {
         "boot",
         "memory disks",
         "qemu",
+        "launcher",
+        "uids",
     ],
     "services/netemu": [
         "__main__",
@@ -157,9 +159,9 @@ ROOMS = {
         "app",
         "health physical",
         "boot",
-        "dns nfs images request_budget",
+        "dns persist images request_budget",
         "workers metrics",
-        "image_kernel site",
+        "docker_images image_kernel site",
     ],
     "services/console": [
         "__main__",

@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("required", "ended"),
-    [("", pytest.skip.Exception), ("nfs,broker", pytest.fail.Exception), ("nfsd", pytest.skip.Exception)],
+    [("", pytest.skip.Exception), ("dns,broker", pytest.fail.Exception), ("dnsd", pytest.skip.Exception)],
 )
 def test_what_is_missing(monkeypatch, required, ended):
     monkeypatch.setenv(REQUIRED, required)
-    require("nfs", True, "")
-    with pytest.raises(ended, match="no ganesha"):
-        require("nfs", False, "no ganesha")
+    require("dns", True, "")
+    with pytest.raises(ended, match="no dnsmasq"):
+        require("dns", False, "no dnsmasq")
 
 
 def calls(name: str) -> list[ast.Call]:

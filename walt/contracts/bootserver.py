@@ -1,4 +1,4 @@
-"""bootserver: OS images, boot plans, HTTP, NFS and DNS on walt-net, and "this node has booted".
+"""bootserver: OS images, boot plans, HTTP and DNS on walt-net, disks of machines, and "this node has booted".
 
 Public RPC (users):
   get_images(former=False) -> [ImageView]
@@ -39,8 +39,7 @@ Internal RPC:
   count_images(user, account) -> ImageUse
       of this account
   persist_bytes(node_id) -> {owner: int}
-      bytes by owner, former owners too, of what is a folder here: /persist of physical nodes, and of virtual ones that
-      were not booted since
+      bytes by owner, former owners too, of what is here: the disks of physical nodes, and folders of versions before
   drop_persist_folder(node_id, owner, account)
       vmrunner has its content on a disk; idempotent
   diagnose() -> [Check]
@@ -58,6 +57,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from walt.contracts.disks import DEFAULT_PERSIST_BYTES
 from walt.contracts.nodes import NodeWanted
 
 SERVICE = "bootserver"
@@ -69,6 +69,7 @@ MACHINE_CHANGED = "machine_changed"
 MACHINE_REMOVED = "machine_removed"
 
 DEFAULT_IMAGE = "default"
+NO_KERNEL = "none"  # begins ImageView.kernel of an image that is damaged
 MODEL = "pc-x86-64"  # an image with /boot/pc-x86-64/start.ipxe boots by that script of its own
 
 IMPORT, BUILD, FILES = PURPOSES = ("import", "build", "files")
@@ -101,13 +102,14 @@ class BootRequest:
     is_virtual: bool = True
     machine_id: str = ""  # 32 hex digits; "" from a vmrunner of the version before: that of the image
     owner_account: str = ""  # (NodeWanted.owner_account)
-    persist_is_disk: bool = False  # the machine has a disk for /persist; otherwise it mounts a folder of bootserver
+    persist_is_disk: bool = False  # vmrunner gives it a disk for /persist
     interfaces: tuple[BootInterface, ...] = ()  # those that have addresses
+    persist_bytes: int = DEFAULT_PERSIST_BYTES
 
     @property
-    def mounts_persist(self) -> bool:
-        """Whether its /persist is a folder of the NFS server."""
-        return bool(self.owner) and not self.persist_is_disk
+    def has_network_disk(self) -> bool:
+        """Whether its /persist is a disk that bootserver's disk server gives to its MAC address."""
+        return bool(self.owner and self.owner_account) and not self.is_virtual
 
     @classmethod
     def of(cls, spec: NodeWanted, run: int, persist_is_disk: bool = False) -> BootRequest:
@@ -123,6 +125,7 @@ class BootRequest:
             machine_id=spec.machine_uuid.hex,
             owner_account=spec.owner_account,
             persist_is_disk=persist_is_disk,
+            persist_bytes=spec.persist_bytes,
             interfaces=tuple(
                 BootInterface(one.slot, one.network.label, one.addresses) for one in spec.interfaces if one.addresses
             ),
@@ -195,6 +198,7 @@ class ImageView:
     created: float
     size_bytes: int
     kernel: str
+    lacks: tuple[str, ...] = ()  # of the modules that experiments commonly wish for, those that the kernel lacks
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from walt.contracts.errors import Denied
 class BootPayload:
     """requester, everywhere: the IP address that a request comes from, which says which node it is.
 
-    report_copying: called now and then while a node copies its image to its disk.
+    network_disk(node_id): of its /persist, as its kernel names it, "" when it has none; report_copying: called now and
+    then while a node copies its image to its disk.
     """
 
     def __init__(
@@ -26,12 +27,14 @@ class BootPayload:
         images: ImageStore,
         records: BootRecordStore,
         keys: KeyStore,
+        network_disk: Callable[[int], str],
         report_copying: Callable[[NodeCopying], None],
     ) -> None:
         self._site = site
         self._images = images
         self._records = records
         self._keys = keys
+        self._network_disk = network_disk
         self._report_copying = report_copying
 
     def script(self, node_id: int, requester: str) -> str:
@@ -44,7 +47,8 @@ class BootPayload:
         if image.has_script:
             return boot_script.chain_script(request, self._site)
         root = RootImage(image.folder, image.is_kernel_lent)
-        return boot_script.script(request, root, self._images.boot_files(image), self._site)
+        disk = self._network_disk(node_id) if request.has_network_disk else ""
+        return boot_script.script(request, root, self._images.boot_files(image), self._site, disk)
 
     def seed(self, node_id: int, requester: str) -> bytes:
         """A tar with the node's secrets. Denied to all but the node."""

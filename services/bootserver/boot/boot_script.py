@@ -11,10 +11,8 @@ import tarfile
 from dataclasses import dataclass
 
 from services.bootserver.image_kernel.boot_files import BootFiles
-from services.bootserver.nfs import exports, persist
 from services.bootserver.site import DOMAIN, Site
 from walt.contracts.bootserver import BootPlan, BootRequest
-from walt.contracts.nodes import Owner
 from walt.contracts.port_addresses import without_prefix
 
 PANIC_S = 10
@@ -24,10 +22,9 @@ ADDRESSES_FILE = "etc/walt/addresses"
 
 # no_timer_check: without it, some of many guests that start at once under TCG panic ("IO-APIC + timer doesn't work").
 # rcu_expedited: otherwise each mount and module waits for a grace period, which is long with several emulated CPUs.
-# recover_lost_locks: the NFS server restarts without a grace period (exports.py); no other client takes these locks.
 KERNEL_OPTIONS = (
     "console=ttyS0 quiet mitigations=off no_timer_check tsc=reliable nowatchdog audit=0 8250.nr_uarts=1 "
-    "rcupdate.rcu_expedited=1 nfs.recover_lost_locks=1 random.trust_cpu=on net.ifnames=0 systemd.show_status=true "
+    "rcupdate.rcu_expedited=1 random.trust_cpu=on net.ifnames=0 systemd.show_status=true "
     f"panic={PANIC_S}"
 )
 
@@ -52,17 +49,16 @@ def boot_plan(request: BootRequest, site: Site, persist_folder: str = "") -> Boo
     )
 
 
-def script(request: BootRequest, root: RootImage, files: BootFiles, site: Site) -> str:
-    """The iPXE script of an image without one of its own."""
+def script(request: BootRequest, root: RootImage, files: BootFiles, site: Site, network_disk: str = "") -> str:
+    """The iPXE script of an image without one of its own. network_disk: for /persist, as its kernel names it."""
     url = f"http://{site.http_host('${next-server}')}/boot"
     arguments = (
         f"{_options(request)} walt.mac={request.mac} walt.ip=${{ip}} walt.netmask=${{netmask}} "
         f"walt.gateway=${{gateway}} walt.server=${{next-server}} walt.image={root.folder.rpartition('/')[2]} "
         f"walt.format={files.root_format} walt.size={copy_kib(files)} walt.seed={url}/{request.node_id}/seed.tar"
     )
-    if request.mounts_persist:
-        folder = persist.folder_name(Owner(request.owner, request.owner_account))
-        arguments += f" walt.persist={exports.pseudo_path(request.node_id, folder)}"
+    if network_disk:
+        arguments += f" walt.persist={network_disk}"
     return "\n".join(
         [
             "#!ipxe",

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from services.bootserver.boot import boot_records, boot_script
+from services.bootserver.boot import boot_records, boot_script, own_script_files
 from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
 from services.bootserver.boot.reachability import TURN_S, ReachabilityWatch
 from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.boot.ssh_probe import BootWatches
-from services.bootserver.images.store import Image, ImageStore
+from services.bootserver.images.store import ImageStore
 from services.bootserver.metrics import BOOT_SECONDS
-from services.bootserver.nfs import exports
-from services.bootserver.nfs.persist import PersistStore
+from services.bootserver.persist import export_files
+from services.bootserver.persist.persist_store import PersistStore
 from services.bootserver.site import Site
 from services.kit import tasks
 from services.kit.tasks import Task
@@ -26,19 +26,16 @@ from walt.contracts.bootserver import BootPlan, BootRequest, NodeBooted, NodeRea
 from walt.contracts.errors import Failed
 from walt.contracts.nodes import Owner
 
-EXPORT_LIMIT_S = 5.0
-EXPORT_POLL_S = 0.1
-
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Probes:
-    """nfs_fault(paths): why the NFS server does not answer or does not export all of these, "" when it does;
-    dns_fault(): why the name server does not answer, or ""; sends_banner(address): whether an ssh server does;
-    kernel_answers(address): whether a system is there at all."""
+    """persist_fault(): why the server of machines' disks does not serve them all, "" when it does; dns_fault(): why the
+    name server does not answer, or ""; sends_banner(address): whether an ssh server does; kernel_answers(address):
+    whether a system is there at all."""
 
-    nfs_fault: Callable[[Sequence[str]], str]
+    persist_fault: Callable[[], str]
     dns_fault: Callable[[], str]
     sends_banner: Callable[[str], bool]
     kernel_answers: Callable[[str], bool]
@@ -94,53 +91,36 @@ class Boots:
         self._watches.stop_all()
 
     def publish(self, request: BootRequest) -> BootPlan:
-        """Idempotent. NotFound when there is no such image, Failed when the boot needs the NFS server and that does not
-        answer or does not export the image."""
+        """Idempotent. NotFound when there is no such image, Failed when it cannot boot here, or when the disk server is
+        needed and does not run."""
         owner = Owner(request.owner, request.owner_account)
         found = self._images.find_for(request.image, owner)
         self._images.boot_files(found)
-        if (found.has_script or request.mounts_persist) and (fault := self._probes.nfs_fault(())):
-            raise Failed(f"the NFS server does not answer at {self._site.server} ({fault})")
+        own_script_files.check_needs_no_file_server(found)
+        if request.has_network_disk and self._probes.persist_fault() == export_files.NOT_RUNNING:
+            raise Failed(f"the server of the disk for /persist of {request.name} does not run")
         self._keys.node(request.node_id)
+        self._grant_disk(request)
         # The image may have been replaced, and its folder removed, while we waited above. From here on nothing waits
         # before the record is stored, which keeps the folder.
         image = self._images.find_for(request.image, owner)
         known = self._records.find(request.node_id)
         record = boot_records.record_boot(known, request, image.folder, time.time())
-        self._export(record)
         if record is not known:
             self._records.put(record)
-        if image.has_script:  # it mounts its root by itself
-            self._wait_for_export(image)
         self._watches.watch(record)
         folder = self._persist.folder_of(request.node_id, owner) if request.persist_is_disk else ""
         return boot_script.boot_plan(request, self._site, folder)
 
-    def _export(self, record: BootRecord) -> None:
-        request = record.request
-        if self._images.in_folder(record.folder, request.image).has_script:
-            self._persist.grant_image(request.node_id, record.folder, request.ip)
-            self._persist.grant_own_root(request.node_id, request.mac, record.folder, request.ip)
-        else:
-            self._persist.revoke_image(request.node_id)
-            self._persist.revoke_own_root(request.node_id)
-        if request.mounts_persist:
-            self._persist.grant(request.node_id, Owner(request.owner, request.owner_account), request.ip)
+    def _grant_disk(self, request: BootRequest) -> None:
+        if request.has_network_disk:
+            owner = Owner(request.owner, request.owner_account)
+            self._persist.grant(request.node_id, owner, request.mac, request.persist_bytes)
         else:
             self._persist.revoke(request.node_id)
 
-    def _wait_for_export(self, image: Image) -> None:
-        """The process of the NFS server takes up a new export from a file that it polls (`ganesha.py`)."""
-        end = time.monotonic() + EXPORT_LIMIT_S
-        while fault := self._probes.nfs_fault([exports.image_path(image.folder)]):
-            if time.monotonic() > end:
-                raise Failed(f"the NFS server does not export image '{image.name}' ({fault})")
-            time.sleep(EXPORT_POLL_S)
-
     def forget(self, node_id: int) -> None:
         self._watches.stop(node_id)
-        self._persist.revoke_image(node_id)
-        self._persist.revoke_own_root(node_id)
         self._records.remove(node_id)
         self._keys.forget_node(node_id)
         self._persist.forget(node_id)

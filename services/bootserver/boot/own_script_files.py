@@ -7,17 +7,20 @@ its nodes, names the node's address.
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from services.bootserver.boot.boot_records import BootRecordStore
 from services.bootserver.image_kernel import chroot_paths, kernel_image
-from services.bootserver.images.store import ImageStore
+from services.bootserver.images.store import Image, ImageStore
 from services.bootserver.site import Site
 from services.kit import tasks
 from walt.contracts.bootserver import MODEL
-from walt.contracts.errors import Denied, NotFound
+from walt.contracts.errors import Denied, Failed, NotFound
 
 DIGESTS_KEPT = 1000
+SCRIPT_BYTES = 2**16  # of a script, that are looked at
+_NFS_ROOT = re.compile(r"^(?!\s*#).*?(?<!\S)(nfsroot=\S*|root=(?:/dev/)?nfs\S*|boot=nfs|netroot=nfs\S*)", re.M)
 
 
 class OwnScriptFiles:
@@ -54,6 +57,22 @@ class OwnScriptFiles:
                 self._digests.pop(next(iter(self._digests)))
             self._digests[key] = digest
         return self._digests[key]
+
+
+def check_needs_no_file_server(image: Image) -> None:
+    """Failed when a script of the image has its kernel mount the root over NFS, which nothing here serves."""
+    folder = f"boot/{MODEL}"
+    for name in sorted(path.name for path in chroot_paths.resolve(image.tree, folder).glob("*.ipxe")):
+        file = chroot_paths.find_file(image.tree, f"{folder}/{name}")
+        if file is None:
+            continue
+        with file.open("rb") as content:
+            found = _NFS_ROOT.search(content.read(SCRIPT_BYTES).decode(errors="replace"))
+        if found:
+            raise Failed(
+                f"image '{image.name}' wants its root over NFS ('{found[1]}' in /{folder}/{name}), and there is no "
+                f"file server here; allowed: without /{folder}/start.ipxe it boots from a disk of the platform"
+            )
 
 
 def _sha256(file: Path) -> str:

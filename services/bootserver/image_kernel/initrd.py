@@ -14,17 +14,18 @@ from pathlib import PurePosixPath
 
 from services.bootserver.image_kernel import root_file
 
-MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "loop", "ext4", "nfsv4", "overlay")
+MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "loop", "ext4", "overlay")
 # Of the wired interfaces of physical machines. Included if the kernel has them; loaded if the usual ones drive no
 # interface.
 DRIVERS = (
     *("e1000", "e1000e", "igb", "igc", "ixgbe", "i40e", "ice", "r8169", "realtek", "tg3", "bnx2", "bnx2x", "bnxt_en"),
     *("atlantic", "alx", "atl1c", "sky2", "forcedeth", "8139cp", "8139too", "pcnet32", "vmxnet3"),
 )
+NETWORK_DISK = "aoe"  # for /persist of a physical machine; included if the kernel has it
 APPLETS = (
     *("sh", "mount", "mkdir", "cat", "modprobe", "readlink", "ip", "ifconfig", "sleep"),
-    *("reboot", "head", "wget", "tar", "hostname", "rm", "switch_root", "umount", "timeout"),
-    *("mv", "sync", "df", "touch", "ls", "tail", "rmdir", "dd", "sha256sum"),
+    *("reboot", "head", "wget", "tar", "hostname", "rm", "switch_root", "umount"),
+    *("mv", "sync", "df", "touch", "ls", "tail", "rmdir", "dd"),
 )
 FOLDERS = ("bin", "dev", "disk", "etc", "image", "proc", "ram", "root", "sys", "tmp")
 
@@ -108,7 +109,8 @@ def resolve(wanted: Sequence[str], index: Index) -> Modules:
 
     load = tuple(name for name in wanted if name in paths)
     drivers = tuple(name for name in DRIVERS if name in paths)
-    files = with_needs((*first(load), *load, *first(drivers), *drivers))
+    others = (*drivers, NETWORK_DISK) if NETWORK_DISK in paths else drivers
+    files = with_needs((*first(load), *load, *first(drivers), *others))
     return Modules(
         load=load,
         lines=tuple(f"{path}: {' '.join(needs[path])}".rstrip() for path in files),

@@ -19,11 +19,6 @@ _OWNER = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*(?:~[0-9a-f]+)?)?", re.ASCII
 _ASIDE = "~"  # no user has it in his name
 _ASIDE_DIGITS = 12
 
-_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_HOST = r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?"
-_TAG = r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
-_REFERENCE = re.compile(rf"{_HOST}{_PART}(?:/{_PART})*{_TAG}(?:@sha256:[0-9a-f]{{64}})?", re.ASCII)
-
 
 @dataclass(frozen=True)
 class ImageName:
@@ -84,12 +79,6 @@ def _parse_for(text: str, user: str) -> ImageName:
     if given.owner and given.owner != user:
         raise Denied(f"image '{given}' would be {given.owner}'s; allowed: your own images and the platform's")
     return given
-
-
-def check_reference(reference: str) -> None:
-    """A name of an image of the Docker Engine, by the grammar of the distribution's specification."""
-    if len(reference) > 255 or not _REFERENCE.fullmatch(reference):
-        raise InvalidRequest(f"'{reference}' is not the name of an image of the Docker Engine; allowed: IMAGE[:TAG]")
 
 
 def from_reference(reference: str) -> str:

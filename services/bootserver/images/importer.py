@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from services.bootserver.docker_images import protocol as docker_images
+from services.bootserver.docker_images import references
+from services.bootserver.docker_images.docker_sources import DockerSources
 from services.bootserver.images import image_names
 from services.bootserver.images.catalogue import Catalogue
-from services.bootserver.images.docker_sources import DockerSources
 from services.bootserver.images.image_names import ImageName
 from services.bootserver.images.jobs import Jobs, Progress
 from services.bootserver.images.staging import TREE, Staging
@@ -27,6 +29,8 @@ Fill = Callable[[Path, Progress], None]  # puts a root file system into the fold
 
 
 class ImageImporter:
+    """docker_socket: of the process `docker_images`."""
+
     def __init__(
         self,
         images: ImageStore,
@@ -35,16 +39,18 @@ class ImageImporter:
         jobs: Jobs,
         transfers: Transfers,
         sources: DockerSources,
+        docker_socket: Path,
     ) -> None:
         self._images = images
         self._sources = sources
+        self._docker_socket = docker_socket
         self._staging = staging
         self._catalogue = catalogue
         self._jobs = jobs
         self._transfers = transfers
 
     def import_image(self, user: str, reference: str, name: str, force: bool) -> str:
-        image_names.check_reference(reference)
+        references.check(reference)
         self._sources.check_reference(reference)
         image_name = self._check_new(user, name or image_names.from_reference(reference), force)
         return self._jobs.start(user, lambda progress: self._import(image_name, force, reference, progress))
@@ -100,7 +106,7 @@ class ImageImporter:
 
     def _import(self, image_name: ImageName, force: bool, reference: str, progress: Progress) -> ImageChanged:
         def fill(folder: Path, progress: Progress) -> None:
-            run_worker("docker_engine", "export", reference, folder / "root.tar", on_line=progress, timeout=LIMIT_S)
+            self._fetch(docker_images.EXPORT, reference, folder / "root.tar", progress)
             _unpack(folder / "root.tar", folder, progress)
 
         return self._make(image_name, force, fill, progress)
@@ -114,10 +120,17 @@ class ImageImporter:
 
     def _build(self, transfer: Transfer, progress: Progress) -> ImageChanged:
         def fill(folder: Path, progress: Progress) -> None:
-            run_worker("docker_engine", "build", transfer.file, folder / "root.tar", on_line=progress, timeout=LIMIT_S)
+            context, sources = folder / "context.tar", self._sources
+            run_worker("pack_context", transfer.file, context, sources.text, on_line=progress, timeout=LIMIT_S)
+            verb = docker_images.BUILD_ONLINE if sources.builds_online else docker_images.BUILD
+            self._fetch(verb, context, folder / "root.tar", progress)
+            context.unlink()
             _unpack(folder / "root.tar", folder, progress)
 
         return self._make(image_names.new_name(transfer.image, transfer.user), transfer.force, fill, progress)
+
+    def _fetch(self, verb: str, source: str | Path, tar: Path, progress: Progress) -> None:
+        run_worker("fetch_docker_image", self._docker_socket, verb, source, tar, on_line=progress, timeout=LIMIT_S)
 
     def _make(self, image_name: ImageName, force: bool, fill: Fill, progress: Progress) -> ImageChanged:
         notes: list[str] = []

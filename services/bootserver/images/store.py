@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from services.bootserver.image_kernel import chroot_paths, initrd, kernel_image
+from services.bootserver.image_kernel import chroot_paths, initrd, kernel_image, wished_modules
 from services.bootserver.image_kernel.boot_files import BootFiles
 from services.bootserver.images import image_names
 from services.bootserver.images.image_records import ImageRecords
 from services.bootserver.workers.worker import run_worker
 from services.kit.files import remove_tree, write_atomically
 from services.kit.subprocesses import run
-from walt.contracts.bootserver import DEFAULT_IMAGE, MODEL, ImageView
+from walt.contracts.bootserver import DEFAULT_IMAGE, MODEL, NO_KERNEL, ImageView
 from walt.contracts.errors import Failed, InvalidRequest, NotFound
 from walt.contracts.nodes import Owner
 
@@ -32,7 +32,7 @@ BUSYBOX = Path("/bin/busybox")  # Debian: busybox-static
 WALT_INIT = Path(__file__).parents[1] / "guest" / "walt-init"
 PACK_LIMIT_S = 120
 ROOT_LIMIT_S = 1800
-BROKEN = "none (walt doctor)"  # kernel of an image that is damaged
+BROKEN = f"{NO_KERNEL} (walt doctor)"
 
 
 def parse_platform_images(text: str) -> dict[str, str]:
@@ -77,6 +77,7 @@ class ImageStore:
         self._cache = cache
         self._paths: dict[str, Path] = {}  # by digest: what HTTP serves
         self._boot_files: dict[str, BootFiles] = {}  # by image folder
+        self._lacks: dict[tuple[str, str], tuple[str, ...]] = {}  # by image folder and kernel
         self._packing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by image folder
 
     def names(self) -> list[str]:
@@ -137,7 +138,8 @@ class ImageStore:
         record = self.records.find(image_name)
         created = image.tree.stat().st_mtime if record is None else record.created
         kernel = image.version + (" (platform's)" if image.is_kernel_lent else "")
-        return ImageView(image.name, image_name.owner, created, self.size_bytes(image), kernel)
+        lacks = self._lacking(image)
+        return ImageView(image.name, image_name.owner, created, self.size_bytes(image), kernel, lacks)
 
     def boot_files(self, image: Image) -> BootFiles:
         """Kernel, initrd and root of the image, ready to be served. The first call for an image takes seconds, and
@@ -176,6 +178,7 @@ class ImageStore:
     def remove(self, folder: str) -> None:
         """The folder of a user's image, and what is derived from it."""
         self._boot_files.clear()
+        self._lacks.clear()
         self._paths.clear()  # another image may have the same kernel
         self._packing.pop(folder, None)
         remove_tree(self.folder / folder)
@@ -188,6 +191,12 @@ class ImageStore:
             size = int(run(["du", "--summarize", "--bytes", str(image.tree)]).split()[0])
             write_atomically(cached, json.dumps({"size_bytes": size}))
         return int(json.loads(cached.read_text())["size_bytes"])
+
+    def _lacking(self, image: Image) -> tuple[str, ...]:
+        key = (image.folder, image.version)
+        if key not in self._lacks:
+            self._lacks[key] = wished_modules.lacking(image.tree, image.version)
+        return self._lacks[key]
 
     def _pack_initrd(self, image: Image) -> tuple[str, str, str, Path]:
         """Digests of kernel and initrd, format of the root, path of the initrd. A process of its own unpacks modules

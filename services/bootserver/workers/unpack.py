@@ -24,14 +24,14 @@ def unpack_compressed(archive: Path, folder: Path, options: Sequence[str]) -> No
     _follow([*EXTRACT, *options, "--file", str(archive), "--directory", str(folder)])
 
 
-def unpack(archive: Path, folder: Path, names: Container[str]) -> None:
-    """A tar of which the top level holds nothing but `names`. It is read as it is, not decompressed; and no file in it
-    may be larger than the tar, as sparse ones can claim to be."""
+def unpack(archive: Path, folder: Path, names: Container[str] | None = None) -> None:
+    """A tar of which the top level holds nothing but `names`, if they are given. It is read as it is, not decompressed;
+    and no file in it may be larger than the tar, as sparse ones can claim to be."""
     limited = 'ulimit -f "$1"; shift; exec "$@" < "$0"'  # tar decompresses what it opens, but not its standard input
     blocks = archive.stat().st_size // BLOCK_BYTES + SPARE_BLOCKS
     _follow(["sh", "-c", limited, str(archive), str(blocks), *EXTRACT, "--file", "-", "--directory", str(folder)])
     for name in os.listdir(folder):
-        if name not in names:
+        if names is not None and name not in names:
             raise InvalidRequest(f"what was sent holds '{name}', which does not belong there")
 
 

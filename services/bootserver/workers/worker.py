@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from services.bootserver.workers import disk_reserve
-from services.kit.subprocesses import DIE_WITH_PARENT, ProgramFailed, child_environment, follow
-from walt.contracts.errors import Failed, InvalidRequest, NotFound, WaltError
+from services.kit.subprocesses import DIE_WITH_PARENT, ProgramFailed, follow
+from walt.contracts.errors import Denied, Failed, InvalidRequest, NotFound, WaltError
 
-ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound)}
+ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound, Denied)}
 BEHIND = ("nice", "-n", "5")  # work on images leaves the processor to the services
 CHECK_EVERY_S = 0.2
 MEMORY_BYTES = 2 * 2**30
 STDERR_CHARS = 2000
-ENGINE_VARIABLES = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONFIG")  # read by `docker_engine`
 
 
 def run_worker(module: str, *arguments: str | Path, on_line: Callable[[str], None], timeout: float) -> None:
@@ -29,8 +28,7 @@ def run_worker(module: str, *arguments: str | Path, on_line: Callable[[str], Non
     status the class of it. It is killed after `timeout` seconds, and when this process ends."""
     python = [*DIE_WITH_PARENT, *BEHIND, sys.executable, "-m", f"services.bootserver.workers.{module}"]
     try:
-        env = child_environment(*ENGINE_VARIABLES)
-        follow([*python, *map(str, arguments)], on_line, timeout=timeout, env=env)
+        follow([*python, *map(str, arguments)], on_line, timeout=timeout)
     except ProgramFailed as failure:
         if failure.status < 0:
             raise Failed(f"it was killed: no end of it after {timeout:g} s, or no memory left on the server") from None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.kit.bus.bus import Bus
+from services.kit.persist_disk import whole_mib
 from services.vmrunner.disks.persist import PersistDiskStore
-from services.vmrunner.disks.templates import whole_mib
 from walt.contracts import bootserver, units
 from walt.contracts.bootserver import BootPlan
 from walt.contracts.errors import Failed

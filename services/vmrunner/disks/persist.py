@@ -1,7 +1,7 @@
 """/persist of the nodes of this host: an ext4 file system in a sparse file for each node and account,
 STATE_DIR/vmrunner/NODE_ID/persist/OWNER~ACCOUNT.raw. One that holds files goes to the trash with its node.
 
-It is made under another name and renamed when it is complete. The file of a former owner stays for him until the node
+The file of a former owner stays for him until the node
 is removed. What guests have written is read by tools that run as an unprivileged user, with limits.
 """
 
@@ -12,13 +12,12 @@ import logging
 import os
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.kit import subprocesses
+from services.kit import persist_disk, subprocesses
 from services.kit.files import remove_tree
-from services.vmrunner.disks import templates
 from services.vmrunner.disks.trash import Trash, persist_name
 from services.vmrunner.qemu import command_line
 from walt.contracts import names
@@ -26,11 +25,9 @@ from walt.contracts.errors import Failed
 from walt.contracts.nodes import Owner
 from walt.contracts.vmrunner import TrashedDisk
 
-COPY_LIMIT_S = 1800  # of what versions before kept in a folder
 CHECK_LIMIT_S = 300
 LOOK_BYTES = 64 * 2**20  # a file system that takes more of the server than this holds something
 LOOK_LIMIT_S = 4
-JOURNAL_MB = 8
 MEMORY_LIMIT = f"--as={2**31}"  # of a tool that reads a guest's file system
 
 _SUPERBLOCK, _SUPERBLOCK_BYTES = 1024, 1024
@@ -62,30 +59,13 @@ class PersistDiskStore:
 
     def make(self, node_id: int, owner: Owner, size_bytes: int, content: Path | None = None) -> None:
         """content: a folder that becomes its first content, as it is; then the disk may be larger than asked."""
-        path = self._path(node_id, owner)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o700)
-        draft = path.with_name(f".{path.name}")
-        draft.unlink(missing_ok=True)  # the tool of a vmrunner that was killed may still write to it
-        size_bytes = templates.whole_mib(size_bytes)
-        if content is not None:
-            size_bytes = max(size_bytes, templates.bytes_for(*_content_size(content)))
-        try:
-            with _new_file(draft) as descriptor:
-                os.ftruncate(descriptor, size_bytes)
-                argv = templates.persist_command(str(draft), JOURNAL_MB, None if content is None else str(content))
-                subprocesses.run(argv, timeout=COPY_LIMIT_S)
-                os.fsync(descriptor)
-            draft.rename(path)
-            _sync_folder(path.parent)
-        finally:
-            draft.unlink(missing_ok=True)
+        persist_disk.make(self._path(node_id, owner), size_bytes, content)
 
     def grow(self, node_id: int, owner: Owner, size_bytes: int, uid: int) -> GrownDisk:
         """To at least this size; while no qemu has it open. uid: of the user who is to run its VM.
 
         A file system that cannot be grown stays as it is: its node boots, and its owner can look after it."""
-        path, size_bytes, fault = self._path(node_id, owner), templates.whole_mib(size_bytes), ""
+        path, size_bytes, fault = self._path(node_id, owner), persist_disk.whole_mib(size_bytes), ""
         with path.open("r+b") as file:
             if os.fstat(file.fileno()).st_size < size_bytes:
                 os.ftruncate(file.fileno(), size_bytes)
@@ -146,7 +126,7 @@ class PersistDiskStore:
         """Looks at a copy in which the journal is played back: a running node may have the newest in there alone."""
         copy = path.with_name(f".look-{os.urandom(8).hex()}")
         try:
-            with _new_file(copy) as descriptor:
+            with persist_disk.new_file(copy) as descriptor:
                 subprocesses.run(["cp", "--sparse=always", "--", str(path), str(copy)], timeout=LOOK_LIMIT_S)
                 _run_as(self._trial_uid, ["e2fsck", "-fp"], descriptor, success=_REPAIRED, limit_s=LOOK_LIMIT_S)
                 return _inodes_used(descriptor) > _INODES_OF_EMPTY
@@ -172,30 +152,6 @@ class PersistDiskStore:
 
     def _paths(self, node_id: int) -> list[Path]:
         return sorted(self._folder(node_id).glob("[!.]*.raw"))
-
-
-@contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _content_size(folder: Path) -> tuple[int, int]:
-    """Bytes and inodes."""
-    used = subprocesses.run(["du", "--summarize", "--block-size=1", str(folder)], timeout=CHECK_LIMIT_S)
-    inodes = subprocesses.run(["du", "--summarize", "--inodes", str(folder)], timeout=CHECK_LIMIT_S)
-    return int(used.split()[0]), int(inodes.split()[0])
 
 
 def _run_as(

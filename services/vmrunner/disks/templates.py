@@ -27,7 +27,6 @@ TOOLS = {  # and packages
     "mkfs.vfat": "dosfstools",
     "fallocate": "util-linux",
 }
-PERSIST_LABEL = "walt-persist"
 LABELS = {EXT4: "walt-ext4", FAT32: "WALT-FAT32", HYBRID_VOLATILE: "walt-hybrid", HYBRID_PERSISTENT: "walt-hybrid"}
 
 GPT_SIGNATURE = b"EFI PART"
@@ -63,24 +62,6 @@ def creation_commands(template: str, path: str, size_bytes: int, content: str) -
     table = f"label: gpt\nstart={START_BYTES // SECTOR_BYTES}, size={part_bytes // SECTOR_BYTES}, type={kind}\n"
     make = _fat32(path, part_bytes) if template == FAT32 else [_ext4(template, path, part_bytes, content)]
     return [DiskCommand(("sfdisk", "--quiet", path), table), *make]
-
-
-def whole_mib(size_bytes: int) -> int:
-    return -(-size_bytes // 2**20) * 2**20
-
-
-def bytes_for(content_bytes: int, inodes: int) -> int:
-    """What a file system for this content needs: blocks of 4 KiB and inodes of 256 bytes, one for each 16 KiB, with
-    some for the tables and for files to come."""
-    return whole_mib(max(content_bytes * 5 // 4, inodes * 16_384 * 9 // 8) + 64 * 2**20)
-
-
-def persist_command(path: str, journal_mb: int, content: str | None) -> tuple[str, ...]:
-    """A whole disk without a partition, so that it grows in one step. content: a folder."""
-    options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
-    source = () if content is None else ("-d", content)
-    kind = ("-t", "ext4", "-b", "4096", "-i", "16384", "-m", "0", "-L", PERSIST_LABEL, "-J", f"size={journal_mb}")
-    return ("mke2fs", "-q", "-F", *kind, *source, "-E", options, path)
 
 
 def growth_command(path: str) -> DiskCommand:

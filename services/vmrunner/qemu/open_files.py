@@ -18,8 +18,8 @@ from pathlib import Path
 
 from services.vmrunner.qemu import console_writer, taps
 from services.vmrunner.qemu.command_line import QemuFiles
-from services.vmrunner.qemu.uids import UidRange
 from services.vmrunner.qemu.vm import PowerOn
+from services.vmrunner.uids import UidRange
 
 
 @dataclass(frozen=True)

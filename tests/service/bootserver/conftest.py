@@ -9,7 +9,7 @@ import pytest
 
 from services.bootserver.boot import ssh_probe
 from services.bootserver.dns import dns_probe
-from services.bootserver.nfs import nfs_probe
+from services.bootserver.persist import export_files
 from tests.service.bootserver.world import SERVER, SPEC, Bootserver, Listener, Network
 from tests.support.fakes.console import FakeConsole
 from tests.support.fakes.fake_service import serving
@@ -20,11 +20,7 @@ from tests.support.image_tree import VERSION, make_kernel
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     network = Network()
-
-    def nfs_fault(address: str, paths: list[str]) -> str:
-        return network.nfs_fault or paths and network.export_fault or ""
-
-    monkeypatch.setattr(nfs_probe, "query_fault", nfs_fault)
+    monkeypatch.setattr(export_files, "query_fault", lambda state: network.persist_fault)
     monkeypatch.setattr(dns_probe, "query_fault", lambda address, name: network.dns_fault)
     monkeypatch.setattr(ssh_probe, "sends_banner", network.sends_banner)
     monkeypatch.setattr(ssh_probe, "is_up", network.is_up)

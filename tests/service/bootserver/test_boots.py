@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.bootserver.boot import boot_records, boots
+from services.bootserver.boot import boot_records
 from services.bootserver.images import save_node
-from services.bootserver.nfs import persist
+from services.bootserver.persist import export_files
 from tests.service.bootserver.world import NODE_IP, OTHER_IP, REQUEST, SPEC, full_disk
 from tests.support.amqp_user import AmqpUser
 from tests.support.image_tree import VERSION
@@ -22,27 +22,30 @@ from walt.contracts.nodes import NodeRemoved
 REMOVED = NodeRemoved(7, "vnode1", "lab", "r1")
 
 
-def test_persist_is_exported_to_the_node_of_its_owner_only(server, tmp_path, nodes_service):
+MACHINE = replace(REQUEST, is_virtual=False, owner="alice", owner_account="a1", persist_bytes=64 * 10**6)
+
+
+def test_a_machine_of_an_owner_has_his_disk_and_no_other(server, tmp_path, nodes_service):
     state = tmp_path / "state/bootserver"
-    folder = state / "persist/7/alice"
 
-    def exported():
-        return [(one.node_id, one.owner) for one in persist.load_exports(persist.exports_file(state)).all if one.ip]
+    def used():
+        return [(one.device, one.file, one.mac) for one in export_files.load_exports(state).all if one.mac]
 
-    server.publish()
-    assert exported() == []
-    server.publish(replace(REQUEST, owner="alice"))
-    assert exported() == [(7, "alice")]
-    assert server.call("persist_bytes", node_id=7) == {}
-    (folder / "file").write_text("a" * 5000)
-    assert server.call("persist_bytes", node_id=7)["alice"] >= 5000
-    server.publish(replace(REQUEST, run=2, owner="bob"))
-    assert exported() == [(7, "bob")] and (folder / "file").exists()
-    assert list(server.call("persist_bytes", node_id=7)) == ["alice"]
-    server.publish(replace(REQUEST, run=3))
-    assert exported() == []
+    server.publish(replace(MACHINE, owner="", owner_account=""))
+    assert used() == [] and server.call("persist_bytes", node_id=7) == {}
+    assert "walt.persist" not in server.text("/boot/7/script.ipxe")
+    server.publish(replace(MACHINE, run=2))
+    assert used() == [("e1.0", "7/alice~a1.raw", REQUEST.mac)]
+    assert "walt.persist=e1.0\n" in server.text("/boot/7/script.ipxe")
+    assert server.call("persist_bytes", node_id=7)["alice"] > 0
+    server.publish(replace(MACHINE, run=3, owner="bob", owner_account="b1"))
+    assert used() == [("e2.0", "7/bob~b1.raw", REQUEST.mac)]
+    assert set(server.call("persist_bytes", node_id=7)) == {"alice", "bob"}
+    server.publish(replace(MACHINE, run=4, owner="", owner_account=""))
+    assert used() == []
     nodes_service.remove(7)
-    wait_until(lambda: not folder.parent.exists(), 5)
+    wait_until(lambda: not (state / "persist/7").exists(), 5)
+    assert export_files.load_exports(state).all == ()
 
 
 def test_unknown_things_are_not_found(server):
@@ -95,41 +98,34 @@ def test_restart_keeps_record_keys_and_watch(server, network, listener):
     assert listener.booted[0] == listener.booted[1]
 
 
-def test_dead_nfs_server_is_reported_and_nothing_is_published(server, network):
-    network.nfs_fault = "Connection refused"
-    with pytest.raises(Failed, match="the NFS server does not answer.*Connection refused"):
-        server.publish(replace(REQUEST, owner="alice"))
+def test_dead_disk_server_is_reported_and_no_machine_that_needs_it_is_published(server, network):
+    network.persist_fault = export_files.NOT_RUNNING
+    with pytest.raises(Failed, match="the server of the disk for /persist of vnode1 does not run"):
+        server.publish(MACHINE)
     assert server.status("/boot/7/script.ipxe") == 404
     checks = {check["subject"]: check for check in server.call("diagnose")}
-    assert checks["NFS server"]["status"] == "fail" and checks["NFS server"]["fix"]
-    network.nfs_fault = ""
-    server.publish(replace(REQUEST, owner="alice"))
+    assert checks["disks of machines"]["status"] == "fail" and checks["disks of machines"]["fix"]
+    network.persist_fault = ""
+    server.publish(MACHINE)
     assert {check["status"] for check in server.call("diagnose")} == {"ok"}
 
 
-def test_a_node_that_mounts_nothing_boots_without_the_nfs_server(server, network):
-    """Its root is a file that vmrunner fetches, its /persist a disk."""
-    network.nfs_fault = "Connection refused"
+def test_a_node_without_a_network_disk_boots_without_the_disk_server(server, network):
+    """Its root is a file that vmrunner fetches, its /persist a disk of the host."""
+    network.persist_fault = export_files.NOT_RUNNING
     server.publish(replace(REQUEST, owner="alice", owner_account="a1", persist_is_disk=True))
     assert server.status("/boot/7/script.ipxe") == 200
     server.publish(replace(REQUEST, run=REQUEST.run + 1))
 
 
-def test_image_that_is_not_exported_is_reported_and_not_watched(server, images, network, listener, monkeypatch):
-    script = images / f"tiny-1/boot/{bootserver.MODEL}/start.ipxe"  # by which it mounts its root from the NFS server
-    script.parent.mkdir()
-    script.write_text("#!ipxe\n")
-    monkeypatch.setattr(boots, "EXPORT_LIMIT_S", 0.3)
-    network.export_fault = "/images/tiny-1 is not exported: no such folder"
-    network.answering = {NODE_IP}
-    with pytest.raises(Failed, match="does not export image 'default' .*/images/tiny-1 is not exported"):
-        server.publish()
-    (check,) = [check for check in server.call("diagnose") if check["subject"] == "NFS server"]
-    assert check["status"] == "fail" and network.export_fault in check["found"]
-    assert (network.probed, listener.booted_so_far()) == ([], [])
-    network.export_fault = ""
+def test_fault_s1_an_image_whose_script_wants_a_file_server_is_refused(server, images):
+    scripts = images / f"tiny-1/boot/{bootserver.MODEL}"
+    scripts.mkdir()
+    (scripts / "start.ipxe").write_text("#!ipxe\n# not root=/dev/nfs\nchain /more.ipxe\n")
     server.publish()
-    wait_until(lambda: listener.booted, 5)
+    (scripts / "more.ipxe").write_text("kernel /kernel rw root=/dev/nfs nfsroot=${server}:/fs\nboot\n")
+    with pytest.raises(Failed, match="image 'default' wants its root over NFS .'root=/dev/nfs' in /boot/.*/more.ipxe"):
+        server.publish(replace(REQUEST, run=2))
 
 
 def test_removed_node_is_forgotten(server, network, nodes_service, listener):

@@ -110,10 +110,10 @@ def test_it_gets_the_script_of_its_node_and_is_followed(pc, nodes_service):
 
 def test_a_reboot_is_commanded_by_console_and_the_new_spec_is_booted(pc, console):
     pc.boots()
-    pc.change_spec(boot=2, owner="alice")
+    pc.change_spec(boot=2, owner="alice", owner_account="a1")
     pc.becomes(DELAYING, boot=2, cause=CAUSE_REBOOT_REQUESTED, reason="told to reboot")
     assert console.commands == [["reboot"]]
-    assert f"walt.persist=/persist/{pc.spec.id}/alice" in pc.boots()
+    assert "walt.persist=e1.0\n" in pc.boots()
     pc.becomes(BOOTED, boot=2, run=2)
     assert console.commands == [["reboot"]]
 

@@ -53,7 +53,7 @@ def platform(as_root, amqp_uri, peer, tmp_path_factory):
         for name, value in (
             ("IMAGES_DIR", folder / "images"), ("PLATFORM_IMAGES", "default=tiny-1"), ("STATE_DIR", folder / "state"),
             ("IMAGE_SOURCES", "library,no-such-image.invalid,build"),
-            ("SUBNET", "127.0.0.0/8"), ("HTTP_ADDRESS", f"{SERVER}:{server.port}"),
+            ("RUN_DIR", folder / "run"), ("SUBNET", "127.0.0.0/8"), ("HTTP_ADDRESS", f"{SERVER}:{server.port}"),
         ):  # fmt: skip
             patch.setenv(f"WALT_{name}", str(value))
         server.start()

@@ -14,7 +14,7 @@ from services.bootserver.boot.boots import BootReports, Boots, BootStores, Probe
 from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.images import save_node
 from services.bootserver.images.image_names import ImageName
-from services.bootserver.nfs.persist import PersistStore
+from services.bootserver.persist.persist_store import PersistStore
 from services.bootserver.site import Site
 from tests.service.images.overlay import Tar
 from tests.service.images.saving import REQUEST, TARGET
@@ -92,16 +92,15 @@ def test_image_that_is_read_is_kept(saving, monkeypatch):
 def test_image_that_is_replaced_while_a_node_begins_to_boot_it_is_not_what_it_boots(saving, tmp_path):
     saving.save("exp1")
 
-    def while_the_nfs_server_is_asked(paths):
-        if not paths:  # then the plan holds the folder, which the staging of this test does not know
-            saving.save("exp1", force=True)
+    def while_the_disk_server_is_asked():
+        saving.save("exp1", force=True)
         return ""
 
-    probes = Probes(while_the_nfs_server_is_asked, lambda: "", lambda address: False, lambda address: False)
+    probes = Probes(while_the_disk_server_is_asked, lambda: "", lambda address: False, lambda address: False)
     state = tmp_path / "state"
     stores = BootStores(saving.images, BootRecordStore(state), KeyStore(state), PersistStore(state))
     real = Boots(Site("192.168.172.1", "255.255.252.0", 80), stores, probes, BootReports(print, print))
-    real.publish(replace(REQUEST, image="alice/exp1", owner="alice", owner_account="alice01"))
+    real.publish(replace(REQUEST, image="alice/exp1", owner="alice", owner_account="alice01", is_virtual=False))
     real.stop()
     assert (saving.images.folder / stores.records.get(7).folder / "etc/motd").exists()
 

@@ -66,7 +66,7 @@ def test_fault_13_a_node_that_no_host_could_hold_fails_with_a_sentence(platform)
     ("fault", "cause"),
     [
         (NotFound("there is no image 'default'"), CAUSE_CANNOT_START),
-        (Failed("the NFS server does not answer"), CAUSE_CANNOT_START),
+        (Failed("the kernel cannot be read"), CAUSE_CANNOT_START),
         (Unreachable("bootserver"), CAUSE_PEER_AWAY),
     ],
 )

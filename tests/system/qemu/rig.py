@@ -6,16 +6,19 @@ import contextlib
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from services.bootserver.image_kernel.initrd import Index, resolve
+from services.vmrunner.launcher.client import VmLauncher
+from services.vmrunner.launcher.docker_vms import DockerVms
+from services.vmrunner.launcher.server import LauncherServer
 from services.vmrunner.qemu.containers import QemuContainers
-from services.vmrunner.qemu.docker_engine import DockerEngine
 from services.vmrunner.qemu.open_files import VmFolders
 from services.vmrunner.qemu.processes import QemuProcesses
-from services.vmrunner.qemu.uids import UidRange
 from services.vmrunner.qemu.vm import Launcher
+from services.vmrunner.uids import UidRange
 from tests.support.specs import spec
 from tests.support.wait import wait_until
 from walt.contracts.console import LinePaths
@@ -99,7 +102,15 @@ def launcher_of(kind: str, folder: Path, world: str, project: str = PROJECT) -> 
     folders = VmFolders(folder / "run", folder / "state", UIDS)
     if kind == "process":
         return QemuProcesses(BINARY, folders)
-    return QemuContainers(BINARY, folders, DockerEngine(IMAGE, project, world))
+    return QemuContainers(BINARY, folders, served(folder, DockerVms(IMAGE, project, UIDS, world)))
+
+
+def served(folder: Path, vms: DockerVms) -> VmLauncher:
+    """The client of a launcher process in a thread of its own, until this process ends."""
+    path = folder / f"launcher-{os.urandom(4).hex()}"
+    server = LauncherServer(path, vms, peers=(os.getuid(),))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return VmLauncher(path)
 
 
 def docker(*words: str) -> str:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from services.vmrunner.launcher.docker_vms import DockerVms
 from services.vmrunner.qemu import command_line, endings
 from services.vmrunner.qemu.accelerator import Accelerator
 from services.vmrunner.qemu.containers import QemuContainers
-from services.vmrunner.qemu.docker_engine import DockerEngine
 from services.vmrunner.qemu.open_files import VmFolders
 from tests.system.qemu.rig import (
     BINARY,
@@ -31,6 +31,7 @@ from tests.system.qemu.rig import (
     docker,
     launcher_of,
     new_world,
+    served,
 )
 from walt.contracts.errors import Failed
 
@@ -185,9 +186,9 @@ def test_its_container_has_nothing_of_the_host_and_ends_with_the_world(start, ki
 def test_what_the_engine_lacks_is_said(world, folder):
     folders = VmFolders(folder / "run", folder / "state", UIDS)
     with pytest.raises(Failed, match=f"vmrunner of compose project {PROJECT} is not among"):
-        QemuContainers(BINARY, folders, DockerEngine(IMAGE, PROJECT)).version()
+        QemuContainers(BINARY, folders, served(folder, DockerVms(IMAGE, PROJECT, UIDS))).version()
     with pytest.raises(Failed, match="[Nn]o such image: .*walt-none"):
-        QemuContainers(BINARY, folders, DockerEngine("walt-none", PROJECT, world)).version()
+        QemuContainers(BINARY, folders, served(folder, DockerVms("walt-none", PROJECT, UIDS, world))).version()
 
 
 @pytest.mark.parametrize("kind", ["process"])

@@ -74,13 +74,10 @@ def test_root_is_a_disk_of_a_vm_and_in_the_memory_of_a_machine():
     assert f"initrd {root} /root.erofs" in boot_script.script(machine, RootImage("d"), FILES, SITE).splitlines()
 
 
-def test_owned_node_mounts_its_persist():
-    """A folder of the server, unless its machine has a disk for it."""
-    owned = replace(REQUEST, owner="alice", owner_account="a1")
-    text = boot_script.script(owned, RootImage("debian-1"), FILES, SITE)
-    assert " walt.persist=/persist/7/alice~a1\n" in text
-    with_disk = boot_script.script(replace(owned, persist_is_disk=True), RootImage("debian-1"), FILES, SITE)
-    assert "walt.persist" not in with_disk
+def test_a_machine_is_told_its_disk_for_persist():
+    text = boot_script.script(REQUEST, RootImage("debian-1"), FILES, SITE, "e3.0")
+    assert " walt.persist=e3.0\n" in text
+    assert "walt.persist" not in boot_script.script(REQUEST, RootImage("debian-1"), FILES, SITE)
 
 
 def test_seed():

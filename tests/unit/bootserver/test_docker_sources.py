@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.bootserver.images.docker_sources import full_name, parse
+from services.bootserver.docker_images.docker_sources import full_name, parse
 from walt.contracts.errors import Denied
 
 
@@ -48,6 +48,8 @@ def test_fault_s19_only_what_the_operator_allows_is_imported(sources, taken, ref
 
 def test_fault_s19_nothing_is_built_unless_the_operator_allows_it():
     parse("any,build").check_build()
+    assert (parse("build").builds_online, parse("build-online").builds_online) == (False, True)
+    parse("build-online").check_build()
     with pytest.raises(Denied, match="not built by Dockerfiles here"):
         parse("any").check_build()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from docker.errors import DockerException
 
-from services.bootserver.workers import docker_engine
+from services.bootserver.docker_images import engine
 from services.kit.docker import engine_errors
 from walt.contracts.errors import Failed, InvalidRequest
 
@@ -14,7 +14,7 @@ LINUX = {"Os": "linux", "Architecture": "amd64"}
 
 def refusal(image):
     try:
-        docker_engine.check_platform(image, "x")
+        engine.check_platform(image, "x")
     except InvalidRequest as error:
         return str(error)
     return ""
@@ -52,7 +52,7 @@ def test_images_for_others(image, why):
 def test_absent_engine_is_named_with_what_works_without_it(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
     message = "answers on the server .unix:///nowhere: No such file.*; allowed without one:"
-    with pytest.raises(Failed, match=message), docker_engine.engine("the build"):
+    with pytest.raises(Failed, match=message), engine.engine("the build"):
         raise AssertionError("there is an engine")
 
 

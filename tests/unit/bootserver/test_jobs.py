@@ -7,7 +7,6 @@ import pytest
 from services.bootserver.boot import own_script_files
 from services.bootserver.boot.own_script_files import DIGESTS_KEPT, OwnScriptFiles
 from services.bootserver.images.jobs import ENDED_PER_USER, ERROR_CHARS, LINE_CHARS, OUTPUT_LINES, Job, Jobs
-from services.bootserver.workers import docker_engine
 from walt.contracts.errors import Failed
 
 
@@ -17,11 +16,6 @@ def test_output_of_a_job_is_bounded_in_lines_and_in_their_length():
         job.add_line(line)
     assert len(job.output) == OUTPUT_LINES
     assert job.output[0] == "short" and {len(line) for line in job.output[1:]} == {LINE_CHARS + 1}
-
-
-def test_line_of_a_dockerfile_is_cut_before_the_service_reads_it(capsys):
-    docker_engine.progress("Step 1/1 : RUN " + "x" * 10_000)
-    assert len(capsys.readouterr().out) == docker_engine.LINE_CHARS + 1
 
 
 @pytest.fixture

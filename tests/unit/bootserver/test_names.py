@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.bootserver.docker_images import references
 from services.bootserver.images import image_names
 from walt.contracts.errors import Denied, InvalidRequest
 
@@ -13,13 +14,13 @@ from walt.contracts.errors import Denied, InvalidRequest
     ["debian", "debian:bookworm-slim", "user/image", "registry.lab:5000/group/image:1.0", f"a/b@sha256:{'0' * 64}"],
 )
 def test_reference_of_the_engine(reference):
-    image_names.check_reference(reference)
+    references.check(reference)
 
 
 @pytest.mark.parametrize("reference", ["", "-x", "no//image^", "Debian", "a b", "a:", "x" * 256])
 def test_what_is_no_reference_is_refused(reference):
     with pytest.raises(InvalidRequest, match="IMAGE"):
-        image_names.check_reference(reference)
+        references.check(reference)
 
 
 @pytest.mark.parametrize("text", ["debian", "a" * 63, "a.b_c-9", "alice/debian", "Bob_9/x"])

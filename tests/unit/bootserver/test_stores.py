@@ -1,24 +1,23 @@
-"""Plans and keys survive a restart, images are found or named as missing, NFS replies are recognised."""
+"""Plans and keys survive a restart, images are found or named as missing."""
 
 from __future__ import annotations
 
-import errno
-import socket
-import struct
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from services.bootserver import health
 from services.bootserver.boot import boot_records
 from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
 from services.bootserver.boot.ssh_keys import KeyStore
+from services.bootserver.image_kernel import wished_modules
 from services.bootserver.image_kernel.boot_files import BootFiles
 from services.bootserver.images import store
 from services.bootserver.images.image_records import ImageRecords
 from services.bootserver.images.store import ImageStore, parse_platform_images
-from services.bootserver.nfs import nfs_probe
 from tests.support.image_tree import make_kernel
 from walt.contracts.bootserver import BootRequest
 from walt.contracts.errors import Failed, InvalidRequest, NotFound
@@ -101,6 +100,7 @@ def test_image_is_found_or_named(tmp_path):
     (tmp_path / "debian-1/lib/modules/6.1-a").mkdir(parents=True)
     (tmp_path / "debian-1/lib/modules/6.1-a/modules.dep").touch()
     assert images.view(images.find("default")).kernel == "6.1-a"
+    assert images.view(images.find("default")).lacks == wished_modules.WISHED
     assert images.view(images.find("default")).size_bytes >= len(b"kernel")
     with pytest.raises(Failed, match="no initrd for kernel 6.1-a"):
         images.boot_files(images.find("default"))
@@ -138,41 +138,13 @@ def test_initrd_of_an_image_is_packed_once_for_all_who_wait_for_it(tmp_path, mon
     assert later.boot_file("digest of the root").read_bytes() == b"root" and packed == ["pack_initrd", "pack_root"]
 
 
-def record(*numbers):
-    return struct.pack(f">{len(numbers) + 1}I", 0x80000000 | 4 * len(numbers), *numbers)
-
-
-@pytest.mark.parametrize(
-    ("reply", "fault"),
-    [
-        (lambda xid: record(xid + 1, 1, 0, 0, 0, 0, 0, 0, 0), "no reply to it"),
-        (lambda xid: record(xid, 1, 1, 0, 0, 0, 0, 0, 0), "no reply to it"),
-        (lambda xid: record(xid, 1, 0, 0, 0, 0, 10021, 0, 0), "status 10021"),
-        (lambda xid: record(xid, 1, 0, 0, 0, 0), "unpack_from requires"),
-        (lambda xid: record(xid, 1, 0, 0, 0, 0, 0, 0, 1), "unpack_from requires"),
-        (lambda xid: record(xid)[:6], "it hung up"),
-        (lambda xid: b"SSH-2.0", "a record of another kind"),
-        (lambda xid: b"", "it hung up"),
-    ],
-)
-def test_what_is_no_nfs_server_is_told_from_one(reply, fault):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve():
-            connection, _ = server.accept()
-            with connection:
-                call = connection.recv(1000)
-                connection.sendall(reply(struct.unpack(">I", call[4:8])[0]))
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        fault_found = nfs_probe.query_fault("127.0.0.1", port=server.getsockname()[1])
-        thread.join()
-    assert fault_found.startswith("not an answer to an NFS call: ") and fault in fault_found
-
-
-def test_nfs_ping_of_a_closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    fault_found = nfs_probe.query_fault("127.0.0.1", port=port)
-    assert f"[Errno {errno.ECONNREFUSED}]" in fault_found  # the text after the number is the system's
+def test_several_missing_images_are_one_line():
+    faults = {"default": "", "small": "it is missing", "full": "it is missing", "bob/lab": "no kernel", "bob/x": ""}
+    checks = health.image_checks(faults, Path("/images"))
+    assert [(check.subject, check.status) for check in checks] == [
+        ("image default", "ok"),
+        ("image bob/x", "ok"),
+        ("images small, full", "fail"),
+        ("image bob/lab", "fail"),
+    ]
+    assert "missing in /images" in checks[2].found and checks[3].found == "no kernel"

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from services.bootserver.image_kernel import chroot_paths, initrd, kernel_image, module_reader
+from services.bootserver.image_kernel import chroot_paths, initrd, kernel_image, module_reader, wished_modules
 from services.bootserver.images import image_names
 from walt.contracts.errors import Failed
 
@@ -137,3 +137,14 @@ def test_compressed_modules_are_unpacked(tree):
 )
 def test_name_of_an_image_of_the_engine(reference, name):
     assert image_names.from_reference(reference) == name
+
+
+def test_what_a_kernel_lacks_of_what_is_often_wished_for(tree, monkeypatch):
+    monkeypatch.setattr(wished_modules, "WISHED", ("vcan", "8021q", "ppp_generic", "batman_adv", "hsr"))
+    add_kernel(tree, "6.1")
+    home = tree / "lib/modules/6.1"
+    lines = ("kernel/net/batman-adv/batman-adv.ko.xz: kernel/lib/hsr.ko", "kernel/net/8021q/8021q.ko:")
+    (home / "modules.dep").write_text("\n".join(lines))
+    (home / "modules.builtin").write_text("kernel/drivers/net/ppp/ppp_generic.ko\n")
+    assert wished_modules.lacking(tree, "6.1") == ("vcan", "hsr")
+    assert wished_modules.lacking(tree, "6.2") == wished_modules.WISHED

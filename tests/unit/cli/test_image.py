@@ -5,6 +5,7 @@ import pytest
 from cli.commands import image, image_shell
 from cli.transfer import image_copy, image_transfer
 from cli.transfer.copy_request import CopyPath
+from cli.tree import run
 from cli.ui import image_report
 from tests.unit.cli.fakes import FakeClient
 from walt.contracts.bootserver import ImageChanged, ImageView
@@ -108,3 +109,38 @@ def test_upload_that_is_lost_is_no_image_that_is_not_there():
     )
     with pytest.raises(Failed, match="'7' is not known"), image_transfer.Upload(client, "x") as upload:
         upload.finish()
+
+
+CLOUD = {
+    "name": "default",
+    "owner": "",
+    "created": 0.0,
+    "size_bytes": 1,
+    "kernel": "6.1-cloud",
+    "lacks": ["vcan", "hsr"],
+}
+FULL = {**CLOUD, "name": "debian-full", "kernel": "6.1", "lacks": ["hsr"]}
+DAMAGED = {**CLOUD, "name": "alice/old", "kernel": "none (walt doctor)", "lacks": []}
+OF_AN_OLDER_SERVICE = {name: value for name, value in CLOUD.items() if name != "lacks"}
+
+
+@pytest.mark.parametrize(
+    ("images", "hint"),
+    [
+        ([CLOUD, FULL, DAMAGED], "debian-full has modules that others lack: walt node create NODE --image debian-full"),
+        ([CLOUD, DAMAGED], "the operator of the platform can offer the image debian-full"),
+        ([FULL], ""),
+        ([OF_AN_OLDER_SERVICE], ""),
+        ([], ""),
+    ],
+)
+def test_fault_b33_what_kernels_lack_is_told_with_the_image_that_has_it(images, hint, capsys):
+    assert run(["image", "show"], FakeClient(get_images=images)) == 0
+    out, err = capsys.readouterr()
+    assert ("vcan, hsr" in out) == (CLOUD in images)
+    assert hint in err and bool(hint) == ("modules" in err)
+
+
+def test_hints_are_no_part_of_data(capsys):
+    assert run(["image", "show", "-o", "json"], FakeClient(get_images=[CLOUD, FULL])) == 0
+    assert capsys.readouterr().err == ""

@@ -27,9 +27,17 @@ def test_who_is_in_the_world_restarts_with_it():
     assert [name for name, one in inside.items() if not one["depends_on"]["world"].get("restart")] == []
 
 
-def test_one_disk_has_one_mode_in_the_nfs_server():
-    """ganesha opens every file of a disk by one of its mounts: with the images' read-only, so was /persist."""
-    assert not [volume for volume in SERVICES["nfs"]["volumes"] if volume.endswith(":ro")]
+def test_who_has_the_docker_socket_has_no_network():
+    mounts = {
+        name: [one for one in service.get("volumes", ()) if "docker.sock" in one] for name, service in SERVICES.items()
+    }
+    assert {name: found for name, found in mounts.items() if found} == {
+        "launcher": ["${WALT_DOCKER_SOCKET:-/var/run/docker.sock}:/var/run/docker.sock"],
+        "docker-images": ["${WALT_IMAGE_SOCKET:-/dev/null}:/var/run/docker.sock"],
+    }
+    for name in ("launcher", "docker-images"):
+        service = SERVICES[name]
+        assert service["network_mode"] == "none" and service["read_only"] and "cap_add" not in service
 
 
 def test_every_log_is_bounded():

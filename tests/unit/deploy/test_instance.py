@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.instance import UPLINK_POOL, Instance, Uplink, choose_uplink, host_label, networks_of
-from services.vmrunner.app import VM_UIDS
-from services.vmrunner.qemu.uids import parse_range
+from services.vmrunner.uids import VM_UIDS, parse_range
 
 
 @pytest.mark.parametrize("name", ["local", "a", "test12345", "abcdefghij"])

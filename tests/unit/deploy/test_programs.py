@@ -26,7 +26,7 @@ SETUP = programs.Setup(
 
 def test_every_service_is_a_program_with_a_metrics_port_of_its_own() -> None:
     found = {program.name: program for program in programs.programs(SETUP)}
-    assert set(found) == {"epmd", "rabbitmq", "nfs", "dns", "resolver", *SERVICES}
+    assert set(found) == {"epmd", "rabbitmq", "docker-images", "persist", "dns", "resolver", *SERVICES}
     ports = [found[service].environment["WALT_METRICS_PORT"] for service in SERVICES]
     assert len(set(ports)) == len(SERVICES)
 
@@ -75,7 +75,7 @@ def test_supervisor_reads_the_configuration_as_it_was_meant(tmp_path: Path) -> N
     assert nodes.environment["WALT_AMQP_URI"] == "amqp://walt-services:pass%word@198.18.0.6:5672//"
     assert nodes.command == '"nice" "-n" "-5" "/src/a walt/.venv/bin/python" "-m" "services.nodes"'
     assert (nodes.autorestart, nodes.stopasgroup, nodes.killasgroup) == (options_always(), False, False)
-    assert found["rabbitmq"].priority < found["nfs"].priority < nodes.priority
+    assert found["rabbitmq"].priority < found["persist"].priority < nodes.priority
 
 
 def options_always() -> object:

@@ -1,11 +1,9 @@
 """What a service starts does not see what the service knows."""
 
 import os
-import sys
 
 import pytest
 
-from services.bootserver.workers.worker import run_worker
 from services.console.session import child_process
 from services.kit.subprocesses import child_environment, follow, run, stream
 from services.netemu.cable import control
@@ -65,15 +63,6 @@ def test_no_program_sees_the_services_password(starter, tmp_path):
 def test_the_cable_does_not_see_it(tmp_path, monkeypatch):
     output = started_as_cable(tmp_path, monkeypatch)
     assert "PATH=" in output and SECRET not in output
-
-
-def test_workers_see_the_address_of_the_docker_engine_only(tmp_path, monkeypatch):
-    (tmp_path / "python").write_text("#!/bin/sh\nenv\n")
-    (tmp_path / "python").chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    lines = []
-    run_worker("any", on_line=lines.append, timeout=10)
-    assert "DOCKER_HOST=unix:///nowhere" in lines and SECRET not in "".join(lines)
 
 
 def test_what_is_named_is_inherited_and_what_is_given_is_added():

@@ -46,4 +46,4 @@ def test_the_server_has_the_first_address():
 
 def test_the_broker_is_not_among_the_ports_that_nodes_reach():
     rules = ruleset()
-    assert "5672" not in rules and "2049" in rules and 'iifname != "walt-net" accept' in rules
+    assert "5672" not in rules and "2049" not in rules and 'iifname != "walt-net" accept' in rules

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.vmrunner.qemu.uids import UidRange, parse_range
+from services.vmrunner.uids import UidRange, parse_range
 from walt.contracts.errors import Failed
 
 RANGE = UidRange(100, 110)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from walt.contracts.errors import Denied
 
-BUILD, ANY, NONE = "build", "any", "none"
+BUILD, BUILD_ONLINE, ANY, NONE = "build", "build-online", "any", "none"
 RULE = (
-    "none, or a list of: build (Dockerfiles), any (all images), beginnings of names as library or registry.example/lab"
+    "none, or a list of: build (Dockerfiles), build-online (with the network of the server), any (all images), "
+    "beginnings of names as library or registry.example/lab"
 )
 OFFICIAL = "library"  # what a name without a folder is in
 
@@ -22,11 +23,14 @@ _PREFIX = re.compile(r"[a-z0-9][a-z0-9._:-]*(/[a-z0-9][a-z0-9._-]*)*", re.ASCII)
 
 @dataclass(frozen=True)
 class DockerSources:
-    """prefixes: of the names of images, by whole parts; may_build: by Dockerfiles, which fetch what they like."""
+    """text: as the operator wrote it; prefixes: of the names of images, by whole parts; may_build: by Dockerfiles;
+    builds_online: whether their commands have a network, which reaches what the server does."""
 
+    text: str = NONE
     prefixes: tuple[str, ...] = ()
     may_import_any: bool = False
     may_build: bool = False
+    builds_online: bool = False
 
     def check_reference(self, reference: str) -> None:
         if not self.may_import_any and (_ID.fullmatch(reference) or not self._is_named(full_name(reference))):
@@ -49,10 +53,11 @@ class DockerSources:
 def parse(text: str) -> DockerSources:
     """ValueError(what is allowed)."""
     words = [] if text == NONE else [word.strip() for word in text.split(",")]
-    prefixes = tuple(word for word in words if word not in (BUILD, ANY))
+    prefixes = tuple(word for word in words if word not in (BUILD, BUILD_ONLINE, ANY))
     if not all(_PREFIX.fullmatch(one) and one != NONE for one in prefixes):
         raise ValueError(RULE)
-    return DockerSources(prefixes, ANY in words, BUILD in words)
+    is_online = BUILD_ONLINE in words
+    return DockerSources(text, prefixes, ANY in words, is_online or BUILD in words, is_online)
 
 
 def full_name(reference: str) -> str:

@@ -1,8 +1,5 @@
-"""`python -m services.bootserver.workers.docker_engine export IMAGE TAR` or `build CONTEXT TAR`: use Docker.
-
-TAR becomes the root file system: of an image, pulled if the engine has none of that name; or of what the Dockerfile in
-CONTEXT, a tar of its folder, makes. Prints progress, a line at a time; on stderr why it failed. A process of its own:
-the SDK waits with the blocking `requests`.
+"""Root file systems from a Docker Engine: of an image, pulled if the engine has none of that name, or of what the
+Dockerfile in a tar makes. The bytes of users pass through as they are; only the engine reads them.
 
 The engine is the one that DOCKER_HOST names (default: the host's socket). What is built leaves nothing there; what is
 pulled stays, for all users.
@@ -12,19 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import docker
 from docker.errors import APIError, ImageNotFound
 from docker.utils import parse_repository_tag
 
-from services.bootserver.workers import worker
 from services.kit.docker import engine_errors
 from walt.contracts.bootserver import MODEL
 from walt.contracts.errors import InvalidRequest, NotFound
@@ -33,6 +27,8 @@ ENGINE_WAIT_S = 600
 MACHINE = "amd64"
 TEMPORARY_LABEL = "walt.temporary"  # of containers that a killed worker may have left behind
 BUILD_NAME = "walt-build"  # of images; the tag of each is its time and a random number
+BUILD_MEMORY_BYTES = 4 * 2**30  # of all processes of a command
+BUILD_CPU_SHARES = 256  # VMs have 1024 each
 LEFTOVER_AGE_S = 3600
 TAIL_LINES = 15
 LINE_CHARS = 500  # a line of a Dockerfile, or of what it prints, may have any length
@@ -41,8 +37,7 @@ MODELS_LABEL = "walt.node.models"  # of images with boot scripts of their own: f
 _LAYER = re.compile(r"---> ([0-9a-f]{12})$")
 
 
-def progress(line: str) -> None:
-    print(line[:LINE_CHARS], flush=True)
+Say = Callable[[str], None]  # takes a line of progress; OSError when nobody wants it any more
 
 
 @contextlib.contextmanager
@@ -55,28 +50,28 @@ def engine(purpose: str) -> Iterator[Any]:
         yield client.api
 
 
-def export(reference: str, target: Path) -> None:
+def export(reference: str, target: IO[bytes], say: Say) -> None:
     with engine(f"image '{reference}'") as api:
         _remove_leftovers(api)
-        check_platform(_pull_if_missing(api, reference), reference)
-        _export(api, reference, target)
+        check_platform(_pull_if_missing(api, reference, say), reference)
+        _export(api, reference, target, say)
 
 
-def build(context: Path, target: Path) -> None:
+def build(context: IO[bytes], target: IO[bytes], say: Say, has_network: bool) -> None:
     tag = f"{BUILD_NAME}:{time.time():.0f}-{uuid.uuid4().hex}"
-    with engine("the build") as api, open(context, "rb") as file:
+    with engine("the build") as api:
         _remove_leftovers(api)
         former = {image["Id"] for image in api.images(all=True)}
         layers: deque[str] = deque(maxlen=LAYERS)
         try:
-            _build(api, file, tag, layers)
+            _build(api, context, tag, layers, say, has_network)
             check_platform(api.inspect_image(tag), "what was built")
-            _export(api, tag, target)
+            _export(api, tag, target, say)
         finally:
             _remove_built(api, [tag, *reversed(layers)], former)
 
 
-def _build(api: Any, context: Any, tag: str, layers: deque[str]) -> None:
+def _build(api: Any, context: IO[bytes], tag: str, layers: deque[str], say: Say, has_network: bool) -> None:
     """Fills `layers` with the ids of those it makes. Without the engine's cache, so that no other build shares them."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     steps = api.build(
@@ -88,6 +83,8 @@ def _build(api: Any, context: Any, tag: str, layers: deque[str]) -> None:
         nocache=True,
         decode=True,
         labels={TEMPORARY_LABEL: "yes"},
+        network_mode=None if has_network else "none",
+        container_limits={"memory": BUILD_MEMORY_BYTES, "memswap": BUILD_MEMORY_BYTES, "cpushares": BUILD_CPU_SHARES},
     )
     for step in steps:
         if "error" in step:
@@ -95,19 +92,19 @@ def _build(api: Any, context: Any, tag: str, layers: deque[str]) -> None:
         for line in filter(None, map(str.strip, step.get("stream", "").splitlines())):
             tail.append(line[:LINE_CHARS])
             layers.extend(_LAYER.findall(line))
-            if line.startswith("Step "):
-                progress(line)
+            say(line[:LINE_CHARS] if line.startswith("Step ") else "")
 
 
-def _pull_if_missing(api: Any, reference: str) -> dict[str, Any]:
+def _pull_if_missing(api: Any, reference: str, say: Say) -> dict[str, Any]:
     """As the engine inspects it."""
     try:
         return dict(api.inspect_image(reference))
     except ImageNotFound:
-        progress(f"the server's Docker Engine has no '{reference}': pulling it")
+        say(f"the server's Docker Engine has no '{reference}': pulling it")
     repository, tag = parse_repository_tag(reference)
     try:
         for step in api.pull(repository, tag or "latest", stream=True, decode=True):
+            say("")
             if "error" in step:
                 raise NotFound(f"there is no image '{reference}': {step['error']}")
     except APIError as error:
@@ -124,18 +121,17 @@ def check_platform(image: dict[str, Any], name: str) -> None:
         raise InvalidRequest(f"image '{name}' is for {image['Os']}/{image['Architecture']}; allowed: linux/{MACHINE}")
 
 
-def _export(api: Any, reference: str, target: Path) -> None:
+def _export(api: Any, reference: str, target: IO[bytes], say: Say) -> None:
     container = api.create_container(reference, command=["/nothing"], labels={TEMPORARY_LABEL: "yes"})["Id"]
     try:
-        written = 0
-        shown = 0
-        with open(target, "wb") as file:
-            for piece in api.export(container):
-                file.write(piece)
-                written += len(piece)
-                if written // 100_000_000 > shown:
-                    shown = written // 100_000_000
-                    progress(f"{shown * 100} MB taken from the Docker Engine")
+        written = shown = 0
+        for piece in api.export(container):
+            target.write(piece)
+            written += len(piece)
+            is_more = written // 100_000_000 > shown
+            shown = written // 100_000_000
+            say(f"{shown * 100} MB taken from the Docker Engine" if is_more else "")
+        target.flush()
     finally:
         api.remove_container(container, force=True)
 
@@ -159,9 +155,3 @@ def _remove_leftovers(api: Any) -> None:
         if made and float(made[1]) < old:
             with contextlib.suppress(APIError):
                 api.remove_image(tag)
-
-
-if __name__ == "__main__":
-    what, source, target = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    work = {"export": lambda: export(source, target), "build": lambda: build(Path(source), target)}[what]
-    worker.worker_main(work, target.parent)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from services.kit.environment import Environment
 from walt.contracts.errors import Failed
 
+VM_UIDS = "2013265920-2013331455"  # 0x78000000 and 2**16 of them: numbers that Debian and systemd give to nobody
 FIRST_ALLOWED, LAST_ALLOWED = 1, 2**31 - 1  # what Docker takes; 0 is root
 
 
@@ -44,3 +46,10 @@ def parse_range(text: str) -> UidRange:
     if first.isdecimal() and last.isdecimal() and FIRST_ALLOWED <= int(first) < int(last) <= LAST_ALLOWED:
         return UidRange(int(first), int(last))
     raise ValueError(f"'{text}'; allowed: FIRST-LAST, two or more numbers from {FIRST_ALLOWED} to {LAST_ALLOWED}")
+
+
+def uid_range(env: Environment) -> UidRange:
+    try:
+        return parse_range(env.variable("WALT_VM_UIDS", VM_UIDS))
+    except ValueError as error:
+        raise SystemExit(f"WALT_VM_UIDS: {error}") from None
