@@ -9,7 +9,7 @@ from walt.contracts.links import LINK_OPTIONS, LinkOption
 from walt.contracts.settings import SETTINGS, NodeConfig, show_settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
-DIRECTIONS = {("up",): "what the node sends", ("up", "down"): "both directions"}
+DIRECTIONS = {("up",): "what the node sends", ("up", "down"): "both directions", (): "the interface, never a suffix"}
 
 INTRODUCTION = """\
 # Settings of a node
@@ -26,8 +26,8 @@ LINKS = """\
 ## Links
 
 What stands in brackets after a network's name is the link of this node's port on it, for instance
-`networks=walt-net,home-net[lat=10ms,bw=100Mbps]`. It applies at once, also to a running node. Each option may
-carry `.up` (what the node sends only) or `.down` (what it receives only): `lat.down=5ms`.
+`networks=walt-net,home-net[lat=10ms,bw=100Mbps]`. It applies at once, also to a running node. Each option
+but `carrier` may carry `.up` (what the node sends only) or `.down` (what it receives only): `lat.down=5ms`.
 """
 
 
@@ -52,6 +52,8 @@ def page() -> str:
 
 
 def _range(option: LinkOption) -> str:
+    if not option.sides:
+        return option.grammar
     return f"{option.format(option.minimum)} to {option.format(option.maximum)}"
 
 

@@ -51,6 +51,7 @@ LINK_VALUES = {
     "burst": ("2", "8"),
     "limit": ("100", "1000"),
     "seed": ("1", "2"),
+    "carrier": links.CARRIERS[::-1],
 }
 
 
@@ -136,7 +137,7 @@ def link_words(text: str, given: Sequence[str]) -> list[str]:
     if equals:
         return [f"{word}={value}" for value in LINK_VALUES.get(name, ())]
     taken = {one.partition("=")[0] for one in given}
-    sides = [f"{name}.{side}" for side in links.SIDES] if dot and name in links.LINK_OPTIONS else []
+    sides = [f"{name}.{side}" for side in links.SIDES] if dot and name in links.DIRECTION_OPTIONS else []
     return [f"{one}=" for one in sides or links.LINK_OPTIONS if one not in taken]
 
 

@@ -61,5 +61,5 @@ All settings of all the nodes are checked before any of them is changed.
 """
 _SIDES = """\
 What the node sends is 'up', what it receives is 'down': lat.down=5ms, bw.up=1Mbps. Without a side, bw, limit and seed
-apply to both directions; the other options to what the node sends.
+apply to both directions, carrier to the interface; the other options to what the node sends.
 """

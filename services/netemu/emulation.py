@@ -188,7 +188,8 @@ class Emulation:
     def _port(self, snapshot: Snapshot, node_id: int, name: str, owner: str, interface: Interface) -> Port:
         known_us = [state.port.compensation_us for state in snapshot.of_node(node_id)]
         compensation_us = self._compensation_us.get(node_id, max(known_us, default=0))
-        return Port(node_id, name, owner, interface.slot, interface.network, interface.link, compensation_us)
+        link = interface.link.of_frames  # qemu passes no frame of an interface without a carrier
+        return Port(node_id, name, owner, interface.slot, interface.network, link, compensation_us)
 
     def _execute(self, actions: Sequence[Action]) -> list[Action]:
         with contextlib.ExitStack() as undo:

@@ -1,4 +1,4 @@
-"""The model of one port of one node: what its link does to the frames, in each direction. Pure.
+"""The model of one port of one node: what its link does to the frames, in each direction, and its carrier. Pure.
 
 `up` is what the node sends, `down` what it receives. Without a suffix, `bw`, `limit` and `seed` hold for both
 directions, all other options for what the node sends only (the blog post's rule: two nodes with lat=10ms see a round
@@ -17,6 +17,10 @@ What both back-ends do, as tc-netem(8):
            more than MAX_DELAYED_BYTES or MAX_DELAYED_FRAMES: a long delay must not take the memory of the host
   seed     the same seed draws the same impairments for the same sequence of frames. 0: drawn anew each time
 
+`carrier` is of the port, not of a direction: with carrier=down the node's interface has no link, as with the cable
+pulled out at this end, and no frame passes either way. The other ends of the network keep theirs. The machine of the
+node does that, not the back-ends of the link.
+
 A frame is one on the wire. A large frame of segmentation offload takes the time of all frames that it stands for. Where
 there is a limit or a random impairment, the cable has it segmented first; netem counts it as one frame.
 """
@@ -26,6 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import Any
 
 from walt.contracts import units
 
@@ -77,19 +82,28 @@ class Direction:
 
 @dataclass(frozen=True)
 class LinkModel:
+    """no_carrier: False when the option is not set, as all fields."""
+
     up: Direction = field(default_factory=Direction)
     down: Direction = field(default_factory=Direction)
+    no_carrier: bool = False
+
+    @property
+    def of_frames(self) -> LinkModel:
+        """What its back-end realises: all but the carrier."""
+        return replace(self, no_carrier=False)
 
     @property
     def shapes(self) -> bool:
-        """Whether any option is set."""
-        return self != LinkModel()
+        """Whether any option is set that a back-end realises."""
+        return self.of_frames != LinkModel()
 
 
 @dataclass(frozen=True)
 class LinkOption:
     """One option of the link grammar: `lat=10ms`. field: of Direction; sides: the directions it sets when none is
-    named; grammar: what a value looks like, for messages and help."""
+    named, () for one of the port, whose field is of LinkModel; grammar: what a value looks like, for messages and
+    help."""
 
     name: str
     field: str
@@ -120,6 +134,7 @@ _DISTRIBUTION = "how jitter is distributed; all but uniform: jitter is the stand
 _DISTRIBUTION_RULE = ", ".join(DISTRIBUTION_NAMES)
 _BURST = "mean length of the runs in which frames are lost; 0: each frame by itself; needs loss"
 _REORDER = "share of the frames that skips the delay and overtakes others; needs lat"
+_CARRIER = "down: the interface of the node has no link, and no frame passes either way; not for walt-net"
 _LIMIT = "frames that may wait or be under way; 0: what rate and delay need, up to 256 MiB"
 
 
@@ -131,6 +146,19 @@ def _parse_distribution(text: str) -> int:
 
 def _format_distribution(value: int) -> str:
     return DISTRIBUTION_NAMES[value]
+
+
+CARRIERS = ("up", "down")  # in the order of the values of no_carrier
+
+
+def _parse_carrier(text: str) -> bool:
+    if text not in CARRIERS:
+        raise ValueError(", ".join(CARRIERS))
+    return text == "down"
+
+
+def _format_carrier(value: int) -> str:
+    return CARRIERS[value]
 
 
 _SHAPE = (
@@ -153,14 +181,17 @@ _OPTIONS = (
     LinkOption("reorder", "reorder_ppm", _UP, *_SHARE, _REORDER),
     LinkOption("limit", "limit_frames", SIDES, *_COUNT, MAX_LIMIT_FRAMES, _LIMIT),
     LinkOption("seed", "seed", SIDES, *_COUNT, MAX_SEED, "the same seed draws the same fates again; 0: drawn anew"),
+    LinkOption("carrier", "no_carrier", (), ", ".join(CARRIERS), _parse_carrier, _format_carrier, 0, 1, _CARRIER),
 )
 LINK_OPTIONS = {option.name: option for option in _OPTIONS}
-LINK_RULE = ", ".join(f"{name}[.up|.down]=" for name in LINK_OPTIONS)
+DIRECTION_OPTIONS = {name: option for name, option in LINK_OPTIONS.items() if option.sides}
+LINK_RULE = ", ".join(f"{name}{'[.up|.down]' if name in DIRECTION_OPTIONS else ''}=" for name in LINK_OPTIONS)
 
 
 @dataclass(frozen=True)
 class LinkChange:
-    """Parsed link options, which can be applied to any link. values: (side, field of Direction, value)."""
+    """Parsed link options, which can be applied to any link. values: (side, field of Direction, value), or ("", field
+    of LinkModel, value)."""
 
     values: tuple[tuple[str, str, int], ...] = ()
 
@@ -171,8 +202,10 @@ def parse_option(key: str, text: str) -> LinkChange:
     option = LINK_OPTIONS.get(name)
     if option is None or (side and side not in SIDES) or key.endswith("."):
         raise ValueError(LINK_RULE)
+    if side and not option.sides:
+        raise ValueError(f"{name}=, without .up or .down")
     value = option.value(text)
-    return LinkChange(tuple((one, option.field, value) for one in ((side,) if side else option.sides)))
+    return LinkChange(tuple((one, option.field, value) for one in ((side,) if side else option.sides or ("",))))
 
 
 def parse_change(options: Iterable[str]) -> LinkChange:
@@ -189,7 +222,9 @@ def parse_change(options: Iterable[str]) -> LinkChange:
 def with_change(link: LinkModel, change: LinkChange) -> LinkModel:
     """The changed link, whose values are not checked against each other."""
     for side, name, value in change.values:
-        link = replace(link, **{side: replace(getattr(link, side), **{name: value})})
+        part: Any = getattr(link, side) if side else link
+        part = replace(part, **{name: value})
+        link = replace(link, **{side: part}) if side else part
     return link
 
 
@@ -246,6 +281,9 @@ def format_link(link: LinkModel) -> str:
 
 
 def _format_option(option: LinkOption, link: LinkModel) -> list[str]:
+    if not option.sides:
+        value = getattr(link, option.field)
+        return [f"{option.name}={option.format(value)}"] if value else []
     values = {side: getattr(getattr(link, side), option.field) for side in SIDES}
     without_suffix = {side: values[option.sides[0]] if side in option.sides else 0 for side in SIDES}
     if values == without_suffix:

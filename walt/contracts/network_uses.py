@@ -43,8 +43,9 @@ def format_networks(uses: Sequence[NetworkUse]) -> str:
 def parse_port(network: str, words: Sequence[str]) -> NetworkUse:
     """'home-net', ['lat=10ms', 'addr=10.1.2.7/24'] -> the port; Faults of all words, or of their combination."""
     given, link, faults = [word for word in words if _is_address(word)], LinkModel(), list[str]()
+    options = [word for word in words if not _is_address(word)]
     try:
-        link = links.parse_options(LinkModel(), [word for word in words if not _is_address(word)])
+        link = check_carrier(network, links.parse_options(link, options))
     except units.Faults as found:
         faults += found.args
     addresses = units.parse_each(_parse_address, given, faults)
@@ -62,7 +63,16 @@ def check_port_word(network: str, word: str) -> None:
     if _is_address(word):
         parse_port(network, [word])
     else:
-        links.parse_change([word])
+        check_carrier(network, links.with_change(LinkModel(), links.parse_change([word])))
+
+
+def check_carrier(network: str, link: LinkModel) -> LinkModel:
+    """The link itself, or Faults: without walt-net a node neither boots nor is reached."""
+    if link.no_carrier and network == names.WALT_NET:
+        raise units.Faults(
+            f"'carrier=down' is not for {network}; allowed: up, as the node boots and is reached over it"
+        )
+    return link
 
 
 def format_port(use: NetworkUse) -> list[str]:

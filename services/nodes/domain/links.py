@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from services.nodes.domain.model import Node, changed
-from walt.contracts import links
+from walt.contracts import links, network_uses
 from walt.contracts.errors import InvalidRequest, NotFound
 from walt.contracts.links import LinkChange, LinkModel
+from walt.contracts.network_uses import NetworkUse
 from walt.contracts.units import Faults
 
 
@@ -55,14 +56,15 @@ def linked(nodes: Sequence[Node], request: LinkRequest) -> list[Node]:
 
 def _linked(node: Node, request: LinkRequest) -> Node:
     uses = tuple(
-        replace(use, link=_changed_link(use.link, request)) if use.name == request.network else use
+        replace(use, link=_changed_link(use, request)) if use.name == request.network else use
         for use in node.config.networks
     )
     return changed(node, config=replace(node.config, networks=uses))
 
 
-def _changed_link(link: LinkModel, request: LinkRequest) -> LinkModel:
-    return links.check_consistent(links.with_change(LinkModel() if request.from_plain else link, request.change))
+def _changed_link(use: NetworkUse, request: LinkRequest) -> LinkModel:
+    link = links.with_change(LinkModel() if request.from_plain else use.link, request.change)
+    return network_uses.check_carrier(use.name, links.check_consistent(link))
 
 
 def _networks(node: Node) -> list[str]:

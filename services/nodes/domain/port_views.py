@@ -12,6 +12,7 @@ from walt.contracts.netemu import CABLE, DIRECT, KERNEL, PortReport
 from walt.contracts.nodes import Interface, PortView
 
 UP = "up"
+NO_CARRIER = "no carrier"
 LAGS = "its link has not followed yet"
 REAL = "a real cable; nothing is emulated"
 COMES = "comes with the next boot"
@@ -50,9 +51,11 @@ def _same(interface: Interface, report: PortReport) -> bool:
 def _state(node: Node, interface: Interface, report: PortReport) -> str:
     if report.backend not in (DIRECT, KERNEL, CABLE):
         return f"{report.backend}: it passes nothing and is being repaired"
-    if report.requested != interface.link:
+    if report.requested != interface.link.of_frames:
         return LAGS
-    return f"its node is {vmrunner.STOPPED}" if node.status.state == vmrunner.STOPPED else UP
+    if node.status.state == vmrunner.STOPPED:
+        return f"its node is {vmrunner.STOPPED}"
+    return NO_CARRIER if interface.link.no_carrier else UP
 
 
 def _why_missing(node: Node, reports: Sequence[PortReport] | None) -> str:

@@ -119,6 +119,7 @@ class Runner:
         if self.vm is not None and ending is None:
             self._take_events()
             self._context.share_processors(self.spec, self.record, self.vm)
+            self.vm.set_carriers(self.spec.interfaces)
         else:
             self._context.release(self.record, self.spec)
         now = time.time()
@@ -150,6 +151,7 @@ class Runner:
         self.vm = self._context.launcher.adopt(self.spec.id)
         self._searched = True
         if self.vm is not None:
+            self.vm.set_carriers(self.spec.interfaces)  # first, as its processors may not have run yet
             self.vm.watch(self._wakeup.set)
             self._context.memory.occupy(self.spec.id, self.record.ram_bytes or self.spec.ram_bytes, self.vm)
             if self.record.state != BOOTED:

@@ -72,6 +72,7 @@ def command(
 ) -> list[str]:
     return [
         binary,
+        "-S",  # its processors wait for `vm.begin`
         *("-name", spec.name),
         *_CONFINED,
         *_machine(accelerator),
@@ -176,10 +177,15 @@ def _monitor(listener: int) -> list[str]:
     ]
 
 
+def netdev(network_id: int) -> str:
+    """What an interface is called in qemu: by its network, since the slots of a newer spec may be those of others."""
+    return f"network{network_id}"
+
+
 def _interfaces(spec: NodeWanted, taps: dict[int, int]) -> list[str]:
     argv: list[str] = []
     for one in spec.interfaces:
-        net = f"net{one.slot}"
+        net = netdev(one.network.id)
         argv += ["-netdev", f"tap,id={net},fd={taps[one.slot]},vhost=off"]
         device = f"virtio-net-pci,netdev={net},mac={one.mac},addr={one.slot:#x},romfile="
         argv += ["-device", f"{device},{_REPORTED_SPEED},{_WIRE_FRAMES}"]

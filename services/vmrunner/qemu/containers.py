@@ -21,7 +21,7 @@ from services.vmrunner.launcher.protocol import CPU_SHARES, FIRST_FILE, MIN_CPU_
 from services.vmrunner.qemu import command_line
 from services.vmrunner.qemu.open_files import VmFolders
 from services.vmrunner.qemu.qmp import Qmp
-from services.vmrunner.qemu.vm import ADOPT_LIMIT_S, START_LIMIT_S, KvmRights, PowerOn, Usage, Vm
+from services.vmrunner.qemu.vm import ADOPT_LIMIT_S, START_LIMIT_S, KvmRights, PowerOn, Usage, Vm, begin
 from walt.contracts.errors import Failed
 
 KVM_DEVICE = "/dev/kvm"
@@ -108,7 +108,9 @@ class QemuContainers:
                 self._launcher.remove_vm(spec.id)
                 raise
         try:
-            return ContainerVm(self._launcher, spec.id, pid, Qmp(self._folders.monitor(spec.id), START_LIMIT_S))
+            monitor = Qmp(self._folders.monitor(spec.id), START_LIMIT_S)
+            begin(monitor, spec.interfaces)
+            return ContainerVm(self._launcher, spec.id, pid, monitor)
         except (Failed, OSError) as error:
             self.forget(spec.id)
             raise Failed(f"qemu does not start: {self._folders.last_error(spec.id) or error}") from None

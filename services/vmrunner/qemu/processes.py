@@ -19,8 +19,9 @@ from services.kit import subprocesses
 from services.vmrunner.qemu import command_line
 from services.vmrunner.qemu.open_files import VmFolders
 from services.vmrunner.qemu.qmp import Qmp
-from services.vmrunner.qemu.vm import ADOPT_LIMIT_S, START_LIMIT_S, KvmRights, PowerOn, Usage, Vm
+from services.vmrunner.qemu.vm import ADOPT_LIMIT_S, START_LIMIT_S, KvmRights, PowerOn, Usage, Vm, begin
 from walt.contracts.errors import Failed
+from walt.contracts.nodes import NodeWanted
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -92,7 +93,7 @@ class QemuProcesses:
             argv = command_line.as_user(power_on.uid, argv, power_on.kvm_group)
             _launch(argv, opened.standard, opened.files.descriptors())
         try:
-            return self._connect(node_id, Qmp(self._folders.monitor(node_id), START_LIMIT_S))
+            return self._connect(power_on.spec, Qmp(self._folders.monitor(node_id), START_LIMIT_S))
         except (Failed, OSError) as error:
             self._end_unreachable(node_id)
             raise Failed(f"qemu does not start: {self._folders.last_error(node_id) or error}") from None
@@ -131,11 +132,12 @@ class QemuProcesses:
             )
             subprocesses.run(argv, timeout=limit_s, name="qemu", pass_fds=[file.fileno()], cwd="/")
 
-    def _connect(self, node_id: int, monitor: Qmp) -> Vm:
-        found = self._find(node_id)
+    def _connect(self, spec: NodeWanted, monitor: Qmp) -> Vm:
+        found = self._find(spec.id)
         if found is None:
             monitor.close()
             raise Failed("it answers, but its pid file is not there")
+        begin(monitor, spec.interfaces)
         return ProcessVm(*found, monitor)
 
     def _end_unreachable(self, node_id: int) -> None:

@@ -21,6 +21,7 @@ class Qmp:
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
+        self._timeout_s = timeout_s
         self._socket.settimeout(timeout_s)
         self._buffer = b""
         self._events: collections.deque[dict[str, Any]] = collections.deque()
@@ -28,26 +29,28 @@ class Qmp:
             self._socket.connect(str(path))
             self._receive()  # the greeting
             self.execute("qmp_capabilities")
-            self._socket.settimeout(None)
         except BaseException:
             self._socket.close()
             raise
 
-    def execute(self, command: str) -> Any:
+    def execute(self, command: str, **arguments: Any) -> Any:
         """The command's answer. Not while another thread waits in `next_event`."""
-        self.send(command)
+        self._socket.settimeout(self._timeout_s)
+        self.send(command, **arguments)
         while True:
             message = self._receive()
             if "return" in message:
+                self._socket.settimeout(None)
                 return message["return"]
             if "error" in message:
                 raise Failed(f"qemu refuses {command}: {message['error'].get('desc')}")
             self._events.append(message)
 
-    def send(self, command: str) -> None:
+    def send(self, command: str, **arguments: Any) -> None:
         """Without waiting for the answer."""
+        message = {"execute": command, **({"arguments": arguments} if arguments else {})}
         try:
-            self._socket.sendall(json.dumps({"execute": command}).encode() + b"\n")
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
         except OSError as error:
             raise QmpClosed(f"qemu went away ({error})") from None
 

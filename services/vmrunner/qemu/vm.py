@@ -6,16 +6,17 @@ import contextlib
 import signal
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from services.vmrunner.qemu.command_line import netdev
 from services.vmrunner.qemu.endings import ENDED_UNSEEN, Ending, ending
 from services.vmrunner.qemu.qmp import Qmp, QmpClosed
 from walt.contracts.console import LinePaths
 from walt.contracts.errors import Failed
-from walt.contracts.nodes import NodeWanted
+from walt.contracts.nodes import Interface, NodeWanted
 
 START_LIMIT_S = 15.0
 ADOPT_LIMIT_S = 3.0
@@ -67,6 +68,7 @@ class Vm(ABC):
         self.is_paused = False
         self._on_change: Callable[[], None] = lambda: None
         self._monitor = monitor
+        self._carriers: dict[str, bool] = {}  # by netdev, as it was told
         self._gone = threading.Event()
 
     @abstractmethod
@@ -95,10 +97,22 @@ class Vm(ABC):
         self.is_paused = is_paused
         self._on_change()
 
-    def _tell(self, command: str) -> None:
+    def set_carriers(self, interfaces: Sequence[Interface]) -> None:
+        """Each interface has a link or none, from now on; one that comes with the next boot, qemu does not know. What a
+        former vmrunner told it is not known, so that the first call tells all.
+
+        qemu itself drops the frames of an interface without a link, those of the node and those for it, whatever its
+        guest does: netemu has no part in it."""
+        wanted = _carriers(interfaces)
+        for name, has_carrier in wanted.items():
+            if self._carriers.get(name) != has_carrier:
+                self._tell("set_link", name=name, up=has_carrier)
+        self._carriers = wanted
+
+    def _tell(self, command: str, **arguments: Any) -> None:
         if self._monitor is not None:
             with contextlib.suppress(QmpClosed):
-                self._monitor.send(command)
+                self._monitor.send(command, **arguments)
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Call `on_change` when it is paused or runs on, and at last when qemu is gone."""
@@ -132,6 +146,18 @@ class Vm(ABC):
         self.ending = found
         self._gone.set()
         self._on_change()
+
+
+def begin(monitor: Qmp, interfaces: Sequence[Interface]) -> None:
+    """Let its processors run. The guest finds an interface without a link as such from its first look."""
+    for name, has_carrier in _carriers(interfaces).items():
+        if not has_carrier:
+            monitor.execute("set_link", name=name, up=False)
+    monitor.execute("cont")
+
+
+def _carriers(interfaces: Sequence[Interface]) -> dict[str, bool]:
+    return {netdev(one.network.id): not one.link.no_carrier for one in interfaces}
 
 
 def _shutdown_reason(monitor: Qmp) -> str | None:

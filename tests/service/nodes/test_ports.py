@@ -53,6 +53,25 @@ def test_link_changes_only_what_is_given_and_is_announced(platform):
     assert answer["nodes"][0]["config"]["networks"] == "walt-net,home-net"
 
 
+def test_a_carrier_is_live_announced_and_shown(platform, ports):
+    create(platform, "v1")
+    platform.apply(platform.report("v1", BOOTED))
+    answer = platform.call("alice", "link_nodes", "v1", "home-net", ["carrier=down"])
+    assert answer["nodes"][0]["config"]["networks"] == "walt-net,home-net[lat=10ms,bw=5Mbps,carrier=down]"
+    assert answer["notes"] == []
+    wait_until(lambda: platform.vmrunner.specs[-1].interfaces[1].link.no_carrier)
+    assert platform.vmrunner.specs[-1].boot == 1
+    asked = platform.spec("v1").interfaces[1].link
+    ports[:] = [applied_port(platform, "v1", 1, requested=asked.of_frames, applied=asked.of_frames)]
+    (cut,) = [one for one in platform.call("alice", "get_ports", "v1") if one["network"] == "home-net"]
+    assert (cut["asked"], cut["state"]) == ("lat=10ms,bw=5Mbps,carrier=down", "no carrier")
+    refused = platform.refusal("alice", "link_nodes", "v1", "walt-net", ["carrier=down"])
+    assert refused.startswith("InvalidRequest: v1: the link to walt-net is not possible: 'carrier=down'")
+    setting = ["networks=walt-net,home-net[lat=10ms,bw=5Mbps]"]
+    answer = platform.call("alice", "configure_nodes", "v1", setting)
+    assert (answer["notes"], platform.spec("v1").interfaces[1].link.no_carrier) == ([], False)
+
+
 def test_link_is_its_owners_and_all_or_nothing(platform):
     create(platform, "a1", "a2")
     create(platform, "b1", user="bob")

@@ -53,9 +53,10 @@ while True:
     time.sleep(0.5 if again else 0)  # a busy one greets late
     say({"QMP": {}})
     for line in client.makefile():
-        command = json.loads(line)["execute"]
+        message = json.loads(line)
+        command, arguments = message["execute"], message.get("arguments", {})
         with pid_file.with_name("monitor.log").open("a") as log:
-            log.write(f"{command}\n")
+            log.write(",".join([command, *(f"{name}={value}" for name, value in arguments.items())]) + "\n")
         if command == "quit":
             end("host-qmp-quit")
         say({"return": {}})

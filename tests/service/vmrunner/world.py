@@ -33,7 +33,7 @@ from tests.support.wait import wait_until
 from walt.contracts import bootserver, nodes, serialization, vmrunner
 from walt.contracts.bootserver import NodeBooted
 from walt.contracts.errors import Failed
-from walt.contracts.nodes import NodeWanted, Revision
+from walt.contracts.nodes import FIRST_SLOT, NodeWanted, Revision
 from walt.contracts.vmrunner import VmRemoved, VmReport
 
 HOST = "lab"
@@ -41,6 +41,7 @@ NAME = vmrunner.service_on(HOST)
 ROOT = Path(__file__).parents[3]
 NODE = 5
 NODES = (NODE, 6, 7, 8, 9)
+MORE_SLOTS = (3, 4)  # of NODE
 _markers = itertools.count(100)  # nodes that only ever are to be removed
 SCRIPT = "#!ipxe\ninitrd initrd\nkernel vmlinuz walt.mac=${mac}\nboot\n"
 LIMIT_S = 60
@@ -49,7 +50,7 @@ LIMIT_S = 60
 class Peers:
     """The fakes, which serve all tests of a module, since each takes a while to stop."""
 
-    def __init__(self, uri: str, taps: dict[int, str]) -> None:
+    def __init__(self, uri: str, taps: dict[tuple[int, int], str]) -> None:
         self.uri = uri
         self.taps = taps
         self.nodes = FakeNodes()
@@ -73,8 +74,9 @@ class Peers:
 
 @contextlib.contextmanager
 def peers(uri: str) -> Iterator[Peers]:
-    """taps: one per node, connected to nothing, for its qemu to hold. Needs root."""
-    names = {node_id: f"wt{os.getpid() % 1_000_000}n{node_id}" for node_id in NODES}
+    """taps: connected to nothing, for qemu to hold; one per node, and more of NODE. Needs root."""
+    ports = [*((node_id, FIRST_SLOT) for node_id in NODES), *((NODE, slot) for slot in MORE_SLOTS)]
+    names = {(node_id, slot): f"wt{os.getpid() % 1_000_000}n{node_id}e{slot}" for node_id, slot in ports}
     with contextlib.ExitStack() as undo:
         for name in names.values():
             subprocess.run(["ip", "tuntap", "add", name, "mode", "tap", "vnet_hdr"], check=True)

@@ -11,10 +11,10 @@ from walt.contracts.nodes import Interface
 
 
 class FakeNetemu(FakeService):
-    """taps: {node id: tap of all its interfaces}, where the test has made real ones; ports: what list_ports tells,
-    beside the ports attached here."""
+    """taps: {(node id, slot): tap}, where the test has made real ones; ports: what list_ports tells, beside the ports
+    attached here."""
 
-    def __init__(self, host: str = "lab", taps: dict[int, str] | None = None) -> None:
+    def __init__(self, host: str = "lab", taps: dict[tuple[int, int], str] | None = None) -> None:
         super().__init__()
         self.name = netemu.service_on(host)
         self.taps = taps or {}
@@ -39,7 +39,7 @@ class FakeNetemu(FakeService):
         return []
 
     def _port(self, node_id: int, name: str, owner: str, interface: Interface) -> PortReport:
-        tap = self.taps.get(node_id, f"vn{node_id}e{interface.slot}")
+        tap = self.taps.get((node_id, interface.slot), f"vn{node_id}e{interface.slot}")
         network, link = interface.network, interface.link
         values = (interface.slot, tap, netemu.DIRECT, link, link, 0)
         return PortReport(node_id, name, owner, network.name, network.owner, *values)

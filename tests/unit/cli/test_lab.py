@@ -156,6 +156,10 @@ LINES = [
         "~ a: link to d/x lat=1ms -> plain; live",
     ),
     (
+        LabAction(CHANGE, "a", "h", (LabChange("networks", "walt-net,d/x", "walt-net,d/x[carrier=down]"),)),
+        "~ a: link to d/x plain -> carrier=down; live",
+    ),
+    (
         LabAction(CHANGE, "a", "h", (LabChange("networks", "walt-net,y", "walt-net,d/x[lat=1ms]"),), reboots=True),
         "~ a: leaves y, enters d/x (lat=1ms); reboots",
     ),
@@ -192,6 +196,7 @@ HOME, FAR = "home-net[lat=10ms]", "far"
         [typed("vnode1", f"walt-net,{HOME}"), typed("vnode2", f"walt-net,{HOME}", ram="1G")],
         [typed("a", f"walt-net,{HOME},{FAR}"), typed("b", f"walt-net,{FAR},{HOME}"), typed("c", f"{FAR},walt-net")],
         [typed("a", "walt-net[lat=5ms],far[bw=1Mbps,loss.down=1%]", disks="1G,2G[template=ext4]")],
+        [typed("a", "walt-net,far[lat=1ms,carrier=down]"), typed("b", "walt-net,far")],
         [typed("a", "walt-net,lab/a--b[lat=1ms]"), typed("b", "walt-net,lab/a--b[lat=2ms]"), typed("c", "walt-net")],
         [
             typed("a", "walt-net,lab/net,lab/a--b"),
@@ -199,7 +204,7 @@ HOME, FAR = "home-net[lat=10ms]", "far"
             typed("c", "walt-net,lab/net"),
         ],
     ],
-    ids=["blog", "orders", "options", "link", "link and order"],
+    ids=["blog", "orders", "options", "carrier", "link", "link and order"],
 )
 def test_what_was_typed_comes_back_from_its_export(nodes):
     """Its file asks for exactly the settings that the nodes have."""

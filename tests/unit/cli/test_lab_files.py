@@ -82,6 +82,15 @@ links:
     assert networks(text)["web09"] == "walt-net,web/back[lat=1ms,bw=1Mbps],web/lb--web09"
 
 
+def test_an_end_of_a_link_has_no_carrier():
+    text = """
+name: cut
+nodes: [a, b]
+links: [a -- b: {a: "lat=1ms,carrier=down", b: carrier=up}]
+"""
+    assert networks(text) == {"a": "walt-net,cut/a--b[lat=1ms,carrier=down]", "b": "walt-net,cut/a--b"}
+
+
 def test_networks_of_a_node_come_before_those_that_it_is_listed_in():
     text = """
 name: demo

@@ -113,6 +113,16 @@ def test_link_says_what_it_is_now(capsys):
     assert capsys.readouterr() == ("", "a: the link to home-net is lat=20ms,loss=1%\na note\n")
 
 
+def test_a_cut_link_says_so(capsys):
+    after = node("a", config={"networks": "walt-net,home-net[carrier=down]"})
+    client = FakeClient(link_nodes={"nodes": [after], "notes": []})
+    assert run(["network", "link", "a", "home-net", "carrier=down"], client) == 0
+    assert capsys.readouterr().err == "a: the link to home-net is carrier=down\n"
+    cut = {**SHAPED, "asked": "lat=10ms,carrier=down", "state": "no carrier"}
+    row = words(shown(capsys, [cut]).splitlines()[1])
+    assert row == "home-net a ens3 cable lat=10ms,carrier=down 10ms 9.712ms 10.012ms 30 4 2 no carrier"
+
+
 def test_link_replaced_by_a_plain_one(capsys):
     client = FakeClient(link_nodes={"nodes": [node("a", config={"networks": "walt-net,lab"})], "notes": []})
     assert run(["network", "link", "a", "lab", "--replace"], client) == 0

@@ -42,6 +42,15 @@ from walt.contracts.settings import parse_settings
                 "networks: x: 'dist=flat' is not an option of a link; allowed: uniform, normal, pareto, paretonormal",
             ],
         ),
+        (
+            ["networks=walt-net[carrier=down,addr=none],lab[carrier=0,carrier.down=up]"],
+            [
+                "networks: walt-net: 'carrier=down' is not for walt-net; allowed: up, as the node boots and is reached",
+                "networks: walt-net: 'addr=none' is not for walt-net",
+                "networks: lab: 'carrier=0' is not an option of a link; allowed: up, down",
+                "networks: lab: 'carrier.down=up' is not an option of a link; allowed: carrier=, without .up or .down",
+            ],
+        ),
         (["networks=1x,1x,walt-net"], ["networks: '1x' is not a network name", "networks: '1x' is given twice"]),
         (
             ["disks=1X,0M,5G[template=zz],1M[template=ext4],2X[tmpl=3"],

@@ -44,7 +44,7 @@ def _directions(draw):
 
 
 directions = _directions()
-link_models = st.builds(LinkModel, up=directions, down=directions)
+link_models = st.builds(LinkModel, up=directions, down=directions, no_carrier=st.booleans())
 network_names = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_-]{0,31}\Z").filter(lambda name: name != names.WALT_NET)
 addresses = st.one_of(
     st.sampled_from(["", "none", "10.1.2.0/24", "fd01::/64"]),

@@ -91,6 +91,7 @@ def test_not_a_whole_number(text: str) -> None:
         ("lat.down", "5ms", LinkModel(down=Direction(latency_us=5_000))),
         ("bw", "1Mbps", LinkModel(Direction(rate_bps=10**6), Direction(rate_bps=10**6))),
         ("bw.up", "1Mbps", LinkModel(up=Direction(rate_bps=10**6))),
+        ("carrier", "down", LinkModel(no_carrier=True)),
     ],
 )
 def test_link_option(word: str, text: str, link: LinkModel) -> None:
@@ -107,12 +108,21 @@ def test_link_option(word: str, text: str, link: LinkModel) -> None:
         ("lat", "61s", "0us to 60s"),
         ("bw", "999Gbps", "1kbps to 100Gbps"),
         ("bw", "0.5kbps", "1kbps to 100Gbps"),
+        ("carrier", "off", "up, down"),
+        ("carrier.up", "down", "carrier=, without .up or .down"),
     ],
 )
 def test_no_link_option(word: str, text: str, allowed: str) -> None:
     with pytest.raises(ValueError) as refused:
         links.parse_option(word, text)
     assert str(refused.value) == allowed
+
+
+def test_carrier_is_none_of_the_frames() -> None:
+    link = links.parse_options(LinkModel(), ["lat=10ms", "carrier=down"])
+    assert (link.of_frames, link.no_carrier) == (LinkModel(up=Direction(latency_us=10_000)), True)
+    assert not LinkModel(no_carrier=True).shapes
+    assert links.parse_options(link, ["carrier=up"]) == link.of_frames
 
 
 @pytest.mark.parametrize(

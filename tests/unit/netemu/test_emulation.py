@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.links.rig import spec
 from tests.unit.netemu.fake_netlink import FakeNetlink, IdleCable
 from walt.contracts.errors import Failed
 from walt.contracts.links import Direction, LinkModel
-from walt.contracts.netemu import KERNEL
+from walt.contracts.netemu import DIRECT, KERNEL
 from walt.contracts.nodes import Interface, Network
 
 HOME = Network(5, "home-net", "alice")
@@ -68,6 +69,14 @@ def test_many_nodes_are_planned_against_one_reading_of_the_interfaces(emulation)
     emulation.netlink.dumps = 0
     assert emulation.update_all_links([node(1, SLOW), node(2, SLOW)]) == {}
     assert emulation.netlink.dumps == 1
+
+
+def test_a_carrier_is_not_its_business(emulation):
+    emulation.repair()
+    emulation.update_links(node(1, SLOW))
+    assert emulation.update_links(node(1, replace(SLOW, no_carrier=True))) == []
+    emulation.attach(3, "vnode3", "alice", [Interface(3, "", HOME, LinkModel(no_carrier=True))])
+    assert emulation.snapshot().ports["vn3e3"].backend == DIRECT
 
 
 def test_a_node_whose_links_cannot_be_set_keeps_no_other_from_it(emulation):

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from services.netemu.cable.impairments import ImpairmentSequence, corrupted, impairments_of
 from services.netemu.cable.model import Wire
-from walt.contracts.links import JITTER_REACH, LINK_OPTIONS, Direction, Distribution
+from walt.contracts.links import DIRECTION_OPTIONS, JITTER_REACH, Direction, Distribution
 
 PPM = 1_000_000
 ALL = Direction(latency_us=1000, jitter_us=500, loss_ppm=100_000, duplicate_ppm=50_000, corrupt_ppm=20_000, seed=7)
 
-directions = st.builds(Direction, **{option.field: st.integers(0, option.maximum) for option in LINK_OPTIONS.values()})
+directions = st.builds(
+    Direction, **{option.field: st.integers(0, option.maximum) for option in DIRECTION_OPTIONS.values()}
+)
 
 
 def first(direction, count=200):

@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from services.netemu.kernel.netem_attributes import _NetemOptions
 from services.netemu.ports.netem import MAX_JITTER_US, exceeds_netem, options, queue_frames
-from walt.contracts.links import LINK_OPTIONS, MAX_DELAYED_FRAMES, MAX_RATE_BPS, Direction, Distribution, LinkModel
+from walt.contracts.links import DIRECTION_OPTIONS, MAX_DELAYED_FRAMES, MAX_RATE_BPS, Direction, Distribution, LinkModel
 
 U32 = 2**32 - 1
-directions = st.builds(Direction, **{option.field: st.integers(0, option.maximum) for option in LINK_OPTIONS.values()})
+directions = st.builds(
+    Direction, **{option.field: st.integers(0, option.maximum) for option in DIRECTION_OPTIONS.values()}
+)
 
 
 def attributes(direction):

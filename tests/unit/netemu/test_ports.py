@@ -5,21 +5,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.netemu.ports.port import Port, bridge_name, helpers, network_alias, parse_port_alias, port_alias
-from walt.contracts.links import LINK_OPTIONS, Direction, LinkModel
+from walt.contracts.links import DIRECTION_OPTIONS, Direction, LinkModel
 from walt.contracts.nodes import Network
 
 LONGEST = "x" * 63, "o" * 32, "w" * 32, "p" * 32
-MOST = Direction(**{option.field: option.maximum for option in LINK_OPTIONS.values()})
+MOST = Direction(**{option.field: option.maximum for option in DIRECTION_OPTIONS.values()})
 IFALIAS_BYTES = 254  # the kernel's, less the NUL that is sent along
 
 directions = st.builds(
     Direction,
     **{
         option.field: st.sampled_from([0, 1, min(7, option.maximum), option.maximum])
-        for option in LINK_OPTIONS.values()
+        for option in DIRECTION_OPTIONS.values()
     },
 )
-directions |= st.builds(Direction, **{option.field: st.integers(0, option.maximum) for option in LINK_OPTIONS.values()})
+directions |= st.builds(
+    Direction, **{option.field: st.integers(0, option.maximum) for option in DIRECTION_OPTIONS.values()}
+)
 ids = st.integers(0, 2**31 - 1)
 ports = st.builds(
     Port,

@@ -35,6 +35,8 @@ def networks(options, from_plain=False, network="home-net"):
         (["bw.down=1Mbps"], False, "home-net[lat=10ms,bw.up=5Mbps,bw.down=1Mbps]"),
         (["loss=1%"], True, "home-net[loss=1%]"),
         ([], True, "home-net"),
+        (["carrier=down"], False, "home-net[lat=10ms,bw=5Mbps,carrier=down]"),
+        (["carrier=up"], False, "home-net[lat=10ms,bw=5Mbps]"),
     ],
 )
 def test_options_go_onto_the_present_link_or_a_plain_one(options, from_plain, home_net):
@@ -43,6 +45,15 @@ def test_options_go_onto_the_present_link_or_a_plain_one(options, from_plain, ho
 
 def test_the_platforms_network_has_a_link_too():
     assert networks(["lat=5ms"], network="walt-net").startswith("walt-net[lat=5ms],home-net[lat=10ms,bw=5Mbps]")
+
+
+def test_the_platforms_network_keeps_its_carrier():
+    (fault,) = refusal(InvalidRequest, [N], "walt-net", ["carrier=down"])
+    assert fault == (
+        "n: the link to walt-net is not possible: 'carrier=down' is not for walt-net; "
+        "allowed: up, as the node boots and is reached over it"
+    )
+    assert networks(["carrier=up"], network="walt-net").startswith("walt-net,")
 
 
 def test_link_that_is_as_before_changes_nothing():

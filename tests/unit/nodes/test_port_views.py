@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from services.nodes.domain.model import Node, Status
-from services.nodes.domain.port_views import COMES, GOES, LAGS, UP, views
+from services.nodes.domain.port_views import COMES, GOES, LAGS, NO_CARRIER, UP, views
 from walt.contracts import links
 from walt.contracts.links import LinkModel
 from walt.contracts.netemu import CABLE, DIRECT, PortReport, Traffic
@@ -66,6 +66,15 @@ def test_all_of_a_port():
 )
 def test_state(ports, state, shown):
     assert states(*ports, state=state)["home-net", "ens3"] == shown
+
+
+def test_interface_without_a_carrier_says_so():
+    """Its host realises the rest of the link."""
+    cut = replace(NODE, interfaces=(INTERFACES[0], replace(INTERFACES[1], link=link("lat=10ms", "carrier=down"))))
+    (shown,) = [one for one in views([cut], {"h": [WALT_PORT, report()]}) if one.network == "home-net"]
+    assert (shown.state, shown.asked, shown.applied) == (NO_CARRIER, "lat=10ms,carrier=down", "lat=9.7ms")
+    off = replace(cut, status=Status(STOPPED, 0.0, ""))
+    assert views([off], {"h": [WALT_PORT, report()]})[1].state == "its node is stopped"
 
 
 def test_interface_of_another_network_or_slot_is_another_one():

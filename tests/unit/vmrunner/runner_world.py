@@ -45,8 +45,10 @@ class Vm:
         self._world = world
         self.ending: Ending | None = None
         self.is_paused = False
+        self.carriers = {}
 
     def watch(self, on_end) -> None:
+        self.carriers_at_watch = dict(self.carriers)
         self._on_end = on_end
 
     def usage(self):
@@ -57,6 +59,9 @@ class Vm:
 
     def set_cpu_weight(self, weight):
         self.cpu_weight = weight
+
+    def set_carriers(self, interfaces):
+        self.carriers = {one.network.name: not one.link.no_carrier for one in interfaces}
 
     def end(self) -> None:
         if self._world.stuck:

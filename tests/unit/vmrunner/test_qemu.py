@@ -40,7 +40,7 @@ def test_settings(changes, option, value):
 def test_nothing_but_what_is_named():
     words = argv()
     assert words[0] == "qemu-x"
-    assert {"-nodefaults", "-no-user-config", "-no-reboot"} <= set(words)
+    assert {"-nodefaults", "-no-user-config", "-no-reboot", "-S"} <= set(words)
     assert values(words, "-display") == ["none"] and values(words, "-vga") == ["none"]
     (sandbox,) = values(words, "-sandbox")
     assert sandbox == "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -57,11 +57,11 @@ def test_the_line_has_no_monitor():
 
 def test_interfaces_are_pinned_to_their_slots():
     words = argv(spec(interfaces=(WALT_NET, HOME_NET)))
-    assert values(words, "-netdev") == ["tap,id=net2,fd=14,vhost=off", "tap,id=net3,fd=15,vhost=off"]
+    assert values(words, "-netdev") == ["tap,id=network0,fd=14,vhost=off", "tap,id=network7,fd=15,vhost=off"]
     as_on_a_wire = "guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
     assert [one for one in values(words, "-device") if "net" in one] == [
-        f"virtio-net-pci,netdev=net2,mac=52:54:00:00:00:01,addr=0x2,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
-        f"virtio-net-pci,netdev=net3,mac=52:54:00:00:00:02,addr=0x3,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
+        f"virtio-net-pci,netdev=network0,mac=52:54:00:00:00:01,addr=0x2,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
+        f"virtio-net-pci,netdev=network7,mac=52:54:00:00:00:02,addr=0x3,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
     ]
 
 

@@ -15,10 +15,12 @@ from services.vmrunner.disks import store
 from services.vmrunner.lifecycle.fleet import Fleet
 from services.vmrunner.lifecycle.runner import Runner
 from services.vmrunner.memory.admission import Admit, Wait
+from tests.support.specs import HOME_NET, WALT_NET
 from tests.unit.vmrunner.runner_world import FIRST, GIB, Killed, Vm, World, booted, goes_on, life, runner_for
 from walt.contracts.bootserver import NodeBooted
 from walt.contracts.disks import NO_TEMPLATE
 from walt.contracts.errors import Failed
+from walt.contracts.links import LinkModel
 from walt.contracts.nodes import Disk
 from walt.contracts.vmrunner import BOOTED, BOOTING, DELAYING, FAILED, STOPPED
 
@@ -137,6 +139,21 @@ def test_booted_is_not_lost_when_it_comes_before_the_vm_is_adopted(world):
     successor.hear(NodeBooted(FIRST.id, 1, time.time()))
     goes_on(successor)
     assert successor.record.state == BOOTED
+
+
+def test_carriers_follow_the_spec_and_are_told_anew_by_a_successor(world):
+    cut = replace(FIRST, version=2, interfaces=(WALT_NET, replace(HOME_NET, link=LinkModel(no_carrier=True))))
+    runner = runner_for(replace(FIRST, interfaces=(WALT_NET, HOME_NET)), world)
+    goes_on(runner)
+    booted(runner)
+    assert world.vm.carriers == {"walt-net": True, "home-net": True}
+    runner.apply(cut)
+    goes_on(runner)
+    assert world.vm.carriers == {"walt-net": True, "home-net": False}
+    assert (runner.record.state, runner.record.run) == (BOOTED, 1)
+    world.vm.carriers.clear()
+    goes_on(runner_for(cut, world))
+    assert world.vm.carriers_at_watch == {"walt-net": True, "home-net": False}, "before its processors may run"
 
 
 def test_a_vm_that_boots_again_keeps_its_place_in_the_hosts_memory(world):
