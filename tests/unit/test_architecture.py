@@ -161,7 +161,7 @@ ROOMS = {
         "boot",
         "dns persist images request_budget",
         "workers metrics",
-        "docker_images image_kernel site",
+        "docker_images image_kernel platform_block site",
     ],
     "services/console": [
         "__main__",

@@ -11,6 +11,7 @@ import tarfile
 from dataclasses import dataclass
 
 from services.bootserver.image_kernel.boot_files import BootFiles
+from services.bootserver.platform_block import HOSTS, KEYS, RESOLVER, block
 from services.bootserver.site import DOMAIN, Site
 from walt.contracts.bootserver import BootPlan, BootRequest
 from walt.contracts.port_addresses import without_prefix
@@ -127,16 +128,16 @@ class SeedKeys:
 
 
 def seed(request: BootRequest, keys: SeedKeys, site: Site) -> bytes:
-    """A tar with names and keys of this node, unpacked over the root of the shared image before the OS starts."""
+    """A tar with names and keys of this node, for walt-init to unpack over its root before the OS starts."""
     folders = [("etc", 0o755), ("etc/ssh", 0o755), ("etc/walt", 0o755), ("root", 0o700), ("root/.ssh", 0o700)]
     files = [
         ("etc/hostname", 0o644, f"{request.name}\n"),
-        ("etc/hosts", 0o644, _hosts(request, site)),
-        ("etc/resolv.conf", 0o644, f"search {DOMAIN}\nnameserver {site.server}\n"),
+        (HOSTS, 0o644, block(_hosts(request, site))),
+        (RESOLVER, 0o644, block(f"search {DOMAIN}\nnameserver {site.server}\n")),
         (ADDRESSES_FILE, 0o644, _addresses(request)),  # also if empty: a root that lasts has that of an earlier boot
         ("etc/ssh/ssh_host_ed25519_key", 0o600, keys.host_private),
         ("etc/ssh/ssh_host_ed25519_key.pub", 0o644, keys.host_public),
-        ("root/.ssh/authorized_keys", 0o600, keys.authorized),
+        (KEYS, 0o600, block(keys.authorized)),
     ]
     if request.machine_id:
         files.append(("etc/machine-id", 0o444, f"{request.machine_id}\n"))

@@ -25,7 +25,7 @@ NETWORK_DISK = "aoe"  # for /persist of a physical machine; included if the kern
 APPLETS = (
     *("sh", "mount", "mkdir", "cat", "modprobe", "readlink", "ip", "ifconfig", "sleep"),
     *("reboot", "head", "wget", "tar", "hostname", "rm", "switch_root", "umount"),
-    *("mv", "sync", "df", "touch", "ls", "tail", "rmdir", "dd"),
+    *("mv", "sync", "df", "touch", "ls", "tail", "rmdir", "dd", "awk", "cp", "grep"),
 )
 FOLDERS = ("bin", "dev", "disk", "etc", "image", "proc", "ram", "root", "sys", "tmp")
 

@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from services.bootserver import platform_block
 from services.bootserver.image_kernel import chroot_paths
 from services.bootserver.workers import worker
 from services.bootserver.workers.merge import is_folder, merge, remove
@@ -32,10 +33,8 @@ DIRECTORIES, NAMES, CHANGES = "directories", "names", "changes"
 
 # What makes an image this node's, or is not part of the image at all.
 NODE_FOLDERS = ("proc", "sys", "dev", "run", "tmp", "persist", ".walt")
-NODE_FILES = (
-    *("etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/machine-id", "root/.ssh/authorized_keys"),
-    *("etc/walt", "etc/walt/*", "etc/ssh/ssh_host_*", "etc/dropbear/*"),
-)
+NODE_FILES = (*("etc/hostname", "etc/machine-id", "etc/walt", "etc/walt/*", "etc/ssh/ssh_host_*", "etc/dropbear/*"),)
+SHARED_LIMIT_BYTES = 20_000_000  # of a file that holds lines of the platform beside those of the user
 
 COPY_LIMIT_S = 600
 
@@ -55,9 +54,29 @@ def build(base: Path, changes: Path, tree: Path) -> None:
             unpack(changes, unpacked, (CHANGES, DIRECTORIES, NAMES))
         except InvalidRequest as error:
             raise InvalidRequest(f"the changes of the node: {error}") from None
+        _empty_platform_blocks(unpacked / CHANGES, tree)
         prune(tree, _listing(unpacked, DIRECTORIES), _listing(unpacked, NAMES))
         for path in (unpacked / CHANGES).iterdir() if is_folder(unpacked / CHANGES) else ():
             merge(path, tree / path.name, lambda entry, place: _accept(entry, place, tree), keep_folders=False)
+
+
+def _empty_platform_blocks(changes: Path, tree: Path) -> None:
+    """In the files that hold lines of the platform beside those of the user: the next node gets its own."""
+    for name in platform_block.FILES:
+        path = changes / name
+        ways = [changes / parent for parent in PurePosixPath(name).parents]
+        if not all(map(is_folder, ways)) or not os.path.lexists(path) or not stat.S_ISREG(path.lstat().st_mode):
+            continue
+        seen = path.lstat()
+        if seen.st_size > SHARED_LIMIT_BYTES:
+            raise InvalidRequest(f"the node's /{name} is larger than {SHARED_LIMIT_BYTES / 1e6:.0f} MB")
+        text = platform_block.emptied(name, path.read_bytes().decode(errors="surrogateescape"))
+        path.unlink()  # not written to: it may be a hard link to another
+        if text is None or (text == platform_block.block("") and not os.path.lexists(tree / name)):
+            continue
+        path.write_bytes(text.encode(errors="surrogateescape"))
+        os.chown(path, seen.st_uid, seen.st_gid)
+        os.chmod(path, stat.S_IMODE(seen.st_mode))
 
 
 def prune(tree: Path, directories: Iterable[PurePosixPath], names: Iterable[PurePosixPath]) -> None:

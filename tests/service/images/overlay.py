@@ -9,6 +9,7 @@ import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.bootserver import platform_block
 from services.bootserver.workers import apply_overlay
 from tests.support.image_tree import make_kernel
 
@@ -29,9 +30,10 @@ echo x > "/srv/a name
 of two lines"
 mkdir /opt && mknod /opt/null c 1 3
 mkdir -p /root/.ssh /tmp /run /persist /proc /etc/ssh
-echo secret > /root/.ssh/authorized_keys
+printf '# walt: begin (x)\nsecret\n# walt: end\nssh-ed25519 AAAA of-the-user\n' > /root/.ssh/authorized_keys
+printf '# walt: begin (x)\n192.168.172.10 vnode1\n# walt: end\n' > /etc/hosts
 echo secret > /etc/ssh/ssh_host_ed25519_key
-for own in etc/hostname etc/hosts etc/resolv.conf etc/machine-id tmp/x run/x persist/x proc/x; do echo own > /$own; done
+for own in etc/hostname etc/resolv.conf etc/machine-id tmp/x run/x persist/x proc/x; do echo own > /$own; done
 """
 OVERLAY = """
 set -e
@@ -63,13 +65,13 @@ def make_image(tree: Path) -> None:
 
 
 def manifest(tree: Path) -> dict[str, tuple[object, ...]]:
-    """All that a user could see of a tree, without what is the node's own."""
+    """All that a user could see of a tree, without what is the node's own, or has lines of the platform."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, directories, files in os.walk(tree):
         for name in (*directories, *files):
             path = Path(folder, name)
             relative = path.relative_to(tree)
-            if not apply_overlay.belongs_to_node(relative):
+            if not apply_overlay.belongs_to_node(relative) and str(relative) not in platform_block.FILES:
                 seen = path.lstat()
                 content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
                 found[str(relative)] = (seen.st_mode, seen.st_uid, seen.st_gid, seen.st_rdev, content)

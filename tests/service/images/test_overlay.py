@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from services.bootserver import platform_block
 from services.bootserver.boot import boot_script
 from services.bootserver.boot.boot_script import SeedKeys
 from services.bootserver.site import Site
@@ -35,8 +36,28 @@ def test_nothing_that_makes_it_that_node_is_in_the_image(overlay):
     tree = overlay / "anonymous"
     apply_overlay.build(overlay / "base", overlay / "changes.tar", tree)
     for path in ("etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/machine-id", "etc/ssh/ssh_host_ed25519_key",
-                 "tmp/x", "run/x", "root/.ssh/authorized_keys", "persist", ".walt", "proc/x"):  # fmt: skip
+                 "tmp/x", "run/x", "persist", ".walt", "proc/x"):  # fmt: skip
         assert not os.path.lexists(tree / path), path
+
+
+def test_fault_b6_lines_of_the_user_are_in_the_image(overlay):
+    """And those of the platform are not, in the file that has both."""
+    tree = overlay / "with-lines"
+    apply_overlay.build(overlay / "base", overlay / "changes.tar", tree)
+    file = tree / "root/.ssh/authorized_keys"
+    assert file.read_text() == platform_block.block("") + "ssh-ed25519 AAAA of-the-user\n"
+    assert file.lstat().st_mode & 0o777 == 0o644
+
+
+def test_a_link_in_place_of_a_shared_file_is_not_followed(tmp_path):
+    (tmp_path / "outside").write_text("192.168.172.10 vnode1\n")
+    (tmp_path / "base").mkdir()
+    tar = Tar(tmp_path / "changes.tar")
+    tar.add("changes/etc/hosts", type=tarfile.SYMTYPE, linkname=str(tmp_path / "outside"))
+    tar.add("changes/root/.ssh", type=tarfile.SYMTYPE, linkname=str(tmp_path))
+    apply_overlay.build(tmp_path / "base", tar.write(b"."), tmp_path / "tree")
+    assert (tmp_path / "tree/etc/hosts").is_symlink()
+    assert (tmp_path / "outside").read_text() == "192.168.172.10 vnode1\n"
 
 
 def test_all_of_the_seed_is_the_nodes_own():
@@ -47,7 +68,8 @@ def test_all_of_the_seed_is_the_nodes_own():
     )
     with tarfile.open(fileobj=io.BytesIO(seed)) as tar:
         files = [Path(member.name) for member in tar if member.isfile()]
-    assert Path("etc/machine-id") in files and all(map(apply_overlay.belongs_to_node, files))
+    own = [one for one in files if str(one) not in platform_block.FILES]
+    assert Path("etc/machine-id") in own and all(map(apply_overlay.belongs_to_node, own))
 
 
 @pytest.mark.parametrize(
