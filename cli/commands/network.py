@@ -16,9 +16,12 @@ from walt.contracts.nodes import Changed, PortView
 from walt.replies import read
 
 from ..ui.messages import print_message
-from ..ui.options import node_set, optional_selection_argument
+from ..ui.options import Between, node_set, optional_selection_argument
 from ..ui.tables import JSON, YAML, Column, Row, echo, output_option
+from ..ui.wait import get_node
 from .node import selection_or_default
+
+MAX_COUNT = 10**9
 
 
 @click.group()
@@ -67,6 +70,39 @@ def link(client: Client, selection: str, name: str, options: Sequence[str], repl
         print_message(f"{node.name}: the link to {name} is {link_of(node.config['networks'], name)}")
     for note in changed.notes:
         print_message(note)
+
+
+@network.command()
+@click.argument("node_name", metavar="NODE")
+@click.argument("name", metavar="NETWORK")
+@click.option("-w", "--write", "path", metavar="FILE", help="Write a pcapng file; - is standard output.")
+@click.option("--wireshark", is_flag=True, help="Show the frames in Wireshark as they come.")
+@click.option(
+    "--filter", "expression", metavar="EXPR", default="", help="Only these frames: 'tcp port 80' (man pcap-filter)."
+)
+@click.option("--count", type=Between(1, MAX_COUNT), metavar="N", help="End after N frames.")
+@click.pass_obj
+def capture(
+    client: Client,
+    node_name: str,
+    name: str,
+    path: str | None,
+    wireshark: bool,
+    expression: str,
+    count: int | None,
+) -> int:
+    """Capture the frames of a node on a network, until ctrl-c.
+
+    Those that the node sends, before its link has done anything to them, and those that it receives. Times are in
+    nanoseconds. A capture delays no frame: what this computer or the server is too slow for is left out of it, and
+    counted.
+    """
+    from ..sessions import capture as session
+
+    if wireshark and path is not None:
+        raise click.UsageError("-w and --wireshark exclude each other")
+    sink = session.sink_of(path, wireshark)
+    return session.capture(client, get_node(client, node_name), name, expression, count or 0, sink)
 
 
 def link_of(networks: str, name: str) -> str:

@@ -22,6 +22,14 @@ BLOCKED_POLL_S = 1.0
 USUAL_ROWS, USUAL_COLUMNS = 24, 80
 
 
+def write_all(descriptor: int, data: bytes, while_blocked: Callable[[], None]) -> None:
+    """while_blocked: called about once per second while nobody takes it."""
+    while data:
+        while not select.select([], [descriptor], [], BLOCKED_POLL_S)[1]:
+            while_blocked()
+        data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]  # select promises this much room in a pipe
+
+
 class LocalTerminal:
     """raw: if standard input is a terminal, each key is passed on as it is. At the end the terminal is as it was,
     whatever programs in the node did to it.
@@ -73,10 +81,7 @@ class LocalTerminal:
         descriptor = STDERR if stream == "err" else STDOUT
         if self._modes is not None:
             self._modes.feed(data)
-        while data:
-            while not select.select([], [descriptor], [], BLOCKED_POLL_S)[1]:
-                self.while_blocked()
-            data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]  # select promises this much room in a pipe
+        write_all(descriptor, data, self.while_blocked)
 
     def print_message(self, text: str) -> None:
         end = "\r\n" if self.raw else "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+from typing import Any
 
 from services.console import health, metrics, requests
 from services.console.amqp_streams import SessionPublisher, UserInputs
@@ -14,6 +15,7 @@ from services.console.line.viewer import LineViewer
 from services.console.reconcile import Reconciler
 from services.console.requests import SessionRequest
 from services.console.session import child_process
+from services.console.session.capture import CaptureStream
 from services.console.session.child_process import ChildProcess
 from services.console.session.forward import PortForward
 from services.console.session.remote_hangup import ProcessGroupFinder, hangup_argv, with_marker
@@ -27,11 +29,12 @@ from services.kit.environment import Environment
 from services.kit.reconcile_loop import keep_in_step
 from services.kit.registry_guard import RegistryGuard
 from services.kit.ssh import CONNECTION_FAILED
-from walt.contracts import bootserver, console, nodes, serialization
+from walt.contracts import bootserver, console, netemu, nodes, serialization
 from walt.contracts.bootserver import NodeAccess
 from walt.contracts.checks import Check
 from walt.contracts.console import COMMAND_OUTPUT_CHARS, CommandResult, LinePaths, OpenedSession
 from walt.contracts.errors import Failed
+from walt.contracts.netemu import CaptureTarget, OpenCapture
 from walt.contracts.nodes import NodeTarget, Owner, Specs
 
 log = logging.getLogger(__name__)
@@ -112,6 +115,16 @@ class ConsoleApp:
     def open_forward(self, request: SessionRequest, port: int) -> OpenedSession:
         target = self._admit(request, nodes.CONNECT)
         return self._open(request, target, PortForward(target.name, target.ip, port))
+
+    def open_capture(self, request: SessionRequest, network: str, expression: str, count: int) -> OpenedSession:
+        target = requests.check_ports(self._admit(request, nodes.CAPTURE))
+        self.sessions.check_captures(request.user)
+        port = CaptureTarget(target.id, target.name, target.owner, network)
+        arguments: dict[str, Any] = {"target": serialization.dump(port), "expression": expression, "count": count}
+        found = self._bus.call(netemu.service_on(self.host), "open_capture", **arguments)
+        capture = CaptureStream(serialization.load(OpenCapture, found))
+        self.sessions.check_captures(request.user)  # others may have been opened meanwhile
+        return self._open(request, target, capture)
 
     def run_command(self, node_id: int, command: tuple[str, ...], timeout_s: float) -> CommandResult:
         access = self._access(node_id)

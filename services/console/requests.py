@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from marshmallow import ValidationError
-from marshmallow.validate import Range
+from marshmallow.validate import Length, Range, Regexp
 
 from walt.contracts import vmrunner
 from walt.contracts.errors import Conflict, Denied
@@ -37,6 +38,13 @@ def _check_command(command: Sequence[str]) -> None:
 
 
 Command = Annotated[tuple[str, ...], _check_command]
+MAX_EXPRESSION = 2000  # characters; the kernel takes no filter that is much longer
+Expression = Annotated[
+    str,
+    Length(max=MAX_EXPRESSION, error=f"is not a filter: it is too long; allowed: {MAX_EXPRESSION} characters"),
+    Regexp(re.compile(r"[^\0-\x1f]*\Z"), error="is not a filter: it has a control character; allowed: any other"),
+]
+FrameCount = Annotated[int, Range(0, error="is not a number of frames; allowed: 0 (any) or more")]
 Port = Annotated[int, Range(1, 65535, error="is not a port; allowed: 1 to 65535")]
 PingCount = Annotated[int, Range(1, MAX_PINGS, error=f"is not a number of pings; allowed: 1 to {MAX_PINGS}")]
 Seconds = Annotated[float, Range(0, min_inclusive=False, error="is not a time; allowed: a number of seconds above 0")]
@@ -60,6 +68,12 @@ def check_line(target: NodeTarget) -> NodeTarget:
         raise Conflict(
             f"{target.name} is a physical node and has no console; log in to it: walt node shell {target.name}"
         )
+    return target
+
+
+def check_ports(target: NodeTarget) -> NodeTarget:
+    if target.type == PHYSICAL:
+        raise Conflict(f"{target.name} is a physical node: its frames do not pass through the platform's ports")
     return target
 
 

@@ -1,7 +1,8 @@
-"""console@HOST: the serial lines of one host, and sessions on its nodes (shell, command, ping, forwarded port).
+"""console@HOST: the serial lines of one host, and sessions on its nodes (shell, command, ping, forwarded port,
+capture).
 
 Owns:      the line of each node (socket, FIFO, recording) and the sessions of users.
-Serves:    open_line, open_shell, open_ping, open_forward, keep_session, close_session to users;
+Serves:    open_line, open_shell, open_ping, open_forward, open_capture, keep_session, close_session to users;
            prepare_line, run_command, diagnose to services.
 Announces: nothing; bytes travel as messages of their own (walt/contracts/console.py).
 Hears:     nodes NODE_WANTED (a new owner ends sessions), NODE_REMOVED; asks nodes for all specs at start and now and
@@ -13,7 +14,7 @@ Environment, beside the common: WALT_SSH (the ssh client; default ssh).
 from __future__ import annotations
 
 from services.console.app import ConsoleApp
-from services.console.requests import Command, PingCount, Port, Seconds, SessionRequest
+from services.console.requests import Command, Expression, FrameCount, PingCount, Port, Seconds, SessionRequest
 from services.console.session.terminal import TerminalRequest
 from services.kit.bus.app import AppProvider
 from services.kit.bus.call_metrics import Metrics
@@ -50,6 +51,12 @@ class ConsoleService:
     @public
     def open_forward(self, node: str, port: Port, queue: str) -> OpenedSession:
         return self.app.open_forward(SessionRequest(self.caller, node, queue), port)
+
+    @public
+    def open_capture(
+        self, node: str, network: str, queue: str, expression: Expression = "", count: FrameCount = 0
+    ) -> OpenedSession:
+        return self.app.open_capture(SessionRequest(self.caller, node, queue), network, expression, count)
 
     @public
     def keep_session(self, session: str) -> None:

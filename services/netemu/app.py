@@ -15,6 +15,7 @@ from services.kit.environment import Environment
 from services.kit.reconcile_loop import keep_in_step
 from services.kit.registry_guard import RegistryGuard
 from services.netemu import health
+from services.netemu.capture.captures import Captures, port_of
 from services.netemu.emulation import Emulation
 from services.netemu.filters import anti_spoofing, input_filter
 from services.netemu.filters.anti_spoofing import Bindings
@@ -27,7 +28,7 @@ from walt.contracts import netemu, nodes, serialization
 from walt.contracts.bootserver import NodeBooted
 from walt.contracts.checks import Check
 from walt.contracts.errors import Failed
-from walt.contracts.netemu import AttachedPort, PortReport
+from walt.contracts.netemu import AttachedPort, CaptureTarget, OpenCapture, PortReport
 from walt.contracts.nodes import ABSENT, Interface, NodeRemoved, NodeWanted, Specs
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class NetemuApp:
         server = server_address(env.subnet)
         self.emulation = Emulation(env.run_dir, server, supervised_cable=is_cable_supervised(env))
         self.calibration = Calibration(self.emulation)
+        self.captures = Captures()
         try:
             self.emulation.prepare()
         except Failed as error:  # serve all the same: calls fail with the reason, and `walt doctor` shows it
@@ -87,6 +89,10 @@ class NetemuApp:
 
     def diagnose(self) -> list[Check]:
         return health.diagnose(self.emulation, self.bindings, self.uplink, self.registry.fault)
+
+    def open_capture(self, target: CaptureTarget, expression: str, count: int) -> OpenCapture:
+        ports = [state.port for state in self.emulation.snapshot().of_node(target.node_id)]
+        return self.captures.open(port_of(target, ports), expression, count)
 
     def list_ports(self) -> list[PortReport]:
         return reports.ports(self.emulation.readings())
@@ -143,6 +149,7 @@ class NetemuApp:
     def repair(self) -> None:
         self.emulation.repair()
         self.uplink.poll()
+        self.captures.reap()
 
     def _detach(self, node_id: int) -> None:
         self._specs.pop(node_id, None)

@@ -1,8 +1,9 @@
 """netemu@HOST: bridges, ports and link emulation of one host.
 
 Owns:      the bridges and taps of its network namespace, their shaping, the cable process, the packet filters of
-           walt-net (what nodes reach, from which addresses they send, netsetup=NAT), and the physical interface in it.
-Serves:    attach_ports, list_ports, diagnose (for services only).
+           walt-net (what nodes reach, from which addresses they send, netsetup=NAT), the processes of captures, and the
+           physical interface in walt-net.
+Serves:    attach_ports, list_ports, open_capture, diagnose (for services only).
 Announces: nothing.
 Hears:     nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED;
            bootserver NODE_BOOTED (measure the node's share). At its start and now and then it asks nodes for all specs.
@@ -23,7 +24,7 @@ from services.netemu.app import NetemuApp
 from walt.contracts import bootserver, netemu, nodes
 from walt.contracts.bootserver import NodeBooted
 from walt.contracts.checks import Check
-from walt.contracts.netemu import AttachedPort, PortReport
+from walt.contracts.netemu import AttachedPort, CaptureTarget, OpenCapture, PortReport
 from walt.contracts.nodes import Interface, NodeRemoved, NodeWanted
 
 POLL_S = 2
@@ -43,6 +44,10 @@ class NetemuService:
     @internal
     def list_ports(self) -> list[PortReport]:
         return self.app.list_ports()
+
+    @internal
+    def open_capture(self, target: CaptureTarget, expression: str = "", count: int = 0) -> OpenCapture:
+        return self.app.open_capture(target, expression, count)
 
     @internal
     def diagnose(self) -> list[Check]:

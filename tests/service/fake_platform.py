@@ -13,17 +13,15 @@ eventlet.monkey_patch()
 
 import json  # noqa: E402
 import signal  # noqa: E402
-import subprocess  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-import uuid  # noqa: E402
-from pathlib import Path  # noqa: E402
 
-from kombu import Connection, Consumer, Exchange, Producer, Queue  # noqa: E402
+from kombu import Connection, Consumer, Exchange, Queue  # noqa: E402
 from nameko.containers import ServiceContainer  # noqa: E402
 
 from services.kit.bus.entrypoints import Caller, internal, public  # noqa: E402
 from services.kit.environment import environment  # noqa: E402
+from tests.service.fake_sessions import FOLDER, Capture, Line, Shell, sessions  # noqa: E402
 from walt.contracts import console as contract  # noqa: E402
 from walt.contracts import units  # noqa: E402
 from walt.contracts.errors import Conflict, InvalidRequest, NeedsForce, NotFound, NotOwner, OwnerNeedsForce  # noqa: E402
@@ -31,7 +29,6 @@ from walt.contracts.names import FREE_NODES, MY_NODES, NODE_SETS, check_node_nam
 from walt.contracts.nodes import PING  # noqa: E402
 from walt.contracts.settings import NodeConfig, apply_settings, parse_settings, show_settings  # noqa: E402
 
-FOLDER = Path(sys.argv[2])
 REGISTRY = FOLDER / "nodes.json"
 DELAY_S = 0.4
 
@@ -259,93 +256,6 @@ class Bootserver:
         return {"ip": f"127.0.0.{node_id}", "user": "root", "private_key": "KEY\n", "host_key": "ssh-ed25519 AAAA"}
 
 
-sessions = {}
-
-
-class Session:
-    def __init__(self, queue):
-        self.id = uuid.uuid4().hex
-        self.queue = queue
-        self.input = eventlet.Queue()
-        sessions[self.id] = self
-        (FOLDER / f"opened-{self.id}").touch()
-
-    def send(self, kind, body=b"", **headers):
-        with Connection(environment().amqp_uri) as connection:
-            Producer(connection.channel()).publish(
-                body,
-                routing_key=self.queue,
-                headers={"session": self.id, "kind": kind, **headers},
-                content_type="application/octet-stream",
-                content_encoding="binary",
-            )
-
-
-class Line(Session):
-    def __init__(self, queue, node, offset, follow):
-        super().__init__(queue)
-        self.file, self.at, self.follow = FOLDER / f"{node}.line", offset, follow
-        eventlet.spawn(self.show)
-        eventlet.spawn(self.type)
-
-    def show(self):
-        while True:
-            fresh = self.file.read_bytes()[self.at :] if self.file.exists() else b""
-            if fresh:
-                self.at += len(fresh)
-                self.send(contract.DATA, fresh, offset=self.at)
-            if not self.follow:
-                self.send(contract.EXIT, b"0")
-                return
-            eventlet.sleep(0.05)
-
-    def type(self):
-        taken = 0
-        while True:
-            kind, body = self.input.get()
-            if kind == contract.DATA:
-                with self.file.open("ab") as file:
-                    file.write(b"<" + body + b">")
-                taken += len(body)
-                self.send(contract.TAKEN, str(taken).encode())
-
-
-class Shell(Session):
-    """A command is run once all input is there; a terminal only shows what it is told."""
-
-    def __init__(self, queue, command, terminal):
-        super().__init__(queue)
-        eventlet.spawn(self.on_terminal if terminal else self.on_pipe, terminal or command)
-
-    def on_pipe(self, command):
-        data, taken = b"", 0
-        while True:
-            kind, body = self.input.get()
-            if kind == contract.END_OF_INPUT:
-                break
-            data += body
-            if len(data) - taken >= contract.TAKEN_STEP:
-                taken = len(data)
-                self.send(contract.TAKEN, str(taken).encode())
-        with (FOLDER / "input").open("wb") as file:
-            file.write(data)
-        with (FOLDER / "input").open("rb") as file:
-            done = subprocess.run(["sh", "-c", " ".join(command or ["cat"])], stdin=file, capture_output=True)
-        for stream, output in (("out", done.stdout), ("err", done.stderr)):
-            for start in range(0, len(output), 50_000):
-                self.send(contract.DATA, output[start : start + 50_000], stream=stream)
-        self.send(contract.EXIT, str(done.returncode).encode())
-
-    def on_terminal(self, terminal):
-        self.send(contract.DATA, f"window {terminal['rows']}x{terminal['columns']}\r\n".encode())
-        while True:
-            kind, body = self.input.get()
-            if kind == contract.DATA and body == b"\x04":
-                self.send(contract.EXIT, b"7")
-                return
-            self.send(contract.DATA, b"%s %s\r\n" % (kind.encode(), body))
-
-
 class Console:
     name = contract.service_on("local")
     caller = Caller()
@@ -357,6 +267,10 @@ class Console:
     @public
     def open_shell(self, node, queue, command=None, terminal=None):
         return {"session": Shell(queue, command, terminal).id, "offset": 0}
+
+    @public
+    def open_capture(self, node, network, queue, expression="", count=0):
+        return {"session": Capture(queue, network, expression, count).id, "offset": 0}
 
     @public
     def keep_session(self, session):

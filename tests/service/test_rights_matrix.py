@@ -33,6 +33,7 @@ from walt.contracts import console
 from walt.contracts.agent_names import AGENTS, service_name
 from walt.contracts.bootserver import FILES
 from walt.contracts.errors import NotFound
+from walt.contracts.netemu import OpenCapture
 from walt.contracts.vmrunner import Capacity
 
 HOST = "rightshost"
@@ -129,6 +130,13 @@ PUBLIC_TABLE = (
     Row("console@*.open_ping", {"node": NODE, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
     Row("console@*.open_forward", {"node": NODE, "port": 80, "queue": QUEUE}, other=NOT_OWNER),
     Row("console@*.open_forward", {"node": NODE, "port": 80, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
+    Row("console@*.open_capture", {"node": NODE, "network": "walt-net", "queue": QUEUE}, other=NOT_OWNER),
+    Row(
+        "console@*.open_capture",
+        {"node": NODE, "network": "walt-net", "queue": f"user.{VICTIM}.1"},
+        owner=DENIED,
+        other=DENIED,
+    ),
     Row("console@*.keep_session", {"session": "of olga"}, other=NOT_FOUND),
     Row("console@*.close_session", {"session": "of olga"}, other=NOT_FOUND),
 )
@@ -154,7 +162,7 @@ INTERNAL_TABLE = (
     *(f"bootserver.{method}" for method in ("list_machines", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "persist_bytes", "capacity", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_trash", "claim_trash", "empty_trash")),
-    *(f"netemu@*.{method}" for method in ("attach_ports", "list_ports", "diagnose")),
+    *(f"netemu@*.{method}" for method in ("attach_ports", "list_ports", "open_capture", "diagnose")),
     *(f"console@*.{method}" for method in ("prepare_line", "run_command", "diagnose")),
 )
 
@@ -185,6 +193,8 @@ class FakeSessions:
 
     def check_limit(self, user):
         pass
+
+    check_captures = check_limit
 
     def keep(self, user, session):
         if user != OWNER:
@@ -217,7 +227,7 @@ DEPENDENCIES: dict[str, dict[str, Any]] = {
             diagnose=lambda: [],
         )
     },
-    "netemu": {"app": MagicMock()},
+    "netemu": {"app": MagicMock(open_capture=lambda *_: OpenCapture("address", "key"))},
 }
 
 
@@ -242,6 +252,7 @@ def platform(amqp_uri, broker_api, tmp_path_factory):
         make_kernel(folder / "images/users/mine-1", "6.1-test")
         patch.setenv("WALT_LINES_DIR", str(folder / "lines"))
         patch.setattr("services.console.app.ChildProcess", MagicMock())
+        patch.setattr("services.console.app.CaptureStream", MagicMock())
         APPS["bootserver"] = BootserverApp(environment(), BrokerBus(amqp_uri, "bootserver"))
         APPS["console"] = IdleConsole(environment(), BrokerBus(amqp_uri, "console"))
         patch.setenv("WALT_BROKER_API", broker_api)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import select
+import signal
 import socket
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support import pcapng
 from tests.support.wait import wait_until
 
 
@@ -102,6 +104,47 @@ def test_network_show_and_link(walt):
     assert "bw=10Mbps" in walt("node", "config", "left").stdout
     assert "lat" not in walt("node", "config", "left").stdout
     assert walt("network", "link", "left", "nosuch", "lat=1ms", check=False).status == 3
+
+
+def test_capture_of_a_ping(walt, platform, tmp_path):
+    """Of the node's end of an emulated link: each request and each reply once, in both captures."""
+    walt("network", "link", "left", "lab", "--replace", "lat=30ms")
+    files = {node: tmp_path / f"{node}.pcapng" for node in ("left", "right")}
+    running = [
+        platform.start("network", "capture", node, "lab", "-w", str(path), "--filter", "icmp")
+        for node, path in files.items()
+    ]
+    try:
+        for process in running:
+            assert b"capturing" in process.stderr.readline()
+        on(walt, "left", "ping -c 4 -i 0.3 right.lab")
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        ends = [(process.communicate(timeout=20)[1].decode(), process.returncode) for process in running]
+    assert ends == [("8 frames captured, 0 not captured\n", 0)] * 2
+    sent, received = ([frame for frame in echoes(path)] for path in files.values())
+    assert [one[1:] for one in sent] == [(2, 8), (1, 0)] * 4 and [one[1:] for one in received] == [(1, 8), (2, 0)] * 4
+    delays_ms = [(there[0] - here[0]) / 1e6 for here, there in zip(sent[::2], received[::2], strict=True)]
+    assert all(15 < one < 45 for one in delays_ms), "30, less what the node itself takes"
+    assert pcapng.read(files["left"].read_bytes()).comment.startswith(
+        "node left, network lab of alice, link lat.up=30ms"
+    )
+    assert walt("network", "capture", "left", "lab", "-w", "-", "--filter", "icpm", check=False).status == 2
+    assert walt("network", "capture", "left", "lab", "-w", "-", user="bob", check=False).status == 4
+    wait_until(lambda: not captures(platform), 20, "nothing stays behind")
+
+
+def echoes(path):
+    """(time in ns, direction, type) of each ICMP echo in the file."""
+    frames = pcapng.read(path.read_bytes()).frames
+    return [
+        (one.time_ns, one.direction, one.data[34]) for one in frames if one.data[23] == 1 and one.data[34] in (0, 8)
+    ]
+
+
+def captures(platform):
+    return [one for one in platform.inside("ps", "-eo", "args").stdout.splitlines() if "netemu.capture.process" in one]
 
 
 def test_every_form_of_output_says_the_same(walt):

@@ -26,8 +26,10 @@ SUBPROCESS_OWNERS = {
     "services/vmrunner/boot/script_runner.py",
     "services/vmrunner/qemu/processes.py",
     "services/netemu/cable/control.py",
+    "services/netemu/capture/programs.py",
     "services/console/session/child_process.py",
     "services/bootserver/persist/aoe_server.py",
+    "cli/sessions/capture.py",
 }
 
 
@@ -118,7 +120,7 @@ ROOMS = {
         "web",
         "tasks registry_guard ssh guest_command docker tun reconcile_loop metrics persist_disk",
         "files say_once log_lines unix_server",
-        "subprocesses environment monkey_patch",
+        "subprocesses environment monkey_patch unprivileged",
     ],
     "services/nodes": [
         "__main__",
@@ -149,7 +151,7 @@ ROOMS = {
         "app",
         "health metrics latency",
         "emulation uplink",
-        "cable filters",
+        "cable filters capture",
         "kernel",
         "ports",
     ],

@@ -13,12 +13,14 @@ from services.console.amqp_streams import INPUT_BOUNDS
 from services.console.line.scrollback import KEPT_BYTES
 from services.kit.bus.requests import CALLS_OF_ONE_USER, WAITING_OF_ONE_USER
 from services.kit.bus.shares import FLOOD, REFUSALS_S
+from services.netemu.capture.recording import QUEUE_BYTES as QUEUE_BYTES_OF_CAPTURE
 from services.netemu.kernel.forwarding_table import MAX_LEARNED
 from services.nodes.domain.event_texts import EVENTS_KEPT
 from services.nodes.users.accounts import CONNECTION_LIMITS
 from services.nodes.users.broker_use import ALLOWED, BINDINGS, EXCHANGES, QUEUE_BYTES, QUEUES
 from walt.contracts.broker_permissions import MAX_REQUEST_BYTES
-from walt.contracts.console import MAX_SESSIONS_PER_USER
+from walt.contracts.console import MAX_CAPTURES_PER_USER, MAX_SESSIONS_PER_USER
+from walt.contracts.netemu import MAX_CAPTURES
 from walt.contracts.nodes import SUSPENDED_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +50,8 @@ BOUNDS = {
         f"{INPUT_BOUNDS.per_s} messages and {INPUT_BOUNDS.bytes_per_s // MIB} MiB a second"
     ),
     "sessions of a user on one host": f"{MAX_SESSIONS_PER_USER}",
+    "captures of a user on one host": f"{MAX_CAPTURES_PER_USER}, each with {QUEUE_BYTES_OF_CAPTURE // MIB} MiB",
+    "captures on one host": f"{MAX_CAPTURES}",
     "addresses that a network learns": f"{MAX_LEARNED}",
     "console line of a node": f"the last {KEPT_BYTES // MIB} MiB at least",
     "jobs and transfers of images of a user": f"{JOBS_PER_USER} and {TRANSFERS_PER_USER}",

@@ -1,4 +1,5 @@
-"""console@HOST: the serial lines of one host, and sessions on its nodes (shell, command, ping, forwarded port).
+"""console@HOST: the serial lines of one host, and sessions on its nodes (shell, command, ping, forwarded port,
+capture).
 
 Public RPC; the caller is the account that the broker vouches for, and `queue` is a queue of that account:
   open_line(node, queue, read_only=False, offset=None, follow=True) -> OpenedSession
@@ -12,6 +13,11 @@ Public RPC; the caller is the account that the broker vouches for, and `queue` i
   open_forward(node, port, queue) -> OpenedSession
       One TCP connection to a port of the node. END_OF_INPUT, from either side, ends that direction. EXIT "0" when both
       have ended; NOTICE and EXIT "1" when the connection is refused or reset.
+  open_capture(node, network, queue, expression="", count=0) -> OpenedSession
+      The frames of one port of the node, as DATA: whole blocks of a pcapng file, in their order. expression: a filter
+      of tcpdump. END_OF_INPUT asks for the end of the file; it comes by itself after `count` frames (0: never). A
+      NOTICE tells how many frames were captured, and how many were not, as the client or the host was too slow. EXIT
+      "0", or "1" when the port is gone.
   keep_session(session), close_session(session)
       A session is a lease of SESSION_LEASE_S, renewed by keep_session every LEASE_RENEW_S; NotFound when it is gone.
 Internal RPC:
@@ -79,6 +85,7 @@ INPUT_WINDOW_MESSAGES = 100
 MAX_INPUT_WAITING = 1_048_576
 
 MAX_SESSIONS_PER_USER = 200  # of one host
+MAX_CAPTURES_PER_USER = 8  # of these
 COMMAND_OUTPUT_CHARS = 4000
 SSH_LOST = 255  # the status of ssh itself
 

@@ -6,8 +6,19 @@ Internal RPC:
         version: NodeWanted.version of these interfaces; when a newer one has been received, its links hold
         ip: on walt-net the node may send from this address, and from the MAC of its interface there, only
   list_ports() -> [PortReport]     diagnose() -> [Check]
+  open_capture(target: CaptureTarget, expression="", count=0) -> OpenCapture
+        the frames of this port from now on. expression: a filter of tcpdump; count: it ends after so many frames (0:
+        when its reader says so). InvalidRequest that says what is wrong with the filter; NotFound without such a port;
+        Conflict when the host has MAX_CAPTURES
 Hears: nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED;
        bootserver NODE_BOOTED (measure the node's own latency)
+
+Who reads a capture connects to `address`, an abstract Unix socket (SOCK_SEQPACKET) of the network namespace, within 10
+s, and sends `key`. Then messages come, of a byte that tells the kind, and a body:
+  CAPTURE_PIECE  whole blocks of a pcapng file, in their order, from its first
+  CAPTURE_END    the last one: JSON, a CaptureEnd
+Shutting down its sending side (SHUT_WR) asks for the end: what is there still comes. A reader that closes the socket
+ends the capture. While it does not read, frames wait, up to 8 MiB; further ones are counted, and left out.
 The interface that WALT_INTERFACE names joins walt-net as it is, without report or shaping: physical machines.
 """
 
@@ -23,6 +34,11 @@ SERVICE = "netemu"
 KERNEL = "kernel"  # netem and rate of the host's kernel
 CABLE = "cable"  # our link in user space
 DIRECT = "direct"  # no link option is set: the tap is on the bridge
+
+CAPTURE_PIECE = b"p"
+CAPTURE_END = b"e"
+CAPTURE_MESSAGE_BYTES = 2**18  # at most
+MAX_CAPTURES = 64  # on one host
 
 
 def service_on(host: str) -> str:
@@ -69,3 +85,31 @@ class PortReport:
     measured_latency_us: int | None = None
     up: Traffic = field(default_factory=Traffic)
     down: Traffic = field(default_factory=Traffic)
+
+
+@dataclass(frozen=True)
+class CaptureTarget:
+    """A port: of this node, which has this owner, on this network. The network of a former owner is no longer its."""
+
+    node_id: int
+    node: str
+    owner: str
+    network: str
+
+
+@dataclass(frozen=True)
+class OpenCapture:
+    """address: the socket's name, without the zero byte before it. key: what a reader shows there."""
+
+    address: str
+    key: str
+
+
+@dataclass(frozen=True)
+class CaptureEnd:
+    """captured: frames in the file; missed: those that the filter let through and that are not in it, since its reader
+    or the host was too slow. fault: why it ended by itself, "" where it was to."""
+
+    captured: int
+    missed: int
+    fault: str = ""

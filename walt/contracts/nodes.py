@@ -84,8 +84,9 @@ WATCH_CONSOLE = "watch its console"
 USE_CONSOLE = "write to its console"
 LOG_IN = "log in to it"
 CONNECT = "connect to its ports"
+CAPTURE = "capture its traffic"
 SAVE = "save it as an image"
-ACTIONS = (PING, WATCH_CONSOLE, USE_CONSOLE, LOG_IN, CONNECT, SAVE)
+ACTIONS = (PING, WATCH_CONSOLE, USE_CONSOLE, LOG_IN, CONNECT, CAPTURE, SAVE)
 
 SUSPENDED_S = 30.0
 

@@ -64,7 +64,7 @@ class PortForward:
             self._socket.settimeout(None)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            self.stop(f"{self._peer} does not answer: {_text(error)}")
+            self.stop(f"{self._peer} does not answer: {text_of(error)}")
             self._connected.set(False)
             return
         self._connected.set(True)
@@ -79,7 +79,7 @@ class PortForward:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        self.stop(f"{self._peer} broke the connection: {_text(error)}")
+        self.stop(f"{self._peer} broke the connection: {text_of(error)}")
 
     def _close(self) -> None:
         """Reset the connection if the user left before the input ended: that is not the end of the input."""
@@ -90,5 +90,5 @@ class PortForward:
             self._socket.close()
 
 
-def _text(error: OSError) -> str:
+def text_of(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)

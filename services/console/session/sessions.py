@@ -132,6 +132,13 @@ class Sessions:
         if sum(session.user == user for session in self._sessions.values()) >= limit:
             raise Conflict(f"{user} has {limit} sessions open; allowed: no more")
 
+    def check_captures(self, user: str) -> None:
+        """What frames of his wait for him is bounded by their number."""
+        limit = console.MAX_CAPTURES_PER_USER
+        kinds = [session.endpoint.kind for session in self._sessions.values() if session.user == user]
+        if kinds.count(metrics.CAPTURE) >= limit:
+            raise Conflict(f"{user} has {limit} captures open; allowed: no more")
+
     def users(self) -> set[str]:
         return {session.user for session in self._sessions.values()}
 

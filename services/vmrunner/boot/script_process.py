@@ -14,13 +14,13 @@ Few imports: every boot starts one.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import select
 import sys
 import unicodedata  # noqa: F401 (urllib.parse imports it when it needs it, too late)
 from typing import Any
 
+from services.kit.unprivileged import give_up_rights
 from services.vmrunner.boot.ipxe import Boot, Interpreter, LoadedFile
 from services.vmrunner.boot.script_parser import ScriptError
 from walt.contracts.errors import Failed
@@ -75,16 +75,8 @@ def receive() -> dict[str, Any]:
     return message
 
 
-def give_up_rights(uid: int) -> None:
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-    for limit, value in LIMITS.items():
-        resource.setrlimit(limit, (value, value))
-
-
 def main() -> None:
-    give_up_rights(int(sys.argv[1]))
+    give_up_rights(int(sys.argv[1]), LIMITS)
     start = receive()
     try:
         boot: Boot = Interpreter(RemoteHost()).run(start["url"], start["variables"])

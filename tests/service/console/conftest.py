@@ -14,6 +14,7 @@ from tests.service.console.world import FAKE_SSH, HOST, SERVICE, ConsoleProcess,
 from tests.support.amqp_user import AmqpUser
 from tests.support.fakes.bootserver import FakeBootserver
 from tests.support.fakes.fake_service import serving
+from tests.support.fakes.netemu import FakeNetemu
 from tests.support.fakes.nodes import FakeNodes
 from tests.support.ports import free_port
 from tests.support.specs import spec
@@ -60,8 +61,13 @@ def bootserver():
 
 
 @pytest.fixture(scope="module")
-def peers(amqp_uri, nodes, bootserver):
-    with serving(amqp_uri, nodes, bootserver):
+def netemu():
+    return FakeNetemu(HOST)
+
+
+@pytest.fixture(scope="module")
+def peers(amqp_uri, nodes, bootserver, netemu):
+    with serving(amqp_uri, nodes, bootserver, netemu):
         yield
 
 

@@ -116,6 +116,7 @@ AUTHORIZED = [
     (nodes.USE_CONSOLE, False, False),
     (nodes.LOG_IN, False, False),
     (nodes.CONNECT, False, False),
+    (nodes.CAPTURE, False, False),
     (nodes.SAVE, False, False),
 ]
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.support.fakes.fake_service import FakeService, serves
 from walt.contracts import netemu, serialization
-from walt.contracts.netemu import AttachedPort, PortReport
+from walt.contracts.netemu import AttachedPort, CaptureTarget, OpenCapture, PortReport
 from walt.contracts.nodes import Interface
 
 
 class FakeNetemu(FakeService):
     """taps: {(node id, slot): tap}, where the test has made real ones; ports: what list_ports tells, beside the ports
-    attached here."""
+    attached here; capture: what open_capture answers, to (target, expression, count)."""
 
     def __init__(self, host: str = "lab", taps: dict[tuple[int, int], str] | None = None) -> None:
         super().__init__()
         self.name = netemu.service_on(host)
         self.taps = taps or {}
         self.ports: list[PortReport] = []
+        self.capture: Callable[[CaptureTarget, str, int], OpenCapture] | None = None
         self._attached: dict[int, list[PortReport]] = {}
 
     @serves
@@ -33,6 +35,11 @@ class FakeNetemu(FakeService):
     def list_ports(self) -> Any:
         attached = [port for ports in self._attached.values() for port in ports]
         return serialization.dump_all([*attached, *self.ports])
+
+    @serves
+    def open_capture(self, target: Any, expression: str = "", count: int = 0) -> Any:
+        assert self.capture is not None, "no capture is expected"
+        return serialization.dump(self.capture(serialization.load(CaptureTarget, target), expression, count))
 
     @serves
     def diagnose(self) -> list[Any]:
