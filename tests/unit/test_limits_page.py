@@ -13,7 +13,7 @@ from services.console.amqp_streams import INPUT_BOUNDS
 from services.console.line.scrollback import KEPT_BYTES
 from services.kit.bus.requests import CALLS_OF_ONE_USER, WAITING_OF_ONE_USER
 from services.kit.bus.shares import FLOOD, REFUSALS_S
-from services.netemu.capture.recording import QUEUE_BYTES as QUEUE_BYTES_OF_CAPTURE
+from services.netemu.capture.capture_buffer import QUEUE_BYTES as QUEUE_BYTES_OF_CAPTURE
 from services.netemu.kernel.forwarding_table import MAX_LEARNED
 from services.nodes.domain.event_texts import EVENTS_KEPT
 from services.nodes.users.accounts import CONNECTION_LIMITS

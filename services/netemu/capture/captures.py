@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.netemu.capture import programs
-from services.netemu.capture.recording import CaptureOrder
+from services.netemu.capture.capture_buffer import CaptureOrder
 from services.netemu.kernel.packet_socket import open_packet_socket
 from services.netemu.ports.port import Port
 from walt.contracts.errors import Conflict, NotFound

@@ -20,7 +20,7 @@ from dataclasses import asdict
 
 from services.kit.unprivileged import NOBODY, give_up_rights
 from services.netemu.capture import frames
-from services.netemu.capture.recording import CaptureOrder, Recording
+from services.netemu.capture.capture_buffer import CaptureBuffer, CaptureOrder
 from services.netemu.kernel import packet_socket
 from walt.contracts.netemu import CAPTURE_END, CAPTURE_PIECE, CaptureEnd
 
@@ -45,7 +45,7 @@ class CaptureProcess:
     """Frames from the port, pieces of the file to the reader; neither waits for the other."""
 
     def __init__(self, order: CaptureOrder, packets: socket.socket, reader: socket.socket) -> None:
-        self._recording = Recording(order, time.time_ns())
+        self._blocks = CaptureBuffer(order, time.time_ns())
         self._packets = packets
         self._reader = reader
         self._poll = select.poll()
@@ -61,7 +61,7 @@ class CaptureProcess:
     def run(self) -> None:
         """BrokenPipeError, ConnectionResetError: the reader is gone."""
         self._reader.setblocking(False)
-        while not (self._is_asked_to_end or self._recording.is_complete or self._fault):
+        while not (self._is_asked_to_end or self._blocks.is_complete or self._fault):
             self._step()
         end = self._finish()
         self._reader.setblocking(True)
@@ -76,13 +76,13 @@ class CaptureProcess:
         if ready.get(self._reader.fileno(), 0) & (select.POLLIN | select.POLLHUP):
             self._is_asked_to_end = not self._reader.recv(1)
         if self._packets.fileno() in ready:
-            if self._recording.is_empty:
+            if self._blocks.is_empty:
                 self._flush_at = time.monotonic() + FLUSH_S
             self._read_frames()
         self._send()
 
     def _limit_ms(self) -> float | None:
-        if self._is_full or self._recording.is_empty:
+        if self._is_full or self._blocks.is_empty:
             return None
         return max(0.0, self._flush_at - time.monotonic()) * 1000
 
@@ -99,13 +99,13 @@ class CaptureProcess:
                 return False
             self._received += 1
             time_ns, frame = frames.arrival(bytes(view[:size]), ancillary)
-            self._recording.add(time_ns, frame, frames.direction_of(address[2]))
+            self._blocks.add(time_ns, frame, frames.direction_of(address[2]))
         return True
 
     def _send(self) -> None:
         """What has waited long enough, or fills a piece, as far as the reader takes it."""
         self._is_full = False
-        while self._piece or self._recording.is_worth_sending or time.monotonic() >= self._flush_at:
+        while self._piece or self._blocks.is_worth_sending or time.monotonic() >= self._flush_at:
             if not (piece := self._next_piece()):
                 return
             try:
@@ -116,8 +116,8 @@ class CaptureProcess:
             self._piece = b""
 
     def _next_piece(self) -> bytes:
-        if not self._piece and not self._recording.is_empty:
-            self._piece = self._recording.take()
+        if not self._piece and not self._blocks.is_empty:
+            self._piece = self._blocks.take()
         return self._piece
 
     def _finish(self) -> CaptureEnd:
@@ -133,8 +133,8 @@ class CaptureProcess:
             if passed == self._received + lost:
                 break
             time.sleep(SETTLE_S)
-        self._recording.finish(end_ns, lost)
-        return CaptureEnd(self._recording.captured, self._recording.missed, self._fault)
+        self._blocks.finish(end_ns, lost)
+        return CaptureEnd(self._blocks.captured, self._blocks.missed, self._fault)
 
 
 def accept(listener: socket.socket, key: str) -> socket.socket:

@@ -14,7 +14,7 @@ from services.kit import tasks
 from services.kit.subprocesses import child_environment
 from services.kit.tasks import subprocess
 from services.netemu.capture import filter_program
-from services.netemu.capture.recording import CaptureOrder
+from services.netemu.capture.capture_buffer import CaptureOrder
 from services.netemu.kernel.packet_socket import Instruction
 from walt.contracts.errors import Failed
 

@@ -72,7 +72,7 @@ def test_words(words, offered):
 
 UNCOMPLETED = {
     None, "NAME...", "NEW_NAME", "NEW_IMAGE", "S", "N", "WHEN", "SHELL", "-- COMMAND...", "NPORT", "LPORT",
-    "ADDRESS", "SOURCE", "[NEW_IMAGE]", "DIR", "NAME", "FILE",
+    "ADDRESS", "EXPR", "SOURCE", "[NEW_IMAGE]", "DIR", "NAME", "FILE",
 }  # fmt: skip
 
 

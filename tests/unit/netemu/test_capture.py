@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from services.netemu.capture import filter_program, frames, pcapng
+from services.netemu.capture.capture_buffer import BLOCK_BYTES, PIECE_BYTES, CaptureBuffer, CaptureOrder
 from services.netemu.capture.captures import order_of, port_of
-from services.netemu.capture.recording import BLOCK_BYTES, PIECE_BYTES, CaptureOrder, Recording
 from services.netemu.ports.port import Port
 from tests.support import pcapng as reader
 from walt.contracts.errors import Conflict, Failed, InvalidRequest, NotFound
@@ -21,8 +21,8 @@ WALT_PORT = Port(1, "vnode1", "alice", 2, Network(0, "walt-net", ""))
 HOME_PORT = Port(1, "vnode1", "alice", 3, Network(5, "home-net", "alice"), LinkModel(Direction(10_000)))
 
 
-def recording(count=0, **bounds):
-    return Recording(CaptureOrder("c", "n", "d", "", count, "k"), 1, **bounds)
+def buffer(count=0, **bounds):
+    return CaptureBuffer(CaptureOrder("c", "n", "d", "", count, "k"), 1, **bounds)
 
 
 def drained(one):
@@ -33,7 +33,7 @@ def drained(one):
 
 
 def test_what_has_no_room_is_counted_and_left_out():
-    one = recording(queue_bytes=5000)
+    one = buffer(queue_bytes=5000)
     for number in range(100):
         one.add(number, FRAME, pcapng.INBOUND)
     captured = one.captured
@@ -47,14 +47,14 @@ def test_what_has_no_room_is_counted_and_left_out():
 
 
 def test_the_end_of_the_file_has_room_always():
-    one = recording(queue_bytes=0)
+    one = buffer(queue_bytes=0)
     one.add(1, FRAME, pcapng.INBOUND)
     one.finish(2, 0)
     assert reader.read(b"".join(drained(one))).statistics == (1, 1)
 
 
 def test_it_is_complete_after_its_number_of_frames():
-    one = recording(count=2)
+    one = buffer(count=2)
     for number in range(5):
         assert one.is_complete == (number >= 2)
         one.add(number, FRAME, pcapng.INBOUND)
@@ -62,7 +62,7 @@ def test_it_is_complete_after_its_number_of_frames():
 
 
 def test_pieces_are_of_whole_blocks():
-    one = recording()
+    one = buffer()
     for number in range(2000):
         one.add(number, FRAME, pcapng.INBOUND)
     one.add(2000, bytes(70_000), pcapng.INBOUND)

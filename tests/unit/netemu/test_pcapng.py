@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from services.netemu.capture import pcapng
-from services.netemu.capture.recording import CaptureOrder, Recording
+from services.netemu.capture.capture_buffer import CaptureBuffer, CaptureOrder
 from tests.conftest import require
 from tests.support import pcapng as reader
 
@@ -19,13 +19,13 @@ FRAMES = [bytes([2] * 12) + b"\x88\xb5" + bytes(range(size)) for size in (46, 47
 
 
 def written(frames=FRAMES, missed=0):
-    recording = Recording(ORDER, START_NS)
+    buffer = CaptureBuffer(ORDER, START_NS)
     for number, frame in enumerate(frames):
-        recording.add(START_NS + number, frame, pcapng.OUTBOUND if number % 2 else pcapng.INBOUND)
-    recording.finish(START_NS + 10**9, missed)
+        buffer.add(START_NS + number, frame, pcapng.OUTBOUND if number % 2 else pcapng.INBOUND)
+    buffer.finish(START_NS + 10**9, missed)
     pieces = []
-    while not recording.is_empty:
-        pieces.append(recording.take())
+    while not buffer.is_empty:
+        pieces.append(buffer.take())
     return b"".join(pieces)
 
 

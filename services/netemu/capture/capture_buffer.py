@@ -25,7 +25,7 @@ class CaptureOrder:
     key: str
 
 
-class Recording:
+class CaptureBuffer:
     """The frames from `start_ns` on; the blocks of a pcapng file, in their order."""
 
     def __init__(self, order: CaptureOrder, start_ns: int, queue_bytes: int = QUEUE_BYTES) -> None:
