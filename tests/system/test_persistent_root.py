@@ -1,5 +1,5 @@
-"""A root that lasts (hybrid-boot-p) is an ordinary Debian's: lines of its user in /etc stay, through reboots, a power-off and
-the saving as an image."""
+"""A root that lasts (hybrid-boot-p) is that of an ordinary Debian: lines of its user in /etc stay, through a reboot, a
+power-off and the saving as an image."""
 
 from __future__ import annotations
 
