@@ -75,7 +75,7 @@ import os, socket, sys, time
 sys.path.insert(0, {os.getcwd()!r})
 from services.vmrunner.boot import script_process
 from services.vmrunner.boot.script_process import receive, send
-script_process.give_up_rights(int(sys.argv[1]))
+script_process.give_up_rights(int(sys.argv[1]), script_process.LIMITS)
 receive()
 """
 
