@@ -9,17 +9,11 @@ import yaml
 from tests.support.wait import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-APPLY_LIMIT_S = 600
+APPLY_LIMIT_S = 240
 CHECK_LIMIT_S = 120
-# {lab: its nodes that run programs which the small image lacks: bridge, tc, python3, bird}
-FULL = {
-    "ring": ["switch1", "switch2", "switch3"],
-    "routing": [],
-    "ospf": ["router[1-4]"],
-    "qualities": ["server1", "home"],
-    "nat": ["gateway"],
-}
-HEALING_LIMIT_S = 60  # by its timers, a spanning tree takes 14 s, OSPF 4 s
+# {lab: its nodes that run programs which the small image lacks: bridge, tc, python3}
+FULL = {"ring": ["switch1", "switch2", "switch3"], "routing": [], "qualities": ["server1", "home"], "nat": ["gateway"]}
+HEALING_LIMIT_S = 60  # of the spanning tree: 14 s by its timers
 
 
 @pytest.fixture
@@ -55,18 +49,7 @@ def test_ring_heals_where_it_is_cut(walt, example):
     wait_until(is_healed, HEALING_LIMIT_S, "switch1 reaches switch2 by way of switch3")
 
 
-def test_ospf_goes_the_other_way_when_a_cable_is_cut(walt, example):
-    example("ospf")
-    walt("network", "link", "router2", "ospf/router2--router4", "loss=100%")
-
-    def route():
-        return walt("node", "run", "router1", "--", "ip route get 10.24.0.4").stdout
-
-    wait_until(lambda: "via 10.13.0.3" in route(), HEALING_LIMIT_S, "router1 reaches router4 by way of router3", 2)
-    walt("node", "run", "router1", "--", "ping -c 3 -w 10 10.34.0.4")
-
-
-@pytest.mark.parametrize("name", sorted({*FULL} - {"ring", "ospf"}))
+@pytest.mark.parametrize("name", sorted({*FULL} - {"ring"}))
 def test_does_what_it_expects(example, name):
     example(name)
 
