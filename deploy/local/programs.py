@@ -13,9 +13,8 @@ from deploy.local.instance import IMAGES, UPLINK_POOL, Instance, Uplink
 from deploy.services import BROKER, BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS, SERVICES
 from walt.contracts import bootserver, netemu, nodes, vmrunner
 
-# bootserver's, each a process of its own
 DOCKER_IMAGES = "docker-images"
-HELPERS = {
+HELPERS = {  # bootserver's, each a process of its own
     DOCKER_IMAGES: "docker_images",
     "persist": "persist.aoe_server",
     "dns": "dns.dnsmasq",

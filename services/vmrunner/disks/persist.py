@@ -1,8 +1,8 @@
 """/persist of the nodes of this host: an ext4 file system in a sparse file for each node and account,
 STATE_DIR/vmrunner/NODE_ID/persist/OWNER~ACCOUNT.raw. One that holds files goes to the trash with its node.
 
-The file of a former owner stays for him until the node
-is removed. What guests have written is read by tools that run as an unprivileged user, with limits.
+The file of a former owner stays for him until the node is removed. What guests have written is read by tools that run
+as an unprivileged user, with limits.
 """
 
 from __future__ import annotations
