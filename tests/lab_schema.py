@@ -41,10 +41,11 @@ def _settings(more: dict[str, Any] | None = None) -> dict[str, Any]:
         for name, one in sorted(SETTINGS.items())
     }
     image = {"type": "string", "description": "The OS image that the node boots", "default": "default"}
+    host = {"type": "string", "description": "The host that a new node goes to; else where there is room"}
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {grammar.IMAGE: image, **properties, **(more or {})},
+        "properties": {grammar.IMAGE: image, grammar.HOST: host, **properties, **(more or {})},
     }
 
 

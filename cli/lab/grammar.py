@@ -25,7 +25,7 @@ from .yaml_tree import FileFaults, Finding, ListTree, MapTree, Position, Scalar,
 
 KEYS = ("name", "nodes", "networks", "links", "defaults", "expect")
 NETWORK_KEYS = ("nodes", "link", "subnet", "external")
-IMAGE, FILES, RUN = "image", "files", "run"
+IMAGE, HOST, FILES, RUN = "image", "host", "files", "run"
 WORK = (FILES, RUN)
 A_LINK = "NODE -- NODE, with blanks around --"
 
@@ -87,12 +87,12 @@ class _Reader(Shapes):
                 for setting, scalar in settings.items():
                     self.positions.setdefault((*path, setting), scalar.position)
                     self.positions[(*path, setting, scalar.text or "")] = scalar.position
-                texts = tuple(f"{one}={scalar.text}" for one, scalar in settings.items() if one != IMAGE)
-                image = (settings[IMAGE].text or "") if IMAGE in settings else ""
-                yield LabNode(name, image, texts, files, run)
+                texts = tuple(f"{one}={scalar.text}" for one, scalar in settings.items() if one not in (IMAGE, HOST))
+                image, host = (settings[one].text or "" if one in settings else "" for one in (IMAGE, HOST))
+                yield LabNode(name, image, texts, files, run, host)
 
     def _settings(self, tree: Tree | None, path: Path) -> dict[str, Scalar]:
-        """{setting: its text}; also the image, which is none."""
+        """{setting: its text}; also image and host, which are none."""
         if tree is None or tree == Scalar(tree.position, None):
             return {}
         if not isinstance(tree, MapTree):
@@ -103,7 +103,7 @@ class _Reader(Shapes):
             self.positions[(*path, key.text or "")] = key.position
             if key.text in WORK:
                 if path == ("defaults",):
-                    self.find(key.position, f"'{key.text}' is not a default; allowed: settings and image")
+                    self.find(key.position, f"'{key.text}' is not a default; allowed: settings, image and host")
             elif isinstance(value, Scalar) and value.text is not None:
                 found[key.text or ""] = value
             else:

@@ -44,7 +44,7 @@ def scalar(text: str, in_flow: bool = False) -> str:
 
 def _node(node: LabNode) -> Iterator[str]:
     settings = [text.partition("=")[::2] for text in node.settings]
-    pairs = [*([("image", node.image)] if node.image else []), *settings]
+    pairs = [(key, text) for key, text in (("image", node.image), ("host", node.host)) if text] + settings
     if not (node.files or node.run):
         shown = ", ".join(f"{scalar(key, True)}: {scalar(value, True)}" for key, value in pairs)
         yield f"{scalar(node.name)}:" + (f" {{{shown}}}" if shown else "")

@@ -14,21 +14,23 @@ from services.kit.environment import Environment
 from services.kit.reconcile_loop import keep_in_step
 from services.nodes import health, operator_settings
 from services.nodes.commands import dispute, lab_commands, node_commands, queries, reconcile, run_command
+from services.nodes.commands.host_commands import HostCommands
 from services.nodes.commands.node_commands import Command, Outcome
 from services.nodes.commands.run_command import Result
 from services.nodes.commands.trash_commands import TrashCommands
 from services.nodes.commands.user_commands import UserCommands
-from services.nodes.domain import creation, event_texts, lab_plan, model, port_views, registration
-from services.nodes.domain.creation import Placement
+from services.nodes.domain import creation, event_texts, hosts, lab_plan, model, port_views, registration
 from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_kept
 from services.nodes.domain.model import NodeSummary, RequestContext
 from services.nodes.domain.network_addresses import POOLS, AddressPlan
 from services.nodes.domain.ownership import Takeover, Watchers
+from services.nodes.domain.placement import HostState, Site
 from services.nodes.domain.settings_request import SettingsRequest
 from services.nodes.metrics import NodesCollector
 from services.nodes.peers.agents import Agents
 from services.nodes.peers.capacities import HostCapacities
 from services.nodes.peers.data_in_use import VolumeInspector
+from services.nodes.peers.hosts import Hosts
 from services.nodes.peers.images import count_images, resolve_image
 from services.nodes.peers.trash import HostTrash
 from services.nodes.storage.database import sqlite_url
@@ -40,6 +42,7 @@ from services.nodes.users.rabbitmq_api import ManagementApi
 from services.nodes.users.restored import RestoredUsers, restored_file
 from walt.contracts import nodes
 from walt.contracts.checks import Check
+from walt.contracts.hosts import HOSTS_CHANGED, Fabric, HostAddresses
 from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits, parse_change
 from walt.contracts.nodes import (
@@ -61,8 +64,7 @@ from walt.contracts.vmrunner import VmRemoved, VmReport
 class NodesApp:
     def __init__(self, env: Environment, bus: Bus) -> None:
         self.bus = bus
-        self.host = env.host
-        self.placement = Placement(env.host, env.subnet)
+        self._subnet = env.subnet
         self.watchers = operator_settings.watchers(env.variable("WALT_WATCH_CONSOLES", Watchers.OWNER.value))
         self.takeover = operator_settings.takeover(env.variable("WALT_TAKEOVER", Takeover.ALL.value))
         self.store = RegistryStore(
@@ -76,9 +78,11 @@ class NodesApp:
         self._broker = management_api(env)
         self.accounts = accounts(env, self._broker)
         self.user_commands = UserCommands(self.store, self.accounts, self._execute)
-        self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, env.host), self._execute)
         self.agents = Agents(bus)
         self.capacities = HostCapacities(bus)
+        self.hosts = Hosts(self.store, self.capacities, env.host, env.subnet, self._announce_hosts)
+        self.host_commands = HostCommands(self.store, self.accounts, self.hosts)
+        self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, self.hosts.reachable), self._execute)
         self.inspector = VolumeInspector(bus)
         self._collector = NodesCollector(self._summaries)
         self._amqp_uri = env.amqp_uri
@@ -105,21 +109,21 @@ class NodesApp:
 
     # -- commands of users
 
-    def create(self, user: str, names: Sequence[str], settings: Sequence[str], image: str) -> Changed:
-        capacities = self.capacities.of([self.host])
+    def create(self, user: str, names: Sequence[str], settings: Sequence[str], image: str, host: str) -> Changed:
+        site, capacities = self._site(), self.capacities.of([host] if host in self.hosts.known else self.hosts.known)
         found = resolve_image(self.bus, image, self.account(user))
-        request = creation.parse(names, settings, self.host, capacities, *found)
-        return self.run(user, node_commands.create, request, self.placement, capacities)
+        request = creation.parse(names, settings, capacities, *found, host)
+        return self.run(user, node_commands.create, request, site, capacities)
 
     def configure(self, user: str, selection: str, request: SettingsRequest, force: bool) -> Changed:
-        capacities = self.capacities.of([self.host]) if request.concerns_host else {}
+        capacities = self.capacities.of(self.hosts.known) if request.concerns_host else {}
         return self.run(user, node_commands.configure, selection, request, capacities, force=force)
 
     def apply_lab(self, user: str, document: LabDocument, dry_run: bool, force: bool) -> LabApplied:
-        capacities, account = self.capacities.of([self.host]), self.account(user)
+        capacities, account = self.capacities.of(self.hosts.known), self.account(user)
         images = {image: resolve_image(self.bus, image, account) for image in lab_plan.images_of(document)}
-        request = lab_plan.parse(document, self.host, capacities, images)
-        arguments = (request, self.placement, capacities, dry_run)
+        request = lab_plan.parse(document, capacities, images)
+        arguments = (request, self._site(), capacities, dry_run)
         done = self._execute(user, lab_commands.apply, *arguments, force=force)
         nodes = tuple(map(model.view, done.nodes))
         return LabApplied(document.name, done.plan.actions, done.plan.faults, nodes, tuple(done.notes))
@@ -143,7 +147,9 @@ class NodesApp:
     def views(self, user: str, selection: str) -> list[NodeView]:
         with self.transaction() as registry:
             account = registry.accounts.of(user).id
-            return [model.view(node) for node in queries.select_nodes(registry, selection, account)]
+            views = [model.view(node) for node in queries.select_nodes(registry, selection, account)]
+        unreachable = self.hosts.unreachable_since()
+        return [hosts.seen_from_here(view, unreachable) for view in views] if unreachable else views
 
     def ports(self, user: str, selection: str) -> list[PortView]:
         with self.transaction() as registry:
@@ -159,7 +165,7 @@ class NodesApp:
             return registry.events.by_others(registry.accounts.of(user), time.time() - event_texts.NOTICE_AGE_S)
 
     def diagnose(self) -> list[Check]:
-        return health.diagnose(self.store, self.bus, [self.host])
+        return health.diagnose(self.store, self.bus, self.hosts.known)
 
     # -- accounts of users
 
@@ -211,7 +217,7 @@ class NodesApp:
             return queries.authorize(registry, registry.accounts.of(user).id, name, action, self.watchers)
 
     def register_machine(self, mac: str, ip: str) -> NodeWanted:
-        outcome = self._execute("", node_commands.register, registration.parse_mac(mac), ip, self.placement)
+        outcome = self._execute("", node_commands.register, registration.parse_mac(mac), ip, self._site())
         with self.transaction() as registry:
             return registry.specs(outcome.nodes)[0]
 
@@ -233,15 +239,32 @@ class NodesApp:
 
     def reconcile(self) -> None:
         """Virtual nodes with the vmrunner of their host, physical nodes with bootserver."""
-        self.capacities.refresh(self.host)
+        tasks.map_concurrently(self._reconcile_host, self.hosts.reachable())
         announce = self.bus.announce
+        reconcile.reconcile(self.store, announce, lambda registry: registry.physical_nodes(), self.agents.list_machines)
+
+    def fabric(self, host: str) -> Fabric:
+        with self.transaction() as registry:
+            return queries.fabric(registry, self.hosts.addresses, host)
+
+    def _reconcile_host(self, host: str) -> None:
         reconcile.reconcile(
             self.store,
-            announce,
-            lambda registry: registry.virtual_nodes(self.host),
-            lambda: self.agents.list_vms(self.host),
+            self.bus.announce,
+            lambda registry: registry.virtual_nodes(host),
+            lambda: self.agents.list_vms(host),
         )
-        reconcile.reconcile(self.store, announce, lambda registry: registry.physical_nodes(), self.agents.list_machines)
+
+    def _announce_hosts(self, addresses: HostAddresses) -> None:
+        self.bus.announce(HOSTS_CHANGED, addresses)
+
+    def _site(self) -> Site:
+        capacities, reachable = self.capacities.of(self.hosts.known), set(self.hosts.reachable())
+        states = (
+            HostState(one.name, one.is_drained, one.name in reachable, capacities.get(one.name))
+            for one in self.hosts.known.values()
+        )
+        return Site(self.hosts.server, self._subnet, tuple(states))
 
     def _execute(self, user: str, command: Callable[..., Result], *arguments: Any, force: bool = False) -> Result:
         """Runs the command and announces the specs that it changed."""

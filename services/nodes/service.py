@@ -6,15 +6,15 @@ Owns:       which nodes there are, their settings, owner, image, power, addresse
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, get_ports,
             get_events, get_notices, add_user, remove_user, get_users, get_use, set_limits, change_password,
-            accept_registry, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, authorize,
-            get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user, register_machine,
-            check_history (services).
+            accept_registry, get_hosts, drain_host, undrain_host, remove_host, get_trash, restore_trash, empty_trash,
+            diagnose (users); get_specs, get_fabric, get_host_addresses, authorize, get_account, get_limits,
+            get_accounts, check_administrator, ensure_user, suspend_user, register_machine, check_history (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
             persist_bytes, list_machines; netemu list_ports; the management API of the broker, which stores the accounts
             of users; all services for diagnose.
-Announces:  NODE_WANTED, NODE_REMOVED.
+Announces:  NODE_WANTED, NODE_REMOVED, HOSTS_CHANGED.
 Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED; asks both at intervals for
-            what was lost.
+            what was lost; vmrunner, netemu AGENT_PRESENT.
 
 Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
              WALT_EVENTS_KEPT    how many events the log keeps (default: 100000); beyond them go the
@@ -28,7 +28,7 @@ Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nod
              WALT_WATCH_CONSOLES who may watch a node's console: owner or all (default: owner)
              WALT_TAKEOVER       who may take nodes from their owners (acquire --force): all, administrators or nobody
                                  (default: all)
-             WALT_HOST           the host that runs new nodes
+             WALT_HOST           the server's host: that of nodes and bootserver
              WALT_SUBNET         addresses of the nodes; the first is the server's, the upper quarter for physical nodes
 """
 
@@ -43,9 +43,10 @@ from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds,
 from services.nodes.commands import lab_commands, node_commands
 from services.nodes.domain import links, settings_request
 from services.nodes.domain.event_texts import EventQuery
-from walt.contracts import bootserver, nodes, vmrunner
+from walt.contracts import bootserver, netemu, nodes, vmrunner
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.checks import Check
+from walt.contracts.hosts import AGENT_PRESENT, AgentPresent, Fabric, HostAddresses, HostView
 from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
@@ -78,8 +79,10 @@ class NodesService:
     app: NodesApp = AppProvider(NodesApp)
 
     @public
-    def create_nodes(self, names: Texts, settings: Texts = (), image: Text | None = None) -> Changed:
-        return self.app.create(self.caller, names, settings, image or DEFAULT_IMAGE)
+    def create_nodes(
+        self, names: Texts, settings: Texts = (), image: Text | None = None, host: Text | None = None
+    ) -> Changed:
+        return self.app.create(self.caller, names, settings, image or DEFAULT_IMAGE, host or "")
 
     @public
     def get_nodes(self, selection: NodeSet) -> list[NodeView]:
@@ -177,6 +180,22 @@ class NodesService:
         return self.app.limit(self.caller, name, limits)
 
     @public
+    def get_hosts(self, name: Text | None = None) -> list[HostView]:
+        return self.app.host_commands.views(name)
+
+    @public
+    def drain_host(self, name: Text) -> list[HostView]:
+        return self.app.host_commands.drain(self.caller, name, True)
+
+    @public
+    def undrain_host(self, name: Text) -> list[HostView]:
+        return self.app.host_commands.drain(self.caller, name, False)
+
+    @public
+    def remove_host(self, name: Text) -> None:
+        self.app.host_commands.remove(self.caller, name)
+
+    @public
     def get_trash(self) -> list[TrashView]:
         return self.app.trash.views(self.caller)
 
@@ -199,6 +218,14 @@ class NodesService:
     @internal
     def get_specs(self, host: str = "") -> Specs:
         return self.app.specs(host)
+
+    @internal
+    def get_host_addresses(self) -> HostAddresses:
+        return self.app.hosts.addresses
+
+    @internal
+    def get_fabric(self, host: str) -> Fabric:
+        return self.app.fabric(host)
 
     @internal
     def authorize(self, user: str, name: str, action: str) -> NodeTarget:
@@ -235,6 +262,14 @@ class NodesService:
     @internal
     def register_machine(self, mac: str, ip: str) -> NodeWanted:
         return self.app.register_machine(mac, ip)
+
+    @on_event(vmrunner.SERVICE, AGENT_PRESENT)
+    def on_vmrunner_present(self, said: AgentPresent) -> None:
+        self.app.hosts.announced(said)
+
+    @on_event(netemu.SERVICE, AGENT_PRESENT)
+    def on_netemu_present(self, said: AgentPresent) -> None:
+        self.app.hosts.announced(said)
 
     @on_event(vmrunner.SERVICE, vmrunner.VM_CHANGED)
     def on_vm_changed(self, report: VmReport) -> None:

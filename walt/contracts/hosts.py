@@ -52,6 +52,24 @@ class HostAddresses:
 
 
 @dataclass(frozen=True)
+class HostView:
+    """A host as `walt host` shows it. state: PRESENT, or UNREACHABLE with since (epoch seconds). nodes: the number of its
+    virtual ones; promised_bytes: memory of those that are on; ip: of the host on walt-net."""
+
+    name: str
+    state: str
+    since: float
+    is_drained: bool
+    is_server: bool
+    nodes: int
+    promised_bytes: int
+    capacity: Capacity | None = None
+    underlay: str = ""
+    ip: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
 class StationPort:
     """A MAC address on a network."""
 

@@ -27,11 +27,12 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class CheckedNode:
-    """image: "" for the default one."""
+    """image: "" for the default one; host: "" for any."""
 
     name: str
     image: str
     config: NodeConfig
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _node(
         config = settings.apply_settings(NodeConfig(), {**values, "networks": tuple(own)})
     except InvalidRequest as refused:
         faults.add(path, *(f"{node.name}: {sentence}" for sentence in refused.args))
-    return CheckedNode(name, node.image, config) if len(faults.found) == before else None
+    return CheckedNode(name, node.image, config, node.host) if len(faults.found) == before else None
 
 
 def _check_work(node: LabNode, path: Path, faults: FaultList) -> None:

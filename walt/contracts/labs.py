@@ -31,13 +31,15 @@ class LabFile:
 @dataclass(frozen=True)
 class LabNode:
     """settings: ["ram=1G", …], those that the document gives; the others have their defaults. files, run: what is
-    copied to the node after a boot, and the commands that are then run in it."""
+    copied to the node after a boot, and the commands that are then run in it; host: where a new node goes, "" for where
+    there is room."""
 
     name: str
     image: str = ""  # "": the default image
     settings: tuple[str, ...] = ()
     files: tuple[LabFile, ...] = ()
     run: tuple[str, ...] = ()
+    host: str = ""
 
 
 @dataclass(frozen=True)

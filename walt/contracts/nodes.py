@@ -1,7 +1,7 @@
 """nodes: the registry. The only writer of wanted state: configuration, owner, power, image.
 
 Public RPC (users):
-  create_nodes(names, settings=[], image=None) -> Changed
+  create_nodes(names, settings=[], image=None, host=None) -> Changed      host: where they go; None: where there is room
   get_nodes(selection) -> [NodeView]            selection: "a,b,my-nodes,free-nodes,all-nodes"
   configure_nodes(selection, settings, force=False) -> Changed        force: also what destroys data on a disk
   link_nodes(selection, network, options, replace=False) -> Changed   options: ["lat=10ms", …] of that network's link;
@@ -30,6 +30,9 @@ Public RPC (users):
   set_limits(name, limits) -> UserUse           administrators; limits: ["ram=32G", "images=none", "disk=default"]
   accept_registry() -> [str]                    administrators: this registry is the right one, though it is not the one
                                                 that these agents last obeyed
+  get_hosts(name=None) -> [HostView]            walt/contracts/hosts.py; None: of all
+  drain_host(name) | undrain_host(name) -> [HostView]         administrators: no new node goes there, or one may again
+  remove_host(name)                             administrators: forget a host without nodes whose agents are stopped
   get_trash() -> [TrashView]                    administrators: removed disks that hold data, kept for a while
   restore_trash(disk, node) -> Changed          administrators: it becomes the node's last disk, or its /persist, at the
                                                 node's next boot
@@ -38,6 +41,8 @@ Public RPC (users):
                                                 a new one is made; another's connections are closed
 Internal RPC (services):
   get_specs(host="") -> Specs                    of one host, or of all; including nodes wanted absent
+  get_fabric(host) -> Fabric                     all hosts, and the nodes that are not on this one, by their MACs
+  get_host_addresses() -> HostAddresses
   authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when the user may not do it
   get_account(user) -> Owner                     the present account of a caller; Denied when it has ended
   get_limits(user) -> UserLimits                     of what this user may have
@@ -53,7 +58,8 @@ Internal RPC (services):
                                                       SUSPENDED_S he gets no other. name "": requests without a name
                                                       flood it, and it is who sends far more than others
 Events: NODE_WANTED (NodeWanted): vmrunner, netemu, bootserver;  NODE_REMOVED (NodeRemoved): netemu, bootserver, console
-Hears: vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED
+        HOSTS_CHANGED (HostAddresses): netemu, bootserver
+Hears: vmrunner VM_CHANGED, VM_REMOVED; vmrunner, netemu AGENT_PRESENT; bootserver MACHINE_CHANGED, MACHINE_REMOVED
 """
 
 from __future__ import annotations

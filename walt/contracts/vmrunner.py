@@ -114,7 +114,7 @@ class TrashedDisk:
     """A disk that was removed and is kept for a while. id: names it on its host; number: of the disk (`Disk.id`), 0 for
     a /persist; size_bytes: of the disk (for /persist its file); used_bytes: of the server's disk space; at: epoch
     seconds of its removal; left_s: until it is deleted; for_node, for_account: the node that gets it at its next boot,
-    if its owner is still this account."""
+    if its owner is still this account. host: as nodes knows it."""
 
     id: str
     node: str
@@ -128,6 +128,7 @@ class TrashedDisk:
     left_s: float = 0.0
     for_node: int = 0
     for_account: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 QUARTERS = 4
+SERVER_MAC = "52:57:41:4c:54:00"
 RESOLVER_PORT = 54  # on the server: the name server that knows the outside, for nodes with netsetup=NAT
+
+
+def bridge_mac(number: int) -> str:
+    """Of the bridge walt-net of the host with this number; 0 is the server's."""
+    return f"52:57:41:4d:{number >> 8 & 0xFF:02x}:{number & 0xFF:02x}" if number else SERVER_MAC
 
 
 def server(subnet: str) -> IPv4Address:

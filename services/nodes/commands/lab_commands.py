@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.nodes.commands.node_commands import Outcome, check_limits, save
+from services.nodes.commands.queries import site_in_use
 from services.nodes.domain import addresses, creation, data_loss, lab_plan, model, notes
-from services.nodes.domain.creation import Placement
 from services.nodes.domain.event_texts import Action
 from services.nodes.domain.lab_plan import LabPlan, LabRequest
 from services.nodes.domain.model import Node, RequestContext
+from services.nodes.domain.placement import Site
 from services.nodes.domain.settings_request import Capacities
 from services.nodes.storage.registry import Registry
 from walt.contracts import labs, units
@@ -31,7 +32,7 @@ def apply(
     registry: Registry,
     context: RequestContext,
     request: LabRequest,
-    placement: Placement,
+    site: Site,
     capacities: Capacities,
     dry_run: bool,
 ) -> LabOutcome:
@@ -39,7 +40,7 @@ def apply(
     lab = request.document.name
     lab_plan.check_number(registry.labs.names(context.account), lab)
     present = registry.of_lab(context.account, lab, [one.name for one in request.nodes])
-    plan = _plan(registry, context, request, present, placement)
+    plan = _plan(registry, context, request, present, site)
     check_limits(registry, context, plan.before, plan.after)
     said = notes.of_creation([new for old, new in zip(plan.before, plan.after, strict=True) if not old.id], capacities)
     if dry_run or plan.faults:
@@ -73,15 +74,17 @@ def views(registry: Registry, account: str, owner: str, name: str | None) -> lis
 
 
 def _plan(
-    registry: Registry, context: RequestContext, request: LabRequest, present: Sequence[Node], placement: Placement
+    registry: Registry, context: RequestContext, request: LabRequest, present: Sequence[Node], site: Site
 ) -> LabPlan:
-    ips = addresses.free_addresses(placement.subnet, registry.ips())
+    ips = addresses.free_addresses(site.subnet, registry.ips())
+    networks = {use for one in request.nodes for use in one.config.networks}
+    used = site_in_use(registry, site, context.account, networks)
 
-    def new_node(wanted: CheckedNode) -> Node:
+    def new_node(wanted: CheckedNode, host: str) -> Node:
         lab = request.document.name
-        return creation.new_node(wanted.name, wanted.image, wanted.config, next(ips), placement, context, lab)
+        return creation.new_node(wanted.name, wanted.image, wanted.config, next(ips), host, context, lab)
 
-    return lab_plan.plan(request, present, new_node, context)
+    return lab_plan.plan(request, present, used.hosts, new_node, context)
 
 
 def _save(registry: Registry, context: RequestContext, lab: str, plan: LabPlan) -> tuple[list[Node], list[NodeWanted]]:

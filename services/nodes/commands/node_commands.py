@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.nodes.commands.queries import find_node, select_nodes
+from services.nodes.commands.queries import find_node, select_nodes, site_in_use
 from services.nodes.domain import (
     creation,
     data_loss,
@@ -22,11 +22,12 @@ from services.nodes.domain import (
     settings_request,
 )
 from services.nodes.domain.accounts import Claim
-from services.nodes.domain.creation import NodeRequest, Placement
+from services.nodes.domain.creation import NodeRequest
 from services.nodes.domain.event_texts import Action
 from services.nodes.domain.links import LinkRequest
 from services.nodes.domain.model import Node, RequestContext
 from services.nodes.domain.ownership import Takeover
+from services.nodes.domain.placement import Site
 from services.nodes.domain.settings_request import Capacities, SettingsRequest
 from services.nodes.storage.registry import Registry
 from walt.contracts.errors import Conflict, InvalidRequest, Refused, WaltError, together
@@ -46,9 +47,10 @@ class Outcome:
 
 
 def create(
-    registry: Registry, context: RequestContext, request: NodeRequest, placement: Placement, capacities: Capacities
+    registry: Registry, context: RequestContext, request: NodeRequest, site: Site, capacities: Capacities
 ) -> Outcome:
-    new = creation.new_nodes(request, registry.owners(request.names), registry.ips(), placement, context)
+    used = site_in_use(registry, site, context.account, request.config.networks)
+    new = creation.new_nodes(request, registry.owners(request.names), registry.ips(), used, context)
     action = Action("create", context, event_texts.creation_text(request.image, request.config))
     return save(registry, action, new, new, notes.of_creation(new, capacities))
 
@@ -140,13 +142,13 @@ def release(registry: Registry, context: RequestContext, text: str) -> Outcome:
     return save(registry, action, nodes, new, _notes_of_change_of_owner(nodes, new))
 
 
-def register(registry: Registry, context: RequestContext, mac: str, ip: str, placement: Placement) -> Outcome:
+def register(registry: Registry, context: RequestContext, mac: str, ip: str, site: Site) -> Outcome:
     """The physical node with this MAC; a new one when no node has it."""
     known = registry.with_mac(mac)
     if known is not None:
         registration.check_known(known, mac, ip)
         return save(registry, Action("power on", context), [known], [registration.switched_on(known)])
-    new = registration.new_node(mac, ip, registry.with_ip(ip), registry.names(), placement, context)
+    new = registration.new_node(mac, ip, registry.with_ip(ip), registry.names(), site, context)
     stored = registry.add_machine(new, mac)
     action = Action("register", context, f"mac={mac} ip={ip}")
     registry.events.add(event_texts.of_command(action, [new], [stored]))

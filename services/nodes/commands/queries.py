@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from services.nodes.domain import model, ownership, selection
+from collections.abc import Iterable
+from dataclasses import replace
+
+from services.nodes.domain import hosts, model, ownership, selection
 from services.nodes.domain.event_texts import EventQuery
+from services.nodes.domain.hosts import HostUse
 from services.nodes.domain.model import Node
 from services.nodes.domain.ownership import Watchers
+from services.nodes.domain.placement import Site
 from services.nodes.domain.selection import Selection
 from services.nodes.storage.registry import Registry
+from walt.contracts.hosts import Fabric, HostAddresses
+from walt.contracts.network_uses import NetworkUse
 from walt.contracts.nodes import Event, NodeTarget, Specs
 
 
@@ -45,6 +52,24 @@ def specs(registry: Registry, host: str = "") -> Specs:
     """Of the virtual and physical nodes of one host, or of every host."""
     nodes = registry.nodes() if not host else registry.nodes_of_host(host)
     return Specs(registry.identity, registry.specs(nodes), registry.history.revision)
+
+
+def site_in_use(registry: Registry, site: Site, account: str, networks: Iterable[NetworkUse]) -> Site:
+    """With what the hosts have of memory promised, and of ports on these networks of the account. Where there is one
+    host only, nothing depends on it."""
+    if len(site.hosts) < 2:
+        return site
+    use, ports = registry.hosts.use(), registry.hosts.ports(account, {one.name for one in networks})
+    states = (
+        replace(one, promised_bytes=use.get(one.name, HostUse()).ram_bytes, ports=ports.get(one.name, {}))
+        for one in site.hosts
+    )
+    return replace(site, hosts=tuple(states))
+
+
+def fabric(registry: Registry, addresses: HostAddresses, host: str) -> Fabric:
+    """For this host."""
+    return Fabric(addresses, tuple(map(hosts.station, registry.nodes_of_others(host))))
 
 
 def _resolve(registry: Registry, selected: Selection) -> list[Node]:

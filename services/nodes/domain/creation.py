@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.nodes.domain import disks, settings_request
+from services.nodes.domain import disks, placement, settings_request
 from services.nodes.domain.addresses import free_addresses
 from services.nodes.domain.model import Node, RequestContext, Status
+from services.nodes.domain.placement import Site, Unplaced
 from services.nodes.domain.settings_request import Capacities
 from walt.contracts import units
 from walt.contracts.bootserver import DEFAULT_IMAGE
@@ -18,33 +19,27 @@ from walt.contracts.vmrunner import DELAYING
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where new nodes go: the host that runs them, and the subnet of walt-net."""
-
-    host: str
-    subnet: str
-
-
-@dataclass(frozen=True)
 class NodeRequest:
-    """names: as they are stored, those without a fault; refusals: what is wrong with the request so far, reported
-    together with what only the registry shows."""
+    """names: as they are stored, those without a fault; host: where they must go, "" for any; refusals: what is wrong
+    with the request so far, reported together with what only the registry shows."""
 
     names: tuple[str, ...]
     config: NodeConfig
     image: str = DEFAULT_IMAGE
+    host: str = ""
     refusals: tuple[WaltError, ...] = ()
 
 
 def parse(
     names: Sequence[str],
     texts: Sequence[str],
-    host: str,
     capacities: Capacities,
     image: str = DEFAULT_IMAGE,
     image_errors: Sequence[WaltError] = (),
+    host: str = "",
 ) -> NodeRequest:
-    """image_errors: why the image cannot be used; reported together with the other faults."""
+    """capacities: of the hosts that the nodes can go to, where known. image_errors: why the image cannot be used;
+    reported together with the other faults."""
     faults: list[str] = []
     checked = [name for name in (_checked(text, faults) for text in names) if name]
     if not names:
@@ -52,30 +47,32 @@ def parse(
     faults += [f"'{name}' is given twice; allowed: each name once" for name in units.doubled(checked)]
     settings = settings_request.parse(texts)
     config, inconsistent = settings_request.applied(NodeConfig(), settings)
-    faults += [*settings.faults, *inconsistent, *settings_request.host_faults(settings, [host], capacities)]
+    faults += [*settings.faults, *inconsistent, *placement.faults_of_ram(config.ram_bytes, capacities)]
     invalid = [InvalidRequest(*faults)] if faults else []
-    return NodeRequest(tuple(dict.fromkeys(checked)), config, image, (*invalid, *image_errors))
+    return NodeRequest(tuple(dict.fromkeys(checked)), config, image, host, (*invalid, *image_errors))
 
 
 def new_nodes(
     request: NodeRequest,
     owners: Mapping[str, str],
     taken_ips: Collection[str],
-    placement: Placement,
+    site: Site,
     context: RequestContext,
 ) -> list[Node]:
     """All of them, or an error with all faults. owners: {name: owner} of present nodes, those of the names at least."""
     _check(request, owners)
-    ips = free_addresses(placement.subnet, taken_ips)
-    return [new_node(name, request.image, request.config, next(ips), placement, context) for name in request.names]
+    ips = free_addresses(site.subnet, taken_ips)
+    new = [Unplaced(name, request.config.ram_bytes, request.config.networks, request.host) for name in request.names]
+    hosts = placement.place(new, site.hosts)
+    return [new_node(name, request.image, request.config, next(ips), hosts[name], context) for name in request.names]
 
 
 def new_node(
-    name: str, image: str, config: NodeConfig, ip: str, placement: Placement, context: RequestContext, lab: str = ""
+    name: str, image: str, config: NodeConfig, ip: str, host: str, context: RequestContext, lab: str = ""
 ) -> Node:
     return Node(
         name,
-        placement.host,
+        host,
         context.user,
         image,
         ip,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from services.nodes.domain import model, notes, ownership, settings_request
+from services.nodes.domain import model, notes, ownership, placement, settings_request
 from services.nodes.domain.model import Node, RequestContext
-from services.nodes.domain.settings_request import Capacities, SettingsRequest
+from services.nodes.domain.placement import HostState, Unplaced
+from services.nodes.domain.settings_request import Capacities
 from walt.contracts import lab_check, labs, nodes, settings, vmrunner
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.errors import Conflict, InvalidRequest, NotOwner, WaltError
@@ -19,7 +20,7 @@ LABS_OF_ONE = 100  # of one account: each keeps a document in the registry
 MAX_IMAGES = 50
 
 Images = Mapping[str, tuple[str, Sequence[WaltError]]]  # {as in the document: (full name, why it cannot be used)}
-NewNode = Callable[[CheckedNode], Node]
+NewNode = Callable[[CheckedNode, str], Node]  # of the document, on this host
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,14 @@ def images_of(document: LabDocument) -> list[str]:
     return images
 
 
-def parse(document: LabDocument, host: str, capacities: Capacities, images: Images) -> LabRequest:
+def parse(document: LabDocument, capacities: Capacities, images: Images) -> LabRequest:
     checked, faults = lab_check.check(document), FaultList()
     for node in document.nodes:
         path = ("nodes", node.name, "image", node.image)
         for error in images[node.image or DEFAULT_IMAGE][1]:
             faults.add(path, *map(str, error.args), error=type(error))
     for one in checked.nodes:
-        ram = SettingsRequest({"ram_bytes": one.config.ram_bytes})
-        faults.add(("nodes", one.name, "ram"), *settings_request.host_faults(ram, [host], capacities))
+        faults.add(("nodes", one.name, "ram"), *placement.faults_of_ram(one.config.ram_bytes, capacities))
     resolved = [replace(one, image=images[one.image or DEFAULT_IMAGE][0]) for one in checked.nodes]
     return LabRequest(document, tuple(resolved), (*checked.faults, *faults.found))
 
@@ -70,7 +70,13 @@ def check_number(names: Sequence[str], name: str) -> None:
         raise Conflict(f"{len(names)} labs are yours; allowed: at most {LABS_OF_ONE} (walt lab destroy NAME)")
 
 
-def plan(request: LabRequest, present: Iterable[Node], new_node: NewNode, context: RequestContext) -> LabPlan:
+def plan(
+    request: LabRequest,
+    present: Iterable[Node],
+    hosts: Sequence[HostState],
+    new_node: NewNode,
+    context: RequestContext,
+) -> LabPlan:
     """present: the nodes of the lab, and those of the names that it asks for, whosever. No new_node is called where
     there is a fault."""
     lab, by_name, faults = request.document.name, {node.name: node for node in present}, FaultList()
@@ -79,6 +85,9 @@ def plan(request: LabRequest, present: Iterable[Node], new_node: NewNode, contex
         node = by_name.get(wanted.name)
         if node:
             _check_usable(lab, node, wanted, context, faults)
+    unplaced = [_unplaced(one) for one in request.nodes if one.name not in by_name]
+    for new in unplaced:
+        _check_placeable(new, hosts, faults)
     if request.faults or faults.found:
         return LabPlan(faults=(*request.faults, *faults.found))
     leaving = [node for node in by_name.values() if node.name not in asked]
@@ -91,7 +100,8 @@ def plan(request: LabRequest, present: Iterable[Node], new_node: NewNode, contex
             steps.append((node, after))
         elif node:
             kept.append(node)
-    created = [new_node(one) for one in request.nodes if one.name not in by_name]
+    placed = placement.place(unplaced, hosts)
+    created = [new_node(one, placed[one.name]) for one in request.nodes if one.name not in by_name]
     steps += [(node, node) for node in created]
     before, after_all = tuple(old for old, _ in steps), tuple(new for _, new in steps)
     return LabPlan(tuple(_action(old, new) for old, new in steps), before, after_all, tuple(kept))
@@ -110,8 +120,22 @@ def _check_usable(lab: str, node: Node, wanted: CheckedNode, context: RequestCon
     elif node.lab not in ("", lab):
         sentence = f"node '{node.name}' is of your lab {node.lab}; allowed: one of no lab, or another name"
         faults.add(path, sentence, error=Conflict)
+    elif wanted.host not in ("", node.host):
+        sentence = f"node '{node.name}' is on host {node.host}; allowed: {node.host}, as nodes are not moved"
+        faults.add((*path, "host", wanted.host), sentence, error=Conflict)
     else:
         faults.add((*path, "persist"), *settings_request.persist_faults(node.config, wanted.config))
+
+
+def _unplaced(wanted: CheckedNode) -> Unplaced:
+    return Unplaced(wanted.name, wanted.config.ram_bytes, wanted.config.networks, wanted.host)
+
+
+def _check_placeable(new: Unplaced, hosts: Sequence[HostState], faults: FaultList) -> None:
+    try:
+        placement.place([new], hosts)
+    except WaltError as refused:
+        faults.add(("nodes", new.name, "host", new.host), *map(str, refused.args), error=type(refused))
 
 
 def _changed(node: Node, wanted: CheckedNode, lab: str, context: RequestContext) -> Node:

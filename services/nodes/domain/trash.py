@@ -17,6 +17,8 @@ def restored(node: Node, disk: TrashedDisk) -> Node:
     the disk."""
     if not node.is_virtual:
         raise Conflict(f"{node.name} is a physical node; allowed: a virtual node")
+    if node.host != disk.host:
+        raise Conflict(f"{node.name} is on host {node.host}, '{disk.id}' on {disk.host}; allowed: a node of that host")
     if not disk.number:
         if node.is_free:
             raise Conflict(f"{node.name} is free and has no /persist; allowed: a node that has an owner")

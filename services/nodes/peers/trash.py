@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from services.kit import tasks
 from services.kit.bus.bus import Bus
 from walt.contracts import serialization, vmrunner
 from walt.contracts.errors import NotFound
@@ -14,13 +16,14 @@ EMPTY_S = 300.0  # a large file takes a while
 
 
 class HostTrash:
-    def __init__(self, bus: Bus, host: str) -> None:
+    """hosts: the names of those that answer."""
+
+    def __init__(self, bus: Bus, hosts: Callable[[], Sequence[str]]) -> None:
         self._bus = bus
-        self._service = vmrunner.service_on(host)
+        self._hosts = hosts
 
     def disks(self) -> list[TrashedDisk]:
-        found = self._bus.call(self._service, "list_trash", timeout_s=ANSWER_S)
-        return serialization.load_all(TrashedDisk, found)
+        return [disk for disks in tasks.map_concurrently(self._disks_on, self._hosts()) for disk in disks]
 
     def find(self, disk_ids: Sequence[str]) -> list[TrashedDisk]:
         """NotFound names those that are not there."""
@@ -31,7 +34,13 @@ class HostTrash:
         return [present[one] for one in disk_ids]
 
     def claim(self, disk: TrashedDisk, node_id: int, account: str) -> None:
-        self._bus.call(self._service, "claim_trash", disk=disk.id, node_id=node_id, account=account)
+        self._bus.call(vmrunner.service_on(disk.host), "claim_trash", disk=disk.id, node_id=node_id, account=account)
 
     def remove(self, disks: Sequence[TrashedDisk]) -> None:
-        self._bus.call(self._service, "empty_trash", timeout_s=EMPTY_S, disks=[disk.id for disk in disks])
+        for host in dict.fromkeys(disk.host for disk in disks):
+            ids = [disk.id for disk in disks if disk.host == host]
+            self._bus.call(vmrunner.service_on(host), "empty_trash", timeout_s=EMPTY_S, disks=ids)
+
+    def _disks_on(self, host: str) -> list[TrashedDisk]:
+        found = self._bus.call(vmrunner.service_on(host), "list_trash", timeout_s=ANSWER_S)
+        return [replace(disk, host=host) for disk in serialization.load_all(TrashedDisk, found)]

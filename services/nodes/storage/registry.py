@@ -20,6 +20,7 @@ from services.nodes.storage.account_table import AccountTable
 from services.nodes.storage.database import Database
 from services.nodes.storage.event_log import EventLog
 from services.nodes.storage.history import History
+from services.nodes.storage.host_table import HostTable
 from services.nodes.storage.lab_table import LabTable
 from services.nodes.storage.port_table import PortTable
 from walt.contracts import names
@@ -74,6 +75,7 @@ class Registry:
         self.events = EventLog(connection)
         self.accounts = AccountTable(connection, limits)
         self.labs = LabTable(connection)
+        self.hosts = HostTable(connection)
         self.history = History(connection)
         self._ports = PortTable(connection, self.history, plan)
 
@@ -93,6 +95,10 @@ class Registry:
     def nodes_of_host(self, host: str) -> list[Node]:
         """Virtual and physical nodes, including those wanted absent."""
         return self._nodes(NODES.c.host == host)
+
+    def nodes_of_others(self, host: str) -> list[Node]:
+        """The present nodes of all other hosts."""
+        return self._nodes(PRESENT & (NODES.c.host != host))
 
     def physical_nodes(self) -> list[Node]:
         """Including those wanted absent."""
@@ -145,8 +151,8 @@ class Registry:
         return {row.name: row.owner for row in self._connection.execute(query)}
 
     def ips(self) -> set[str]:
-        """All that are taken, also by nodes wanted absent."""
-        return set(self._connection.scalars(sa.select(NODES.c.ip)))
+        """All that are taken, also by nodes wanted absent, and by hosts."""
+        return set(self._connection.scalars(sa.union_all(sa.select(NODES.c.ip), sa.select(tables.hosts.c.ip))))
 
     def summaries(self) -> list[NodeSummary]:
         """Of the present nodes."""

@@ -134,6 +134,19 @@ labs = Table(
     Column("applied_at", Float, nullable=False),
 )
 
+# Servers that run nodes. number 0: the server's host; ip: of its bridge on walt-net, taken from those of virtual nodes.
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("ip", String(45), nullable=False, unique=True),
+    Column("underlay", String(45), nullable=False, server_default=""),
+    Column("version", String(63), nullable=False, server_default=""),
+    Column("is_drained", Boolean, nullable=False, server_default=false()),
+    Column("capacity", JSON),  # Capacity, by walt.contracts.serialization; null: not known
+)
+
 # The MAC of (node, network name) never changes: the row stays when the node leaves the network.
 ports = Table(
     "ports",

@@ -1,0 +1,121 @@
+"""Which hosts there are and which of them answer, as their agents announce it.
+
+The registry keeps what an announcement says; when it came is kept here. A host that has announced itself before, and
+does not any more, is unreachable.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from services.nodes.domain import hosts
+from services.nodes.domain.hosts import Host
+from services.nodes.peers.capacities import HostCapacities
+from services.nodes.storage.registry import Registry, RegistryStore
+from walt.contracts.hosts import UNREACHABLE_AFTER_S, AgentPresent, HostAddresses
+from walt.contracts.vmrunner import SERVICE as VMRUNNER
+
+log = logging.getLogger(__name__)
+
+
+class Hosts:
+    """server: the name of the server's host; announce: takes the addresses of all hosts whenever they change."""
+
+    def __init__(
+        self,
+        store: RegistryStore,
+        capacities: HostCapacities,
+        server: str,
+        subnet: str,
+        announce: Callable[[HostAddresses], None],
+    ) -> None:
+        self.server = server
+        self._store = store
+        self._capacities = capacities
+        self._subnet = subnet
+        self._announce = announce
+        self._seen_at = dict[str, float]()  # when its vmrunner announced itself last, by the monotonic clock
+        with store.transaction() as registry:
+            self._known = {host.name: host for host in self._with_server(registry)}
+        for host in self._known.values():
+            if host.version:
+                self._seen_at[host.name] = time.monotonic()  # it has as long to announce itself again
+            if host.capacity:
+                capacities.learn(host.name, host.capacity)
+
+    @property
+    def known(self) -> dict[str, Host]:
+        """By name, the server's host first."""
+        return self._known
+
+    @property
+    def addresses(self) -> HostAddresses:
+        return hosts.addresses(self._known.values())
+
+    def find(self, name: str) -> Host:
+        return hosts.find(self._known, name)
+
+    def unreachable_since(self) -> dict[str, float]:
+        """{host: epoch seconds of its last word} of those that do not answer."""
+        now, wall = time.monotonic(), time.time()
+        silent = {name: now - at for name, at in self._seen_at.items() if name in self._known}
+        return {name: wall - age_s for name, age_s in silent.items() if age_s > UNREACHABLE_AFTER_S}
+
+    def reachable(self) -> list[str]:
+        unreachable = self.unreachable_since()
+        return [name for name in self._known if name not in unreachable]
+
+    def announced(self, said: AgentPresent) -> None:
+        """An agent says that it is there."""
+        if said.agent == VMRUNNER:
+            if said.host in self.unreachable_since():
+                log.warning("host %s answers again", said.host)
+            self._seen_at[said.host] = time.monotonic()
+        if said.capacity:
+            self._capacities.learn(said.host, said.capacity)
+        host = self._known.get(said.host)
+        if host is None or hosts.announced(host, said) != host:
+            self._update(said)
+
+    def set_drained(self, name: str, is_drained: bool) -> None:
+        with self._store.transaction() as registry:
+            self._known = {host.name: host for host in registry.hosts.all()}
+            registry.hosts.put(hosts.drained(self.find(name), is_drained))
+            self._known = {host.name: host for host in registry.hosts.all()}
+
+    def remove(self, name: str) -> None:
+        """NotFound, or Conflict while it is in use."""
+        host = self.find(name)
+        with self._store.transaction() as registry:
+            hosts.check_removable(host, registry.hosts.nodes_on(name), self._is_silent(name))
+            registry.hosts.remove(name)
+        del self._known[name]
+        self._seen_at.pop(name, None)
+        self._announce(self.addresses)
+
+    def _is_silent(self, name: str) -> bool:
+        return name not in self._seen_at or name in self.unreachable_since()
+
+    def _update(self, said: AgentPresent) -> None:
+        before = self.addresses
+        with self._store.transaction() as registry:
+            stored = {host.name: host for host in registry.hosts.all()}
+            host = stored.get(said.host)
+            if host is None:
+                host = hosts.new_host(said.host, list(stored.values()), registry.ips(), self._subnet)
+                log.warning("host %s has joined: %s on walt-net", host.name, host.ip)
+            registry.hosts.put(hosts.announced(host, said))
+            self._known = {host.name: host for host in registry.hosts.all()}
+        if self.addresses != before:
+            self._announce(self.addresses)
+
+    def _with_server(self, registry: Registry) -> list[Host]:
+        """The stored hosts; the server's is the one of this name, whatever it was called before."""
+        first = next(iter(registry.hosts.all()), None)
+        if first is None or first.name != self.server:
+            if first is not None and first.number == hosts.SERVER_NUMBER:
+                registry.hosts.remove(first.name)
+            registry.hosts.put(hosts.server_host(self.server, self._subnet))
+        return registry.hosts.all()
