@@ -116,6 +116,7 @@ def test_cli_loads_words_not_machinery(path):
 # Within a part, a room (a folder, or a module beside the folders) imports only rooms that stand on a later line.
 ROOMS = {
     "services/kit": [
+        "presence",
         "bus",
         "web",
         "tasks registry_guard ssh guest_command docker tun reconcile_loop metrics persist_disk",

@@ -1,4 +1,5 @@
-"""Hosts: the servers that run nodes. Each has its agents (vmrunner, netemu, console), which announce that they are there.
+"""Hosts: the servers that run nodes. Each has its agents (vmrunner, netemu, console), which announce that they are
+there.
 
 One of them, the server's host, has bootserver too: the first address of walt-net, DNS, DHCP, NAT. Networks span hosts
 by VXLAN between their underlay addresses; the registry tells each host which MAC addresses are on which other host.
@@ -79,7 +80,8 @@ class StationPort:
 
 @dataclass(frozen=True)
 class Station:
-    """A node as the other hosts reach it. version: of its spec (NodeWanted); has_nat: it may reach more than walt-net."""
+    """A node as the other hosts reach it. version: of its spec (NodeWanted); has_nat: it may reach more than
+    walt-net."""
 
     node_id: int
     version: int
