@@ -13,6 +13,7 @@ from .commands.completion import completion
 from .commands.device import device
 from .commands.doctor import doctor
 from .commands.help import help_command
+from .commands.host import host
 from .commands.image import image
 from .commands.lab import lab
 from .commands.log import log
@@ -53,7 +54,7 @@ def walt() -> None:
 
 
 for _command in (
-    node, device, network, lab, image, log, user, registry, trash, doctor, help_command, completion
+    node, device, network, lab, image, log, host, user, registry, trash, doctor, help_command, completion
 ):  # fmt: skip
     walt.add_command(_command)
 

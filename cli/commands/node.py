@@ -48,6 +48,7 @@ for _command in (*node_use.COMMANDS, *node_power.COMMANDS, save):
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--image", metavar="IMAGE", help="Boot this OS image instead of the default one.")
 @click.option("-c", "--config", "settings", metavar="KEY=VALUE", multiple=True, help="A setting to start with.")
+@click.option("--host", metavar="HOST", help="Run them on this host, instead of one where there is room.")
 @wait_option
 @timeout_option
 @click.pass_obj
@@ -56,11 +57,14 @@ def create(
     names: Sequence[str],
     image: str | None,
     settings: Sequence[str],
+    host: str | None,
     wait: bool,
     timeout: float | None,
 ) -> None:
     """Create virtual nodes; they are yours and start to boot at once."""
     arguments: dict[str, Any] = {"names": node_set(names).split(","), "settings": list(settings), "image": image}
+    if host is not None:
+        arguments["host"] = host
     node_power.change_nodes(client, "create_nodes", "created", BOOTED if wait else None, timeout, **arguments)
 
 

@@ -185,6 +185,10 @@ def trashed_disks(request: CompletionRequest) -> list[str]:
     return [one["id"] for one in disks if one["id"] not in request.given]
 
 
+def hosts(request: CompletionRequest) -> list[str]:
+    return [one["name"] for one in call_platform(request, "nodes", "get_hosts")]
+
+
 def labs(request: CompletionRequest) -> list[str]:
     return [one["name"] for one in call_platform(request, "nodes", "get_labs")]
 
@@ -245,6 +249,7 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "SRC...": copy_endpoints,
     "DST": copy_endpoints,
     "NETWORK": networks,
+    "HOST": hosts,
     "LAB": labs,
     "[LAB]": labs,
     "FILE": lambda request: (),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from walt.client import Client
 from walt.contracts.errors import EXIT_TIMEOUT, Failed, Unreachable
+from walt.contracts.hosts import UNREACHABLE
 from walt.contracts.names import check_one_node
 from walt.contracts.nodes import NodeView
 from walt.contracts.vmrunner import BOOTED, CAUSE_NO_ANSWER, FAILED
@@ -40,12 +41,12 @@ class Watch:
     def update(self, nodes: Sequence[NodeView]) -> list[str]:
         """The new state of the nodes; messages about failures, each reason of a node once."""
         self._nodes = list(nodes)
-        bad = [one for one in self.missing if one.state == FAILED or is_silent(one)]
+        bad = [one for one in self.missing if one.state in (FAILED, UNREACHABLE) or is_silent(one)]
         fresh = [one for one in bad if (one.name, one.reason) not in self._reported]
         self._reported.update((one.name, one.reason) for one in fresh)
         by_reason = _grouped(fresh, lambda one: one.reason or "no reason given")
         return [
-            f"{_names(some)} {'failed' if some[0].state == FAILED else 'booted'}: {reason}; still waiting"
+            f"{_names(some)} {'booted' if is_silent(some[0]) else some[0].state}: {reason}; still waiting"
             for reason, some in by_reason.items()
         ]
 

@@ -50,6 +50,7 @@ from walt.contracts import bootserver, nodes, serialization
 from walt.contracts.bootserver import ImageUse, ImageView, NodeAccess, NodeBooted
 from walt.contracts.checks import Check
 from walt.contracts.errors import Denied
+from walt.contracts.hosts import HostAddresses
 from walt.contracts.limits import UserLimits
 from walt.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted, Owner, Specs
 
@@ -177,6 +178,9 @@ class BootserverApp:
             self.zone.put(spec)
             self.machines.apply_spec(spec)
 
+    def take_hosts(self, addresses: HostAddresses) -> None:
+        self._site.vmrunner_addresses.replace(addresses)
+
     def remove(self, removed: NodeRemoved) -> None:
         if self._registry.allows(f"the removal of {removed.name}", removed.registry, removed.revision):
             self.zone.forget(removed.id)
@@ -188,6 +192,7 @@ class BootserverApp:
         in_boots, in_zone, in_machines = self.boots.known(), self.zone.known(), self.machines.known()
         specs = self._specs()
         self._registry.check(specs.registry, specs.revision)
+        self.take_hosts(serialization.load(HostAddresses, self._bus.call(nodes.SERVICE, "get_host_addresses")))
         wanted = {spec.id for spec in specs.nodes}
         self.zone.replace(specs.nodes, in_zone)
         self.machines.reconcile(specs.nodes, in_machines)

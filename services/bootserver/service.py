@@ -16,8 +16,9 @@ Announces: NODE_BOOTED, once per boot (and again when this service starts): its 
            MACHINE_CHANGED, MACHINE_REMOVED of physical nodes.
 Asks:      nodes get_account, get_accounts, get_limits, check_administrator (whose images are whose), authorize,
            and register_machine, when a machine boots; console run_command, to reboot it.
-Hears:     nodes NODE_WANTED (names; boots and power-offs of physical nodes), NODE_REMOVED (forget it); asks nodes
-           get_specs at start and now and then, in case an event was lost.
+Hears:     nodes NODE_WANTED (names; boots and power-offs of physical nodes), NODE_REMOVED (forget it), HOSTS_CHANGED
+           (whose vmrunner may load boot files); asks nodes get_specs and get_host_addresses at start and now and then,
+           in case an event was lost.
 
 The disk server of physical machines and the name server are processes of their own (`persist/aoe_server.py`,
 `dns/dnsmasq.py`), so that a restart of this one neither blocks a machine nor leaves nodes without names.
@@ -45,6 +46,7 @@ from services.kit.web.pages import page
 from walt.contracts import bootserver, nodes
 from walt.contracts.bootserver import BootPlan, BootRequest, ImageChanged, ImageUse, ImageView, JobView, NodeAccess
 from walt.contracts.checks import Check
+from walt.contracts.hosts import HOSTS_CHANGED, HostAddresses
 from walt.contracts.nodes import NodeRemoved, NodeWanted, Owner
 from walt.contracts.vmrunner import VmReport
 
@@ -173,6 +175,10 @@ class BootserverService:
     @on_event(nodes.SERVICE, nodes.NODE_WANTED)
     def on_node_wanted(self, spec: NodeWanted) -> None:
         self.app.apply_spec(spec)
+
+    @on_event(nodes.SERVICE, HOSTS_CHANGED)
+    def on_hosts_changed(self, addresses: HostAddresses) -> None:
+        self.app.take_hosts(addresses)
 
     @on_event(nodes.SERVICE, nodes.NODE_REMOVED)
     def on_node_removed(self, removed: NodeRemoved) -> None:

@@ -1,11 +1,27 @@
-"""walt-net as bootserver presents it to the nodes. Pure."""
+"""walt-net as bootserver presents it to the nodes, and whom it trusts there."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
 
+from walt.contracts.hosts import HostAddresses
+
 DOMAIN = "walt"  # of the names on walt-net
+
+
+class VmrunnerAddresses:
+    """Where the HTTP requests of the vmrunners come from: they load boot files in the place of their nodes."""
+
+    def __init__(self, server: str) -> None:
+        self._of_server = frozenset({server, "127.0.0.1"})
+        self._of_hosts = frozenset[str]()
+
+    def replace(self, addresses: HostAddresses) -> None:
+        self._of_hosts = frozenset(host.ip for host in addresses.hosts)
+
+    def __contains__(self, address: str) -> bool:
+        return address in self._of_server or address in self._of_hosts
 
 
 @dataclass(frozen=True)
@@ -15,11 +31,7 @@ class Site:
     server: str
     netmask: str
     http_port: int
-
-    @property
-    def vmrunner_addresses(self) -> tuple[str, str]:
-        """Where vmrunner's HTTP requests come from: it loads boot files in the place of its nodes."""
-        return self.server, "127.0.0.1"
+    vmrunner_addresses: VmrunnerAddresses
 
     def http_host(self, address: str) -> str:
         """HOST[:PORT] of the HTTP server in a URL, at this address or iPXE variable."""
@@ -29,4 +41,4 @@ class Site:
 def make_site(subnet: str, http_port: int) -> Site:
     """The server has the first address of walt-net."""
     network = ipaddress.ip_network(subnet)
-    return Site(str(network[1]), str(network.netmask), http_port)
+    return Site(str(network[1]), str(network.netmask), http_port, VmrunnerAddresses(str(network[1])))

@@ -9,11 +9,13 @@ from typing import IO
 
 from prometheus_client import REGISTRY
 
+import walt
 from services.kit import tasks
 from services.kit.bus.bus import Bus
 from services.kit.environment import Environment
 from services.kit.files import hold_lock
 from services.kit.metrics import watch_space
+from services.kit.presence import keep_present
 from services.kit.reconcile_loop import keep_in_step
 from services.kit.registry_guard import RegistryGuard
 from services.vmrunner import health
@@ -41,6 +43,7 @@ from services.vmrunner.qemu.vm import Launcher
 from services.vmrunner.uids import uid_range
 from walt.contracts import nodes, serialization, vmrunner
 from walt.contracts.checks import Check
+from walt.contracts.hosts import AgentPresent
 from walt.contracts.nodes import NodeWanted, Specs
 from walt.contracts.units import parse_disk_bytes
 
@@ -75,6 +78,7 @@ class VmrunnerApp:
         REGISTRY.register(self._collector)
         watch_space("machines", self._state_folder)
         self._watches = [
+            keep_present(self._bus, self._presence),
             tasks.spawn_loop("space", self.space.look, every_s=LOOK_S),
             tasks.spawn_loop("trash", self.trash.grow_older, every_s=AGE_EVERY_S),
         ]
@@ -101,6 +105,9 @@ class VmrunnerApp:
                 self._registry.fault,
             )
         )
+
+    def _presence(self) -> AgentPresent:
+        return AgentPresent(self._host_name, vmrunner.SERVICE, walt.__version__, capacity=self.memory.capacity())
 
     def _reconcile(self) -> None:
         known, claimants = self.fleet.known(), self.trash.claimants()

@@ -3,7 +3,7 @@
 Owns:       qemu and its life cycle; the carriers of its interfaces; disks; the host's memory; the cache of kernels and
             initrds; the choice of accelerator.
 Serves:     list_vms, list_data, persist_bytes, list_trash, claim_trash, empty_trash, capacity, diagnose (services).
-Announces:  VM_CHANGED at every transition, VM_REMOVED (as `vmrunner`, of every host).
+Announces:  VM_CHANGED at every transition, VM_REMOVED, AGENT_PRESENT (as `vmrunner`, of every host).
 Hears:      nodes NODE_WANTED (carriers: live); bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING. An event may be
             lost: at start and every 30 s it calls nodes get_specs.
 

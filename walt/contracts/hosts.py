@@ -54,8 +54,8 @@ class HostAddresses:
 
 @dataclass(frozen=True)
 class HostView:
-    """A host as `walt host` shows it. state: PRESENT, or UNREACHABLE with since (epoch seconds). nodes: the number of its
-    virtual ones; promised_bytes: memory of those that are on; ip: of the host on walt-net."""
+    """A host as `walt host` shows it. state: PRESENT, or UNREACHABLE with since (epoch seconds). nodes: how many of its
+    nodes are virtual; promised_bytes: memory of those that are on; ip: of the host on walt-net."""
 
     name: str
     state: str

@@ -6,6 +6,7 @@ Internal RPC: list_vms() -> [VmReport]     list_data(node_id) -> [DiskData]     
               list_trash() -> [TrashedDisk]     empty_trash(disks)
               claim_trash(disk, node_id, account)     kept for this node and owner, until its next boot takes it back
 Events of `vmrunner`, whichever host they come from; nodes hears both:
+        AGENT_PRESENT (walt/contracts/hosts.py): now and then
         VM_CHANGED (VmReport): every transition;  VM_REMOVED (VmRemoved): a node whose spec is ABSENT is removed
 Hears: nodes NODE_WANTED; bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING
 """

@@ -94,7 +94,7 @@ def _choose(new: Unplaced, states: Mapping[str, HostState]) -> HostState:
     open_hosts = [host for host in meant if not host.is_drained]
     if not open_hosts:
         drained = ", ".join(host.name for host in meant)
-        raise Conflict(f"{new.name} can go to no host, as {drained} must take none; allowed: a host that is not drained")
+        raise Conflict(f"{new.name} cannot go to {drained}, which must take none; allowed: a host that is not drained")
     fitting = [host for host in open_hosts if host.could_hold(new.ram_bytes)]
     if not fitting:
         capacities = {host.name: host.capacity for host in open_hosts if host.capacity}

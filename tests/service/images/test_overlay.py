@@ -13,7 +13,7 @@ import pytest
 from services.bootserver import platform_block
 from services.bootserver.boot import boot_script
 from services.bootserver.boot.boot_script import SeedKeys
-from services.bootserver.site import Site
+from services.bootserver.site import make_site
 from services.bootserver.workers import apply_overlay
 from tests.service.images.overlay import Tar, manifest
 from tests.service.images.saving import REQUEST
@@ -64,7 +64,7 @@ def test_all_of_the_seed_is_the_nodes_own():
     seed = boot_script.seed(
         replace(REQUEST, machine_id="5" * 32, interfaces=(BootInterface(3, "net", ("10.64.0.1/24",)),)),
         SeedKeys("a", "b", "c"),
-        Site("192.168.172.1", "255.255.252.0", 80),
+        make_site("192.168.172.0/22", 80),
     )
     with tarfile.open(fileobj=io.BytesIO(seed)) as tar:
         files = [Path(member.name) for member in tar if member.isfile()]

@@ -15,7 +15,7 @@ from services.bootserver.boot.ssh_keys import KeyStore
 from services.bootserver.images import save_node
 from services.bootserver.images.image_names import ImageName
 from services.bootserver.persist.persist_store import PersistStore
-from services.bootserver.site import Site
+from services.bootserver.site import make_site
 from tests.service.images.overlay import Tar
 from tests.service.images.saving import REQUEST, TARGET
 from tests.support.image_tree import VERSION
@@ -99,7 +99,7 @@ def test_image_that_is_replaced_while_a_node_begins_to_boot_it_is_not_what_it_bo
     probes = Probes(while_the_disk_server_is_asked, lambda: "", lambda address: False, lambda address: False)
     state = tmp_path / "state"
     stores = BootStores(saving.images, BootRecordStore(state), KeyStore(state), PersistStore(state))
-    real = Boots(Site("192.168.172.1", "255.255.252.0", 80), stores, probes, BootReports(print, print))
+    real = Boots(make_site("192.168.172.0/22", 80), stores, probes, BootReports(print, print))
     real.publish(replace(REQUEST, image="alice/exp1", owner="alice", owner_account="alice01", is_virtual=False))
     real.stop()
     assert (saving.images.folder / stores.records.get(7).folder / "etc/motd").exists()

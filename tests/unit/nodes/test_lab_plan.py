@@ -9,7 +9,7 @@ import pytest
 from services.nodes.domain import creation, lab_plan
 from services.nodes.domain.lab_plan import LABS_OF_ONE, MAX_IMAGES
 from services.nodes.domain.model import Status
-from tests.unit.nodes.sample import ALICE, NODE, PLACEMENT
+from tests.unit.nodes.sample import ALICE, NODE, SITE
 from walt.contracts.errors import Conflict, InvalidRequest
 from walt.contracts.labs import CHANGE, CREATE, REMOVE, LabDocument, LabNode
 from walt.contracts.vmrunner import BOOTED, STOPPED, Capacity
@@ -20,12 +20,12 @@ RUNS = replace(NODE, name="a", lab="demo", status=Status(BOOTED, 0.0, "", 2, 5))
 def planned(nodes, present=(), lab="demo"):
     document = LabDocument(lab, tuple(nodes))
     images = {image: (image, ()) for image in lab_plan.images_of(document)}
-    request = lab_plan.parse(document, "h", {"h": Capacity(4, 2**32, 1.0)}, images)
+    request = lab_plan.parse(document, {"h": Capacity(4, 2**32, 1.0)}, images)
 
-    def new_node(wanted):
-        return creation.new_node(wanted.name, wanted.image, wanted.config, "10.0.0.9", PLACEMENT, ALICE, lab)
+    def new_node(wanted, host):
+        return creation.new_node(wanted.name, wanted.image, wanted.config, "10.0.0.9", host, ALICE, lab)
 
-    return lab_plan.plan(request, present, new_node, ALICE)
+    return lab_plan.plan(request, present, SITE.hosts, new_node, ALICE)
 
 
 def actions(plan):

@@ -26,7 +26,7 @@ LIMITS = {"h": Capacity(cpu_cores=2, ram_bytes=4 * 2**30, memory_factor=1.0)}
 
 
 def create(name, *texts, capacities=LIMITS):
-    return new_nodes(creation.parse([name], texts, "h", capacities))[0]
+    return new_nodes(creation.parse([name], texts, capacities))[0]
 
 
 def report(state, boot, sequence):

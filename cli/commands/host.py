@@ -1,0 +1,97 @@
+"""`walt host …`: the servers that run nodes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from walt.client import Client
+from walt.contracts.hosts import UNREACHABLE, HostView
+from walt.contracts.units import format_memory
+from walt.replies import read
+
+from ..ui.messages import age, print_message
+from ..ui.tables import Column, echo, output_option
+
+
+@click.group()
+def host() -> None:
+    """Show and manage the hosts: the servers that run the nodes.
+
+    A host is there when its agents have announced themselves. To change one requires an administrator.
+    """
+
+
+@host.command("list")
+@output_option
+@click.pass_obj
+def list_hosts(client: Client, output: str) -> None:
+    """Show all hosts."""
+    _echo(client.call("nodes", "get_hosts"), output)
+
+
+@host.command()
+@click.argument("name", metavar="HOST")
+@output_option
+@click.pass_obj
+def show(client: Client, name: str, output: str) -> None:
+    """Show one host."""
+    _echo(client.call("nodes", "get_hosts", name=name), output)
+
+
+@host.command()
+@click.argument("name", metavar="HOST")
+@click.pass_obj
+def drain(client: Client, name: str) -> None:
+    """Let no new node go to a host. Its nodes stay, and run on."""
+    (view,) = read(list[HostView], client.call("nodes", "drain_host", name=name))
+    print_message(f"{view.name}: no new node goes there; it has {view.nodes} nodes")
+
+
+@host.command()
+@click.argument("name", metavar="HOST")
+@click.pass_obj
+def undrain(client: Client, name: str) -> None:
+    """Let new nodes go to a host again."""
+    client.call("nodes", "undrain_host", name=name)
+    print_message(f"{name}: new nodes may go there")
+
+
+@host.command()
+@click.argument("name", metavar="HOST")
+@click.pass_obj
+def remove(client: Client, name: str) -> None:
+    """Forget a host that has no nodes, and whose agents are stopped."""
+    client.call("nodes", "remove_host", name=name)
+    print_message(f"{name}: removed")
+
+
+def _echo(rows: list[dict[str, Any]], output: str) -> None:
+    echo(rows, _columns(time.time()), output, "no hosts")
+
+
+def _columns(now: float) -> list[Column]:
+    return [
+        Column("name"),
+        Column("state", cell=lambda row: _state(row, now)),
+        Column("nodes"),
+        Column("promised_bytes", "promised", cell=_promised),
+        Column("capacity", "cores", cell=lambda row: str((row["capacity"] or {}).get("cpu_cores", "?"))),
+        Column("underlay", sparse=True),
+        Column("ip"),
+        Column("version", wide=True),
+    ]
+
+
+def _state(row: dict[str, Any], now: float) -> str:
+    since = f" {age(now - row['since'])}" if row["state"] == UNREACHABLE else ""
+    marks = [mark for mark, is_set in (("drained", row["is_drained"]), ("server", row["is_server"])) if is_set]
+    return row["state"] + since + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _promised(row: dict[str, Any]) -> str:
+    """'1G of 24G', the memory of its nodes that are on and of the host."""
+    capacity = row["capacity"]
+    return format_memory(row["promised_bytes"]) + (f" of {format_memory(capacity['ram_bytes'])}" if capacity else "")
