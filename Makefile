@@ -1,4 +1,5 @@
-# walt: virtual nodes. `make help` lists the targets; INSTANCE=name runs another platform beside the default one.
+# walt: virtual nodes. `make help` lists the targets; INSTANCE=name runs another platform beside the default one,
+# HOSTS=2 one with two hosts, the second in a namespace beside the first.
 
 INSTANCE ?= local
 PYTHON := .venv/bin/python
@@ -24,7 +25,7 @@ demo: up  ## start the platform and run the experiment of the blog post
 	@$(PYTHON) -m deploy.local.demo $(INSTANCE)
 
 up: $(READY)  ## start the platform on this host
-	@$(LOCAL) up --instance $(INSTANCE)
+	@$(LOCAL) up --instance $(INSTANCE) $(if $(HOSTS),--hosts $(HOSTS))
 
 down: $(READY)  ## stop it; nodes and accounts are kept
 	@$(LOCAL) down --instance $(INSTANCE)

@@ -13,7 +13,7 @@ from walt.contracts.units import format_memory
 from walt.replies import read
 
 from ..ui.messages import age, print_message
-from ..ui.tables import Column, echo, output_option
+from ..ui.tables import Column, Row, echo, output_option
 
 
 @click.group()
@@ -85,13 +85,13 @@ def _columns(now: float) -> list[Column]:
     ]
 
 
-def _state(row: dict[str, Any], now: float) -> str:
+def _state(row: Row, now: float) -> str:
     since = f" {age(now - row['since'])}" if row["state"] == UNREACHABLE else ""
     marks = [mark for mark, is_set in (("drained", row["is_drained"]), ("server", row["is_server"])) if is_set]
-    return row["state"] + since + (f" ({', '.join(marks)})" if marks else "")
+    return str(row["state"]) + since + (f" ({', '.join(marks)})" if marks else "")
 
 
-def _promised(row: dict[str, Any]) -> str:
+def _promised(row: Row) -> str:
     """'1G of 24G', the memory of its nodes that are on and of the host."""
     capacity = row["capacity"]
     return format_memory(row["promised_bytes"]) + (f" of {format_memory(capacity['ram_bytes'])}" if capacity else "")

@@ -15,7 +15,7 @@ from typing import IO
 import click
 
 from deploy.local import accounts, lifecycle, network, recovery, supervisor
-from deploy.local.instance import DEFAULT_NAME, Instance
+from deploy.local.instance import DEFAULT_NAME, MAX_HOSTS, Instance
 from deploy.services import BROKER_PORT, METRICS_PORTS
 from walt.contracts.errors import WaltError
 
@@ -64,16 +64,24 @@ def main() -> None:
     "--internet/--no-internet", default=None, help="whether nodes with netsetup=NAT reach what this host reaches"
 )
 @click.option("--ksm/--no-ksm", default=None, help="whether nodes share equal pages of memory (docs/security.md)")
+@click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), help="how many hosts it has, each with agents of its own")
 @click.option("--watch-consoles", type=click.Choice(["owner", "all"]), help="who may watch the console of a node")
 def up(
     instance: Instance,
     images: tuple[tuple[str, str], ...],
     internet: bool | None,
     ksm: bool | None,
+    hosts: int | None,
     watch_consoles: str | None,
 ) -> None:
     """Start the platform, and return when it answers. Options that are not given stay as they were the last time."""
-    options = {"recipes": dict(images) or None, "internet": internet, "ksm": ksm, "watch_consoles": watch_consoles}
+    options = {
+        "recipes": dict(images) or None,
+        "internet": internet,
+        "ksm": ksm,
+        "hosts": hosts,
+        "watch_consoles": watch_consoles,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     lifecycle.up(instance, given, accounts.person(os.environ), _progress)
     _progress(f"instance {instance.name} is up")

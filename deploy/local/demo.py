@@ -31,8 +31,10 @@ What to type next (walt is .venv/bin/walt):
 def main(instance: Instance) -> None:
     if not accounts.is_installed(instance):  # `walt` is configured for another instance that is up
         os.environ["WALT_CONFIG"] = str(instance.clients / f"{accounts.person(os.environ)}.toml")
-    for node in sorted(ADDRESSES.keys() - existing_nodes()):
-        walt("node", "create", node)
+    existing, hosts = existing_nodes(), hosts_of_platform()
+    for number, node in enumerate(ADDRESSES):
+        if node not in existing:
+            walt("node", "create", node, *(("--host", hosts[number % len(hosts)]) if len(hosts) > 1 else ()))
     for node in ADDRESSES:
         walt("node", "config", node, NETWORKS)
     walt("node", "reboot", NODES)
@@ -45,17 +47,23 @@ def main(instance: Instance) -> None:
     print(f"\n{verdict(printed)}\n\n{NEXT}")
 
 
+def hosts_of_platform() -> list[str]:
+    return sorted(_names("host", "list"))
+
+
 def existing_nodes() -> set[str]:
     """The experiment's nodes that an earlier run has left; they are configured and rebooted all the same."""
-    arguments = ["node", "show", "-o", "json", "all-nodes"]
-    done = subprocess.run([WALT, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(done.stderr.strip())
-    names = {node["name"] for node in json.loads(done.stdout)}
-    found = names & ADDRESSES.keys()
+    found = _names("node", "show", "all-nodes") & ADDRESSES.keys()
     if found:
         print(f"(there already, from an earlier run: {', '.join(sorted(found))})")
     return found
+
+
+def _names(*arguments: str) -> set[str]:
+    done = subprocess.run([WALT, *arguments, "-o", "json"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(done.stderr.strip())
+    return {row["name"] for row in json.loads(done.stdout)}
 
 
 def walt(*arguments: str) -> str:

@@ -5,7 +5,8 @@ state    /var/lib/walt/NAME    registry, disks, lines, accounts, logs; survives 
 runtime  /run/walt/NAME        sockets, pid files, generated configuration; gone after `down`
 cache    /var/cache/walt       images, shared by all instances; in a folder of its own those that its users saved.
                                WALT_CACHE_DIR is another one, on ext4 or xfs: the same for all commands of an instance
-network  namespace walt-NAME, joined to the host by one veth pair with a /30
+network  namespace walt-NAME, joined to the host by one veth pair with a /30; beside it walt-NAME-2 and so on, the
+         further hosts of the instance, all joined by a bridge
 """
 
 from __future__ import annotations
@@ -31,9 +32,12 @@ NETNS_ROOT = Path("/run/netns")
 
 UPLINK_POOL = IPv4Network("198.18.0.0/15")  # RFC 2544: for tests of networks, routed nowhere
 UPLINK_PREFIX = 30
+UNDERLAY = IPv4Network("198.19.255.0/24")  # of it, between the hosts of each instance: each is a network of its own
 
+MAX_HOSTS = 8
 VM_UIDS_FIRST = 0x70000000  # up to 0x77FFFFFF: numbers that Debian and systemd give to nobody, nor does compose
-VM_UIDS_EACH = 4096
+VM_UIDS_EACH = 4096  # of one instance: the first half of its own host, the rest in equal parts of the others
+VM_UIDS_OF_OTHERS = 256
 
 _HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
@@ -61,7 +65,12 @@ class Instance:
     @property
     def private(self) -> tuple[Path, ...]:
         """Folders that other users of this host may not read: registry, disks, logs."""
-        return (self.state / "nodes", self.state / "vmrunner", self.logs)
+        return (self.state / "nodes", self.state / "vmrunner", self.other_hosts, self.logs)
+
+    @property
+    def other_hosts(self) -> Path:
+        """The state of the further hosts, a folder each."""
+        return self.state / "hosts"
 
     @property
     def broker(self) -> Path:
@@ -109,6 +118,52 @@ class Instance:
         return ("nsenter", f"--net={self.namespace_file}", "--")
 
 
+@dataclass(frozen=True)
+class LocalHost:
+    """One host of an instance: the first is the instance's own network, each further one a namespace beside it with the
+    agents of a host, as a server of its own would have them. label: its name on the bus."""
+
+    instance: Instance
+    number: int
+    label: str
+
+    @property
+    def is_first(self) -> bool:
+        return self.number == 1
+
+    @property
+    def state(self) -> Path:
+        return self.instance.state if self.is_first else self.instance.other_hosts / str(self.number)
+
+    @property
+    def runtime(self) -> Path:
+        return self.instance.runtime if self.is_first else self.instance.runtime / "hosts" / str(self.number)
+
+    @property
+    def namespace(self) -> str:
+        return self.instance.namespace if self.is_first else f"{self.instance.namespace}-{self.number}"
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """argv prefix of a program of this host, which its supervisor starts in the network of the instance."""
+        return () if self.is_first else ("nsenter", f"--net={NETNS_ROOT / self.namespace}", "--")
+
+    @property
+    def underlay(self) -> IPv4Address:
+        """Its address among the hosts."""
+        return UNDERLAY[self.number]
+
+    def program(self, service: str) -> str:
+        """The supervisor's name of this service of this host: 'vmrunner', 'vmrunner-2'."""
+        return service if self.is_first else f"{service}-{self.number}"
+
+
+def local_hosts(instance: Instance, label: str, count: int) -> list[LocalHost]:
+    """label: of the first."""
+    others = [LocalHost(instance, number, f"{label}-{number}") for number in range(2, count + 1)]
+    return [LocalHost(instance, 1, label), *others]
+
+
 INNER_LINK = "uplink"  # the other end, in the namespace
 
 
@@ -126,17 +181,18 @@ class Uplink:
     def inside(self) -> IPv4Address:
         return self.network[2]
 
-    @property
-    def vm_uids(self) -> str:
-        """'FIRST-LAST': users for the VMs of this instance, and of no other that is up on this host."""
+    def vm_uids(self, host_number: int) -> str:
+        """'FIRST-LAST': users for the VMs of this host of the instance, and of no other that is up on this computer."""
         number = (int(self.network.network_address) - int(UPLINK_POOL.network_address)) // self.network.num_addresses
-        first = VM_UIDS_FIRST + number * VM_UIDS_EACH
-        return f"{first}-{first + VM_UIDS_EACH - 1}"
+        first, count = VM_UIDS_FIRST + number * VM_UIDS_EACH, VM_UIDS_EACH // 2
+        if host_number > 1:
+            first, count = first + count + (host_number - 2) * VM_UIDS_OF_OTHERS, VM_UIDS_OF_OTHERS
+        return f"{first}-{first + count - 1}"
 
 
 def choose_uplink(name: str, taken: Iterable[IPv4Network]) -> Uplink:
     """The /30 of this instance: always the same one, unless it overlaps what the host uses already."""
-    used = [network for network in taken if network.prefixlen > 0]
+    used = [UNDERLAY, *(network for network in taken if network.prefixlen > 0)]
     count = 2 ** (UPLINK_PREFIX - UPLINK_POOL.prefixlen)
     first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % count
     for step in range(count):

@@ -31,13 +31,15 @@ DEFAULT_RECIPES = {DEFAULT_IMAGE: "debian"}
 
 @dataclass(frozen=True)
 class InstanceOptions:
-    """Options of `up`, stored for later ones. host: in the rows of the registry, so it must not change."""
+    """Options of `up`, stored for later ones. host: in the rows of the registry, so it must not change; hosts: how many
+    there are, with this one."""
 
     host: str
     recipes: Mapping[str, str]
     internet: bool = False
     watch_consoles: str = "owner"
     ksm: bool = True
+    hosts: int = 1
 
 
 def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Progress) -> None:
@@ -66,9 +68,12 @@ def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Prog
                 accounts_password=passwords[ACCOUNTS_ACCOUNT],
                 images=images,
                 watch_consoles=merged.watch_consoles,
+                host_count=merged.hosts,
                 resolvers=host_nat.resolvers() if merged.internet else (),
                 docker_host=os.environ.get("DOCKER_HOST", ""),
             )
+            for host in setup.hosts[1:]:
+                network.add_host(host, uplink)
             write_atomically(instance.public_methods, "\n".join([*public, ""]))
             accounts.write_broker(instance, uplink, passwords)
             accounts.readdress(instance, uplink)
@@ -154,7 +159,9 @@ def _run_programs(setup: programs.Setup, is_new: bool, progress: Progress) -> No
     for folder in instance.private:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-    instance.runtime.mkdir(parents=True, exist_ok=True)
+    for host in setup.hosts:
+        host.state.mkdir(parents=True, exist_ok=True)
+        host.runtime.mkdir(parents=True, exist_ok=True)
     write_atomically(_owner_file(instance), f"{CHECKOUT}\n")
     write_atomically(instance.supervisor_config, programs.supervisor_config(setup), 0o600)
     if is_new:
@@ -189,7 +196,12 @@ def _merged_options(instance: Instance, options: Mapping[str, Any]) -> InstanceO
     path = options_file(instance)
     default = InstanceOptions(host_label(socket.gethostname()), DEFAULT_RECIPES)
     known = InstanceOptions(**json.loads(path.read_text())) if path.exists() else default
-    return replace(known, **options)
+    merged = replace(known, **options)
+    if merged.hosts < known.hosts:
+        raise Conflict(
+            f"instance {instance.name} has {known.hosts} hosts; allowed: as many or more (a new one after 'clean')"
+        )
+    return merged
 
 
 def options_file(instance: Instance) -> Path:

@@ -9,12 +9,25 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from deploy.local.instance import INNER_LINK, NETNS_ROOT, STATE_ROOT, Instance, Uplink, choose_uplink, networks_of
+from deploy.local.instance import (
+    INNER_LINK,
+    NETNS_ROOT,
+    STATE_ROOT,
+    UNDERLAY,
+    Instance,
+    LocalHost,
+    Uplink,
+    choose_uplink,
+    networks_of,
+)
 from services.kit.subprocesses import run
 from walt.contracts.errors import Failed
+
+UNDERLAY_LINK = "underlay"
+UNDERLAY_MTU = 9000  # so that frames of a node need not be cut in pieces
 
 
 def make(instance: Instance) -> Uplink:
@@ -37,6 +50,34 @@ def make(instance: Instance) -> Uplink:
     return uplink
 
 
+def add_host(host: LocalHost, uplink: Uplink) -> None:
+    """A further host of an instance that is up, joined to the others; one that is there is kept."""
+    inside, outside = ["ip", "-netns", host.namespace], ["ip", "-netns", host.instance.namespace]
+    port = f"host{host.number}"
+    with contextlib.ExitStack() as undo, _lock():
+        _make_underlay(outside)
+        if _is_namespace(NETNS_ROOT / host.namespace):
+            return
+        undo.callback(run, ["ip", "netns", "delete", host.namespace])
+        run(["ip", "netns", "add", host.namespace])
+        run([*outside, "link", "add", port, "type", "veth", "peer", "name", UNDERLAY_LINK, "netns", host.namespace])
+        run([*outside, "link", "set", port, "mtu", str(UNDERLAY_MTU), "master", UNDERLAY_LINK, "up"])
+        run([*inside, "link", "set", "lo", "up"])
+        run([*inside, "addr", "add", f"{host.underlay}/{UNDERLAY.prefixlen}", "dev", UNDERLAY_LINK])
+        run([*inside, "link", "set", UNDERLAY_LINK, "mtu", str(UNDERLAY_MTU), "up"])
+        run([*inside, "route", "add", str(uplink.inside), "via", str(UNDERLAY[1])])  # the broker
+        run([*host.enter, "sysctl", "-qw", "net.ipv4.ip_forward=0"])
+        undo.pop_all()
+
+
+def _make_underlay(in_first: Sequence[str]) -> None:
+    """The wire between the hosts: a bridge in the network of the first, which is one of them."""
+    with contextlib.suppress(Failed):  # it is there
+        run([*in_first, "link", "add", UNDERLAY_LINK, "type", "bridge"])
+        run([*in_first, "addr", "add", f"{UNDERLAY[1]}/{UNDERLAY.prefixlen}", "dev", UNDERLAY_LINK])
+    run([*in_first, "link", "set", UNDERLAY_LINK, "up"])
+
+
 def find(instance: Instance) -> Uplink | None:
     """The addresses of an instance whose namespace exists."""
     if not exists(instance):
@@ -52,7 +93,17 @@ def find(instance: Instance) -> Uplink | None:
 
 def exists(instance: Instance) -> bool:
     """Whether the namespace is there; a plain file left by a crash of the host is none."""
-    return os.path.ismount(instance.namespace_file)
+    return _is_namespace(instance.namespace_file)
+
+
+def _is_namespace(path: Path) -> bool:
+    return os.path.ismount(path)
+
+
+def namespaces(instance: Instance) -> list[Path]:
+    """Those of all its hosts, its own first, whatever a crash has left of them."""
+    others = sorted(NETNS_ROOT.glob(f"{instance.namespace}-*"))
+    return [path for path in (instance.namespace_file, *others) if path.exists()]
 
 
 def remove(instance: Instance) -> None:
@@ -60,23 +111,25 @@ def remove(instance: Instance) -> None:
     with _lock():
         with contextlib.suppress(Failed):
             run(["ip", "link", "delete", instance.host_link])
-        if instance.namespace_file.exists():
-            run(["ip", "netns", "delete", instance.namespace])
+        for path in reversed(namespaces(instance)):
+            run(["ip", "netns", "delete", path.name])
         _forget_empty_root()
 
 
 def processes(instance: Instance) -> list[int]:
-    """The processes in the namespace."""
-    if not exists(instance):
-        return []
-    wanted = instance.namespace_file.stat()
+    """The processes in the namespaces of all its hosts."""
+    wanted = {_identity(path) for path in namespaces(instance) if _is_namespace(path)}
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for folder in Path("/proc").glob("[0-9]*") if wanted else ():
         with contextlib.suppress(OSError):
-            one = (folder / "ns/net").stat()
-            if (one.st_dev, one.st_ino) == (wanted.st_dev, wanted.st_ino) and int(folder.name) != os.getpid():
+            if _identity(folder / "ns/net") in wanted and int(folder.name) != os.getpid():
                 found.append(int(folder.name))
     return found
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def program_of(pid: int) -> str:

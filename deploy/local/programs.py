@@ -9,9 +9,10 @@ from pathlib import Path
 
 from deploy.broker import rabbitmq
 from deploy.broker.accounts import ACCOUNTS_ACCOUNT, SERVICES_ACCOUNT
-from deploy.local.instance import IMAGES, UPLINK_POOL, Instance, Uplink
+from deploy.local.instance import IMAGES, UPLINK_POOL, Instance, LocalHost, Uplink, local_hosts
 from deploy.services import BROKER, BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS, SERVICES
 from walt.contracts import bootserver, netemu, nodes, vmrunner
+from walt.contracts.agent_names import AGENTS
 
 DOCKER_IMAGES = "docker-images"
 HELPERS = {  # bootserver's, each a process of its own
@@ -46,6 +47,12 @@ class Setup:
     resolvers: Sequence[str] = ()
     docker_host: str = ""
     watch_consoles: str = "owner"
+    host_count: int = 1
+
+    @property
+    def hosts(self) -> list[LocalHost]:
+        """The first is `host`."""
+        return local_hosts(self.instance, self.host, self.host_count)
 
     @property
     def services_uri(self) -> str:
@@ -82,31 +89,35 @@ def programs(setup: Setup) -> list[Program]:
             Program(name, _python(setup, f"services.bootserver.{module}"), _helper_environment(setup, name), 3)
             for name, module in HELPERS.items()
         ),
-        *(
-            Program(service, _python(setup, f"services.{service}"), service_environment(setup, service), 4)
-            for service in SERVICES
-        ),
+        *(_service(setup, host, name) for host in setup.hosts for name in (SERVICES if host.is_first else AGENTS)),
     ]
 
 
-def service_environment(setup: Setup, service: str) -> dict[str, str]:
-    """Variables of a service process; each service's own are explained in its `service.py`."""
+def _service(setup: Setup, host: LocalHost, name: str) -> Program:
+    argv = [*host.enter, *_python(setup, f"services.{name}")]
+    return Program(host.program(name), argv, service_environment(setup, name, host), 4)
+
+
+def service_environment(setup: Setup, service: str, on: LocalHost | None = None) -> dict[str, str]:
+    """Variables of a service process; each service's own are explained in its `service.py`. on: the host, by default
+    the first."""
+    host = on or setup.hosts[0]
     return {
         "PATH": PATH,
         "LANG": "C.UTF-8",
         "HOME": "/root",
         "PYTHONUNBUFFERED": "1",
         "WALT_AMQP_URI": setup.services_uri,
-        "WALT_HOST": setup.host,
-        "WALT_STATE_DIR": str(setup.instance.state),
-        "WALT_RUN_DIR": str(setup.instance.runtime),
-        "WALT_LINES_DIR": str(setup.instance.state / "lines"),
+        "WALT_HOST": host.label,
+        "WALT_STATE_DIR": str(host.state),
+        "WALT_RUN_DIR": str(host.runtime),
+        "WALT_LINES_DIR": str(host.state / "lines"),
         "WALT_METRICS_PORT": str(METRICS_PORTS[service]),
-        **_own_variables(setup, service),
+        **_own_variables(setup, service, host),
     }
 
 
-def _own_variables(setup: Setup, service: str) -> dict[str, str]:
+def _own_variables(setup: Setup, service: str, host: LocalHost) -> dict[str, str]:
     if service == nodes.SERVICE:
         account = f"{ACCOUNTS_ACCOUNT}:{setup.accounts_password}"
         return {
@@ -124,9 +135,10 @@ def _own_variables(setup: Setup, service: str) -> dict[str, str]:
             **NEVER_REACHED,
         }
     if service == netemu.SERVICE:
-        return NEVER_REACHED
+        underlay = {"WALT_UNDERLAY": str(host.underlay)} if setup.host_count > 1 else {}
+        return {"WALT_SERVER_HOST": setup.host, **underlay, **NEVER_REACHED}
     if service == vmrunner.SERVICE:
-        return {"WALT_VM_UIDS": setup.uplink.vm_uids}
+        return {"WALT_VM_UIDS": setup.uplink.vm_uids(host.number)}
     return {}
 
 

@@ -8,11 +8,11 @@ import time
 
 from deploy.broker.accounts import services_client
 from deploy.local import programs, supervisor
-from deploy.local.instance import Instance
+from deploy.local.instance import Instance, LocalHost
 from deploy.services import SERVICES
 from walt.client import Client
 from walt.contracts import nodes
-from walt.contracts.agent_names import service_name
+from walt.contracts.agent_names import AGENTS, service_name
 from walt.contracts.errors import Failed, WaltError
 
 LIMIT_S = 120
@@ -24,17 +24,21 @@ PROBES = {service: "diagnose" for service in SERVICES} | {nodes.SERVICE: "get_sp
 
 
 def wait(setup: programs.Setup, progress: programs.Progress) -> None:
-    """Return once all five have answered; Failed with the end of the log of the one that has not."""
+    """Return once all have answered; Failed with the end of the log of the one that has not."""
     logging.getLogger("amqp").setLevel(logging.ERROR)  # it warns of each service that is not there yet
     end = time.monotonic() + LIMIT_S
     with contextlib.closing(services_client(setup.services_uri)) as client:
-        for service in SERVICES:
-            name = service_name(service, setup.host)
+        for host, service in _services(setup):
+            name = service_name(service, host.label)
             while not _answers(client, name, PROBES[service]):
                 if time.monotonic() > end:
-                    raise Failed(_explain(setup.instance, service))
+                    raise Failed(_explain(setup.instance, host.program(service)))
                 time.sleep(0.3)
             progress(f"{name} answers")
+
+
+def _services(setup: programs.Setup) -> list[tuple[LocalHost, str]]:
+    return [(host, name) for host in setup.hosts for name in (SERVICES if host.is_first else AGENTS)]
 
 
 def _answers(client: Client, name: str, probe: str) -> bool:

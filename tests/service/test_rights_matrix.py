@@ -100,6 +100,10 @@ PUBLIC_TABLE = (
         other=DENIED,
         administrator=SERVED,
     ),
+    Row("nodes.get_hosts"),
+    Row("nodes.drain_host", {"name": HOST}, owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("nodes.undrain_host", {"name": HOST}, owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("nodes.remove_host", {"name": HOST}, owner=DENIED, other=DENIED, administrator=CONFLICT),  # the server's
     Row("nodes.get_trash", owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.restore_trash", {"disk": "d", "node": NODE}, owner=DENIED, other=DENIED, administrator=NOT_FOUND),
     Row("nodes.empty_trash", owner=DENIED, other=DENIED, administrator=SERVED),
@@ -143,6 +147,8 @@ PUBLIC_TABLE = (
 
 INTERNAL_OF_NODES = (
     "get_specs",
+    "get_fabric",
+    "get_host_addresses",
     "authorize",
     "get_account",
     "get_limits",

@@ -21,7 +21,8 @@ KNOWN_COMMANDS = {"echo", "set", "chain", "initrd", "kernel", "boot", "imgfree",
 
 
 def test_first_address_of_walt_net_is_the_servers():
-    assert make_site("192.168.172.0/22", 8080) == make_site("192.168.172.0/22", 8080)
+    site = make_site("192.168.172.0/22", 8080)
+    assert (site.server, site.netmask, site.http_port) == ("192.168.172.1", "255.255.252.0", 8080)
 
 
 FILES = BootFiles("aa11", "bb22", "cc33", "erofs", 2**20)

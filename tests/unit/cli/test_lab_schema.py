@@ -52,7 +52,7 @@ def test_it_is_fresh():
 def test_it_has_all_keys():
     found = schema()
     assert set(found["properties"]) == set(grammar.KEYS)
-    assert set(found["$defs"]["node"]["properties"]) == {grammar.IMAGE, *grammar.WORK, *SETTINGS}
+    assert set(found["$defs"]["node"]["properties"]) == {grammar.IMAGE, grammar.HOST, *grammar.WORK, *SETTINGS}
 
 
 @pytest.mark.parametrize("lab", RIGHT, ids=lambda lab: lab.strip().splitlines()[0])

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.instance import UPLINK_POOL, Instance, Uplink, choose_uplink, host_label, networks_of
+from deploy.local.instance import (
+    MAX_HOSTS,
+    UNDERLAY,
+    UPLINK_POOL,
+    Instance,
+    Uplink,
+    choose_uplink,
+    host_label,
+    local_hosts,
+    networks_of,
+)
 from services.vmrunner.uids import VM_UIDS, parse_range
 
 
@@ -43,7 +53,7 @@ def test_the_uplink_never_overlaps_what_is_taken(name: str, blocks: list[int]) -
     taken = [IPv4Network((int(UPLINK_POOL.network_address) + 4 * block, 30)) for block in blocks]
     uplink = choose_uplink(name, taken)
     assert uplink.network.subnet_of(UPLINK_POOL)
-    assert not any(uplink.network.overlaps(network) for network in taken)
+    assert not any(uplink.network.overlaps(network) for network in (*taken, UNDERLAY))
 
 
 def test_a_full_pool_is_refused() -> None:
@@ -57,10 +67,20 @@ def test_both_ends_are_hosts_of_the_network() -> None:
 
 
 def test_vms_of_two_instances_have_no_user_in_common() -> None:
-    blocks = (IPv4Network(f"198.18.0.{4 * number}/30") for number in (0, 1, 2))
-    ranges = [parse_range(Uplink(block).vm_uids) for block in (*blocks, IPv4Network("198.19.255.252/30"))]
+    blocks = [IPv4Network(f"198.18.0.{4 * number}/30") for number in (0, 1, 2)] + [IPv4Network("198.19.255.252/30")]
+    hosts = range(1, MAX_HOSTS + 1)
+    ranges = [parse_range(Uplink(block).vm_uids(number)) for block in blocks for number in hosts]
     assert all(one.last < other.first for one, other in itertools.pairwise(ranges))
-    assert ranges[0].first == 0x70000000 and ranges[-1].last == 0x77FFFFFF < parse_range(VM_UIDS).first
+    assert ranges[0].first == 0x70000000 and ranges[-1].last <= 0x77FFFFFF < parse_range(VM_UIDS).first
+
+
+def test_hosts_of_an_instance_share_nothing_but_their_wire() -> None:
+    hosts = local_hosts(Instance("one"), "lab", 3)
+    assert [host.label for host in hosts] == ["lab", "lab-2", "lab-3"]
+    for name in ("state", "runtime", "namespace", "underlay"):
+        assert len({getattr(host, name) for host in hosts}) == 3
+    assert all(host.underlay in UNDERLAY for host in hosts)
+    assert not hosts[0].enter and hosts[1].enter[1] == "--net=/run/netns/walt-one-2"
 
 
 @pytest.mark.parametrize(
