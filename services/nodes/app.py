@@ -165,7 +165,7 @@ class NodesApp:
             return registry.events.by_others(registry.accounts.of(user), time.time() - event_texts.NOTICE_AGE_S)
 
     def diagnose(self) -> list[Check]:
-        return health.diagnose(self.store, self.bus, self.hosts.known)
+        return health.diagnose(self.store, self.bus, self.hosts.known, self.hosts.unreachable_since())
 
     # -- accounts of users
 

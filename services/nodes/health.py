@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from services.kit import tasks
 from services.kit.bus.bus import Bus
@@ -15,17 +16,39 @@ from walt.contracts.checks import FAIL, OK, Check
 from walt.contracts.errors import WaltError
 
 
-def diagnose(store: RegistryStore, bus: Bus, hosts: Iterable[str]) -> list[Check]:
-    """All services are asked at once; one that does not answer is a failed check of its own."""
+def diagnose(
+    store: RegistryStore, bus: Bus, hosts: Collection[str], unreachable_since: Mapping[str, float]
+) -> list[Check]:
+    """All services are asked at once; one that does not answer is a failed check of its own, and so is a host.
+    unreachable_since: epoch seconds, by host."""
+    silent = [_silent(host, unreachable_since[host]) for host in hosts if host in unreachable_since]
     agents = (vmrunner.service_on, netemu.service_on, console.service_on)
-    services = [bootserver.SERVICE, *(service_on(host) for host in hosts for service_on in agents)]
-    found = tasks.map_concurrently(lambda service: _checks_of(bus, service), services)
+    asked = [("", bootserver.SERVICE)]
+    asked += [(host, on(host)) for host in hosts if host not in unreachable_since for on in agents]
+    found = tasks.map_concurrently(lambda one: _checks_of(bus, one[1]), asked)
+    names = [host if len(hosts) > 1 else "" for host, _ in asked]
     return [
         check_database(store),
         check_registry(store),
         _check_broker(bus),
-        *(check for checks in found for check in checks),
+        *silent,
+        *(_of_host(name, check) for name, checks in zip(names, found, strict=True) for check in checks),
     ]
+
+
+def _of_host(name: str, check: Check) -> Check:
+    return replace(check, subject=f"{name}: {check.subject}") if name else check
+
+
+def _silent(host: str, since: float) -> Check:
+    minutes = (time.time() - since) / 60
+    return Check(
+        subject=f"host {host}",
+        status=FAIL,
+        found=f"its agents have said nothing for {minutes:.1f} minutes",
+        consequence="its nodes cannot be told anything; whether they run is not known",
+        fix="look at the host, its agents and its way to the broker; it is in step again once they answer",
+    )
 
 
 def check_database(store: RegistryStore) -> Check:

@@ -182,3 +182,12 @@ def test_reports_of_all_hosts_are_asked_for(service, bea, second):
     before = len(second.specs)
     service.app.reconcile()  # the fake reports no VM: its spec is announced again
     wait_until(lambda: len(second.specs) > before)
+
+
+def test_doctor_speaks_of_every_host(service, admin, second, monkeypatch):
+    found = [one["subject"] for one in do(admin, "diagnose")]
+    assert "lab2: KVM" in found and "rightshost: KVM" in found
+    monkeypatch.setattr(hosts, "UNREACHABLE_AFTER_S", 0.5)
+    wait_until(lambda: "host lab2" in [one["subject"] for one in do(admin, "diagnose")])
+    (silent,) = [one for one in do(admin, "diagnose") if one["subject"] == "host lab2"]
+    assert silent["status"] == "fail" and "lab2: KVM" not in [one["subject"] for one in do(admin, "diagnose")]
