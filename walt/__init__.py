@@ -13,8 +13,6 @@ errors are those of `walt.contracts.errors`. The names below are loaded when the
 imports nothing.
 """
 
-__version__ = "0.1.0"
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from walt.client import Client as Client

@@ -52,7 +52,6 @@ def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Prog
         images = {name: _image(recipe, progress) for name, recipe in merged.recipes.items()}
         write_atomically(options_file(instance), json.dumps(asdict(merged), indent=1))
         passwords = accounts.ensure(instance)
-        public = accounts.public_methods(CHECKOUT)
         with contextlib.ExitStack() as undo:
             uplink, is_new = _network(instance, progress)
             if is_new:
@@ -72,9 +71,7 @@ def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Prog
                 resolvers=host_nat.resolvers() if merged.internet else (),
                 docker_host=os.environ.get("DOCKER_HOST", ""),
             )
-            for host in setup.hosts[1:]:
-                network.add_host(host, uplink)
-            write_atomically(instance.public_methods, "\n".join([*public, ""]))
+            write_atomically(instance.public_methods, "\n".join([*accounts.public_methods(CHECKOUT), ""]))
             accounts.write_broker(instance, uplink, passwords)
             accounts.readdress(instance, uplink)
             _run_programs(setup, is_new, progress)
@@ -159,6 +156,8 @@ def _run_programs(setup: programs.Setup, is_new: bool, progress: Progress) -> No
     for folder in instance.private:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
+    for host in setup.hosts[1:]:
+        network.add_host(host, setup.uplink)
     for host in setup.hosts:
         host.state.mkdir(parents=True, exist_ok=True)
         host.runtime.mkdir(parents=True, exist_ok=True)

@@ -43,10 +43,10 @@ from services.kit.bus.call_metrics import Metrics
 from services.kit.bus.entrypoints import Caller, internal, on_event, public
 from services.kit.web import pages
 from services.kit.web.pages import page
-from walt.contracts import bootserver, nodes
+from walt.contracts import bootserver, hosts, nodes
 from walt.contracts.bootserver import BootPlan, BootRequest, ImageChanged, ImageUse, ImageView, JobView, NodeAccess
 from walt.contracts.checks import Check
-from walt.contracts.hosts import HOSTS_CHANGED, HostAddresses
+from walt.contracts.hosts import HostAddresses
 from walt.contracts.nodes import NodeRemoved, NodeWanted, Owner
 from walt.contracts.vmrunner import VmReport
 
@@ -176,7 +176,7 @@ class BootserverService:
     def on_node_wanted(self, spec: NodeWanted) -> None:
         self.app.apply_spec(spec)
 
-    @on_event(nodes.SERVICE, HOSTS_CHANGED)
+    @on_event(nodes.SERVICE, hosts.HOSTS_CHANGED)
     def on_hosts_changed(self, addresses: HostAddresses) -> None:
         self.app.take_hosts(addresses)
 

@@ -15,6 +15,7 @@ from services.kit.reconcile_loop import keep_in_step
 from services.nodes import health, operator_settings
 from services.nodes.commands import dispute, lab_commands, node_commands, queries, reconcile, run_command
 from services.nodes.commands.host_commands import HostCommands
+from services.nodes.commands.host_directory import HostDirectory
 from services.nodes.commands.node_commands import Command, Outcome
 from services.nodes.commands.run_command import Result
 from services.nodes.commands.trash_commands import TrashCommands
@@ -24,13 +25,12 @@ from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_ke
 from services.nodes.domain.model import NodeSummary, RequestContext
 from services.nodes.domain.network_addresses import POOLS, AddressPlan
 from services.nodes.domain.ownership import Takeover, Watchers
-from services.nodes.domain.placement import HostState, Site
+from services.nodes.domain.placement import HostState, Inventory
 from services.nodes.domain.settings_request import SettingsRequest
 from services.nodes.metrics import NodesCollector
 from services.nodes.peers.agents import Agents
 from services.nodes.peers.capacities import HostCapacities
 from services.nodes.peers.data_in_use import VolumeInspector
-from services.nodes.peers.hosts import Hosts
 from services.nodes.peers.images import count_images, resolve_image
 from services.nodes.peers.trash import HostTrash
 from services.nodes.storage.database import sqlite_url
@@ -80,7 +80,7 @@ class NodesApp:
         self.user_commands = UserCommands(self.store, self.accounts, self._execute)
         self.agents = Agents(bus)
         self.capacities = HostCapacities(bus)
-        self.hosts = Hosts(self.store, self.capacities, env.host, env.subnet, self._announce_hosts)
+        self.hosts = HostDirectory(self.store, self.capacities, env.host, env.subnet, self._announce_hosts)
         self.host_commands = HostCommands(self.store, self.accounts, self.hosts)
         self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, self.hosts.reachable), self._execute)
         self.inspector = VolumeInspector(bus)
@@ -110,10 +110,13 @@ class NodesApp:
     # -- commands of users
 
     def create(self, user: str, names: Sequence[str], settings: Sequence[str], image: str, host: str) -> Changed:
-        site, capacities = self._site(), self.capacities.of([host] if host in self.hosts.known else self.hosts.known)
+        inventory, capacities = (
+            self._inventory(),
+            self.capacities.of([host] if host in self.hosts.known else self.hosts.known),
+        )
         found = resolve_image(self.bus, image, self.account(user))
         request = creation.parse(names, settings, capacities, *found, host)
-        return self.run(user, node_commands.create, request, site, capacities)
+        return self.run(user, node_commands.create, request, inventory, capacities)
 
     def configure(self, user: str, selection: str, request: SettingsRequest, force: bool) -> Changed:
         capacities = self.capacities.of(self.hosts.known) if request.concerns_host else {}
@@ -123,7 +126,7 @@ class NodesApp:
         capacities, account = self.capacities.of(self.hosts.known), self.account(user)
         images = {image: resolve_image(self.bus, image, account) for image in lab_plan.images_of(document)}
         request = lab_plan.parse(document, capacities, images)
-        arguments = (request, self._site(), capacities, dry_run)
+        arguments = (request, self._inventory(), capacities, dry_run)
         done = self._execute(user, lab_commands.apply, *arguments, force=force)
         nodes = tuple(map(model.view, done.nodes))
         return LabApplied(document.name, done.plan.actions, done.plan.faults, nodes, tuple(done.notes))
@@ -217,7 +220,7 @@ class NodesApp:
             return queries.authorize(registry, registry.accounts.of(user).id, name, action, self.watchers)
 
     def register_machine(self, mac: str, ip: str) -> NodeWanted:
-        outcome = self._execute("", node_commands.register, registration.parse_mac(mac), ip, self._site())
+        outcome = self._execute("", node_commands.register, registration.parse_mac(mac), ip, self._inventory())
         with self.transaction() as registry:
             return registry.specs(outcome.nodes)[0]
 
@@ -258,13 +261,13 @@ class NodesApp:
     def _announce_hosts(self, addresses: HostAddresses) -> None:
         self.bus.announce(HOSTS_CHANGED, addresses)
 
-    def _site(self) -> Site:
+    def _inventory(self) -> Inventory:
         capacities, reachable = self.capacities.of(self.hosts.known), set(self.hosts.reachable())
         states = (
             HostState(one.name, one.is_drained, one.name in reachable, capacities.get(one.name))
             for one in self.hosts.known.values()
         )
-        return Site(self.hosts.server, self._subnet, tuple(states))
+        return Inventory(self.hosts.server, self._subnet, tuple(states))
 
     def _execute(self, user: str, command: Callable[..., Result], *arguments: Any, force: bool = False) -> Result:
         """Runs the command and announces the specs that it changed."""

@@ -43,10 +43,10 @@ from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds,
 from services.nodes.commands import lab_commands, node_commands
 from services.nodes.domain import links, settings_request
 from services.nodes.domain.event_texts import EventQuery
-from walt.contracts import bootserver, netemu, nodes, vmrunner
+from walt.contracts import bootserver, hosts, netemu, nodes, vmrunner
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.checks import Check
-from walt.contracts.hosts import AGENT_PRESENT, AgentPresent, Fabric, HostAddresses, HostView
+from walt.contracts.hosts import AgentPresent, Fabric, HostAddresses, HostView
 from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
@@ -263,11 +263,11 @@ class NodesService:
     def register_machine(self, mac: str, ip: str) -> NodeWanted:
         return self.app.register_machine(mac, ip)
 
-    @on_event(vmrunner.SERVICE, AGENT_PRESENT)
+    @on_event(vmrunner.SERVICE, hosts.AGENT_PRESENT)
     def on_vmrunner_present(self, said: AgentPresent) -> None:
         self.app.hosts.announced(said)
 
-    @on_event(netemu.SERVICE, AGENT_PRESENT)
+    @on_event(netemu.SERVICE, hosts.AGENT_PRESENT)
     def on_netemu_present(self, said: AgentPresent) -> None:
         self.app.hosts.announced(said)
 

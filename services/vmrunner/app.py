@@ -9,7 +9,6 @@ from typing import IO
 
 from prometheus_client import REGISTRY
 
-import walt
 from services.kit import tasks
 from services.kit.bus.bus import Bus
 from services.kit.environment import Environment
@@ -46,6 +45,7 @@ from walt.contracts.checks import Check
 from walt.contracts.hosts import AgentPresent
 from walt.contracts.nodes import NodeWanted, Specs
 from walt.contracts.units import parse_disk_bytes
+from walt.contracts.version import VERSION
 
 RECONCILE_S = 30.0
 DISK_FLOOR = "4G"
@@ -107,7 +107,7 @@ class VmrunnerApp:
         )
 
     def _presence(self) -> AgentPresent:
-        return AgentPresent(self._host_name, vmrunner.SERVICE, walt.__version__, capacity=self.memory.capacity())
+        return AgentPresent(self._host_name, vmrunner.SERVICE, VERSION, capacity=self.memory.capacity())
 
     def _reconcile(self) -> None:
         known, claimants = self.fleet.known(), self.trash.claimants()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from services.nodes.commands.host_directory import HostDirectory
 from services.nodes.domain import hosts
 from services.nodes.domain.hosts import HostUse
-from services.nodes.peers.hosts import Hosts
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users.accounts import Accounts
 from walt.contracts.hosts import HostView
 
 
 class HostCommands:
-    def __init__(self, store: RegistryStore, accounts: Accounts, known: Hosts) -> None:
+    def __init__(self, store: RegistryStore, accounts: Accounts, known: HostDirectory) -> None:
         self._store = store
         self._accounts = accounts
         self._hosts = known

@@ -27,7 +27,7 @@ CAUSE_HOST_UNREACHABLE = "host-unreachable"
 
 
 @dataclass(frozen=True)
-class Host:
+class HostRecord:
     """number: SERVER_NUMBER is the server's; ip: of its bridge on walt-net. underlay, version, capacity: as its agents
     last announced them. is_drained: no new node goes there."""
 
@@ -52,11 +52,11 @@ class HostUse:
     ram_bytes: int = 0
 
 
-def server_host(name: str, subnet: str) -> Host:
-    return Host(name, SERVER_NUMBER, str(walt_net_addresses.server(subnet)))
+def server_host(name: str, subnet: str) -> HostRecord:
+    return HostRecord(name, SERVER_NUMBER, str(walt_net_addresses.server(subnet)))
 
 
-def new_host(name: str, present: Collection[Host], taken_ips: Collection[str], subnet: str) -> Host:
+def new_host(name: str, present: Collection[HostRecord], taken_ips: Collection[str], subnet: str) -> HostRecord:
     """The last free address of those for virtual nodes, which are given from the first; Conflict when there is none."""
     numbers = {host.number for host in present}
     number = next(one for one in range(SERVER_NUMBER + 1, len(numbers) + 2) if one not in numbers)
@@ -64,14 +64,14 @@ def new_host(name: str, present: Collection[Host], taken_ips: Collection[str], s
     free = [ip for ip in map(str, walt_net_addresses.of_virtual_nodes(subnet)) if ip not in taken]
     if not free:
         raise Conflict(f"host {name} cannot join: all addresses for virtual nodes on walt-net ({subnet}) are taken")
-    return Host(name, number, free[-1])
+    return HostRecord(name, number, free[-1])
 
 
-def drained(host: Host, is_drained: bool) -> Host:
+def drained(host: HostRecord, is_drained: bool) -> HostRecord:
     return replace(host, is_drained=is_drained)
 
 
-def announced(host: Host, said: AgentPresent) -> Host:
+def announced(host: HostRecord, said: AgentPresent) -> HostRecord:
     """The host after this announcement; the same host when it says nothing new. Only netemu knows the underlay, and
     only vmrunner the capacity and the version that counts."""
     if said.agent == netemu.SERVICE:
@@ -81,7 +81,7 @@ def announced(host: Host, said: AgentPresent) -> Host:
     return host
 
 
-def addresses(hosts: Iterable[Host]) -> HostAddresses:
+def addresses(hosts: Iterable[HostRecord]) -> HostAddresses:
     ordered = sorted(hosts, key=lambda host: host.number)
     return HostAddresses(ordered[0].name, tuple(host.address for host in ordered))
 
@@ -91,13 +91,13 @@ def station(node: Node) -> Station:
     return Station(node.id, node.version, node.host, node.ip, node.config.netsetup == NAT, ports)
 
 
-def find(hosts: Mapping[str, Host], name: str) -> Host:
+def find(hosts: Mapping[str, HostRecord], name: str) -> HostRecord:
     if name not in hosts:
         raise NotFound(f"no host '{name}'{units.nearest(name, sorted(hosts))}; list the hosts with: walt host list")
     return hosts[name]
 
 
-def check_removable(host: Host, nodes: Collection[str], is_unreachable: bool) -> None:
+def check_removable(host: HostRecord, nodes: Collection[str], is_unreachable: bool) -> None:
     """nodes: names of those that the registry has on it."""
     if host.number == SERVER_NUMBER:
         raise Conflict(f"'{host.name}' is the server's own host; allowed: any other")
@@ -108,7 +108,7 @@ def check_removable(host: Host, nodes: Collection[str], is_unreachable: bool) ->
         raise Conflict(f"the agents of host '{host.name}' run, and it would be back at once; allowed: once they do not")
 
 
-def view(host: Host, use: HostUse, unreachable_since: float | None) -> HostView:
+def view(host: HostRecord, use: HostUse, unreachable_since: float | None) -> HostView:
     """unreachable_since: epoch seconds; None: its agents answer."""
     return HostView(
         name=host.name,

@@ -68,7 +68,7 @@ class Unplaced:
 
 
 @dataclass(frozen=True)
-class Site:
+class Inventory:
     """What new nodes are made for. hosts: all of them; server: the name of the server's host; subnet: of walt-net."""
 
     server: str

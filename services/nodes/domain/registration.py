@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from services.nodes.domain import model
 from services.nodes.domain.model import Node, RequestContext, Status
-from services.nodes.domain.placement import Site
+from services.nodes.domain.placement import Inventory
 from walt.contracts import nodes, walt_net_addresses
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.errors import Conflict, InvalidRequest
@@ -38,17 +38,17 @@ def check_known(node: Node, mac: str, ip: str) -> None:
 
 
 def new_node(
-    mac: str, ip: str, holder: Node | None, names: Collection[str], site: Site, context: RequestContext
+    mac: str, ip: str, holder: Node | None, names: Collection[str], inventory: Inventory, context: RequestContext
 ) -> Node:
     """A free node that boots the default image. holder: the node that has this address; names: of all present nodes."""
     if holder is not None:
         raise Conflict(f"address {ip} is that of node '{holder.name}'")
-    if not walt_net_addresses.is_of_machine(site.subnet, ip):
-        first, last = walt_net_addresses.of_machines(site.subnet)
+    if not walt_net_addresses.is_of_machine(inventory.subnet, ip):
+        first, last = walt_net_addresses.of_machines(inventory.subnet)
         raise InvalidRequest(f"{ip} is not an address for physical nodes; allowed: {first} to {last}")
     status = Status(LOADING, context.at, "it requests its first boot script")
     name = _free_name(mac, names)
-    return Node(name, site.server, "", DEFAULT_IMAGE, ip, NodeConfig(), status, type=nodes.PHYSICAL)
+    return Node(name, inventory.server, "", DEFAULT_IMAGE, ip, NodeConfig(), status, type=nodes.PHYSICAL)
 
 
 def switched_on(node: Node) -> Node:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from services.nodes.domain.hosts import Host, HostUse
+from services.nodes.domain.hosts import HostRecord, HostUse
 from services.nodes.storage.tables import hosts as HOSTS
 from services.nodes.storage.tables import networks as NETWORKS
 from services.nodes.storage.tables import nodes as NODES
@@ -23,11 +23,11 @@ class HostTable:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def all(self) -> list[Host]:
+    def all(self) -> list[HostRecord]:
         rows = self._connection.execute(sa.select(HOSTS).order_by(HOSTS.c.number)).mappings()
         return [_host(row) for row in rows]
 
-    def put(self, host: Host) -> None:
+    def put(self, host: HostRecord) -> None:
         self.remove(host.name)
         capacity = host.capacity and serialization.dump(host.capacity)
         self._connection.execute(sa.insert(HOSTS).values({**asdict(host), "capacity": capacity}))
@@ -57,7 +57,7 @@ class HostTable:
         return list(self._connection.scalars(sa.select(NODES.c.name).where(NODES.c.host == name)))
 
 
-def _host(row: sa.RowMapping) -> Host:
+def _host(row: sa.RowMapping) -> HostRecord:
     values = {str(key): value for key, value in row.items()}
     capacity = values.pop("capacity")
-    return Host(**values, capacity=serialization.load(Capacity, capacity) if capacity else None)
+    return HostRecord(**values, capacity=serialization.load(Capacity, capacity) if capacity else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.nodes.peers import hosts
+from services.nodes.commands import host_directory
 from tests.service.nodes.people import do
 from tests.support.fakes.fake_service import serving
 from tests.support.fakes.vmrunner import FakeVmrunner
@@ -124,13 +124,13 @@ def test_no_new_node_goes_to_a_drained_host(service, admin, bea, second):
 def test_nodes_of_a_silent_host_are_unreachable_until_it_is_back(service, admin, bea, second, monkeypatch):
     do(bea, "create_nodes", names=["one"], host=SECOND)
     do(bea, "create_nodes", names=["two"], host=SERVER)
-    monkeypatch.setattr(hosts, "UNREACHABLE_AFTER_S", 0.5)
+    monkeypatch.setattr(host_directory, "UNREACHABLE_AFTER_S", 0.5)
     wait_until(lambda: do(bea, "get_nodes", selection="one")[0]["state"] == "unreachable")
     (view,) = do(bea, "get_nodes", selection="one")
     assert (view["cause"], view["reason"]) == ("host-unreachable", "host lab2 does not answer; it was delaying before")
     assert do(bea, "get_nodes", selection="two")[0]["state"] == "delaying"
     assert [one["state"] for one in do(admin, "get_hosts")][1] == "unreachable"
-    monkeypatch.setattr(hosts, "UNREACHABLE_AFTER_S", 60.0)
+    monkeypatch.setattr(host_directory, "UNREACHABLE_AFTER_S", 60.0)
     announce(service, SECOND)
     assert do(bea, "get_nodes", selection="one")[0]["state"] == "delaying"
 
@@ -187,7 +187,7 @@ def test_reports_of_all_hosts_are_asked_for(service, bea, second):
 def test_doctor_speaks_of_every_host(service, admin, second, monkeypatch):
     found = [one["subject"] for one in do(admin, "diagnose")]
     assert "lab2: KVM" in found and "rightshost: KVM" in found
-    monkeypatch.setattr(hosts, "UNREACHABLE_AFTER_S", 0.5)
+    monkeypatch.setattr(host_directory, "UNREACHABLE_AFTER_S", 0.5)
     wait_until(lambda: "host lab2" in [one["subject"] for one in do(admin, "diagnose")])
     (silent,) = [one for one in do(admin, "diagnose") if one["subject"] == "host lab2"]
     assert silent["status"] == "fail" and "lab2: KVM" not in [one["subject"] for one in do(admin, "diagnose")]

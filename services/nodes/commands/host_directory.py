@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from services.nodes.domain import hosts
-from services.nodes.domain.hosts import Host
+from services.nodes.domain.hosts import HostRecord
 from services.nodes.peers.capacities import HostCapacities
 from services.nodes.storage.registry import Registry, RegistryStore
 from walt.contracts.hosts import UNREACHABLE_AFTER_S, AgentPresent, HostAddresses
@@ -20,7 +20,7 @@ from walt.contracts.vmrunner import SERVICE as VMRUNNER
 log = logging.getLogger(__name__)
 
 
-class Hosts:
+class HostDirectory:
     """server: the name of the server's host; announce: takes the addresses of all hosts whenever they change."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Hosts:
                 capacities.learn(host.name, host.capacity)
 
     @property
-    def known(self) -> dict[str, Host]:
+    def known(self) -> dict[str, HostRecord]:
         """By name, the server's host first."""
         return self._known
 
@@ -54,7 +54,7 @@ class Hosts:
     def addresses(self) -> HostAddresses:
         return hosts.addresses(self._known.values())
 
-    def find(self, name: str) -> Host:
+    def find(self, name: str) -> HostRecord:
         return hosts.find(self._known, name)
 
     def unreachable_since(self) -> dict[str, float]:
@@ -111,7 +111,7 @@ class Hosts:
         if self.addresses != before:
             self._announce(self.addresses)
 
-    def _with_server(self, registry: Registry) -> list[Host]:
+    def _with_server(self, registry: Registry) -> list[HostRecord]:
         """The stored hosts; the server's is the one of this name, whatever it was called before."""
         first = next(iter(registry.hosts.all()), None)
         if first is None or first.name != self.server:
