@@ -25,7 +25,6 @@ from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_ke
 from services.nodes.domain.model import NodeSummary, RequestContext
 from services.nodes.domain.network_addresses import POOLS, AddressPlan
 from services.nodes.domain.ownership import Takeover, Watchers
-from services.nodes.domain.placement import HostState, Inventory
 from services.nodes.domain.settings_request import SettingsRequest
 from services.nodes.metrics import NodesCollector
 from services.nodes.peers.agents import Agents
@@ -42,7 +41,7 @@ from services.nodes.users.rabbitmq_api import ManagementApi
 from services.nodes.users.restored import RestoredUsers, restored_file
 from walt.contracts import nodes
 from walt.contracts.checks import Check
-from walt.contracts.hosts import HOSTS_CHANGED, Fabric, HostAddresses
+from walt.contracts.hosts import HOSTS_CHANGED, Fabric
 from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits, parse_change
 from walt.contracts.nodes import (
@@ -64,7 +63,6 @@ from walt.contracts.vmrunner import VmRemoved, VmReport
 class NodesApp:
     def __init__(self, env: Environment, bus: Bus) -> None:
         self.bus = bus
-        self._subnet = env.subnet
         self.watchers = operator_settings.watchers(env.variable("WALT_WATCH_CONSOLES", Watchers.OWNER.value))
         self.takeover = operator_settings.takeover(env.variable("WALT_TAKEOVER", Takeover.ALL.value))
         self.store = RegistryStore(
@@ -80,7 +78,9 @@ class NodesApp:
         self.user_commands = UserCommands(self.store, self.accounts, self._execute)
         self.agents = Agents(bus)
         self.capacities = HostCapacities(bus)
-        self.hosts = HostDirectory(self.store, self.capacities, env.host, env.subnet, self._announce_hosts)
+        self.hosts = HostDirectory(
+            self.store, self.capacities, env.host, env.subnet, lambda hosts: bus.announce(HOSTS_CHANGED, hosts)
+        )
         self.host_commands = HostCommands(self.store, self.accounts, self.hosts)
         self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, self.hosts.reachable), self._execute)
         self.inspector = VolumeInspector(bus)
@@ -110,13 +110,11 @@ class NodesApp:
     # -- commands of users
 
     def create(self, user: str, names: Sequence[str], settings: Sequence[str], image: str, host: str) -> Changed:
-        inventory, capacities = (
-            self._inventory(),
-            self.capacities.of([host] if host in self.hosts.known else self.hosts.known),
-        )
+        pool = self.hosts.pool()
+        capacities = self.capacities.of([host] if host in self.hosts.known else self.hosts.known)
         found = resolve_image(self.bus, image, self.account(user))
         request = creation.parse(names, settings, capacities, *found, host)
-        return self.run(user, node_commands.create, request, inventory, capacities)
+        return self.run(user, node_commands.create, request, pool, capacities)
 
     def configure(self, user: str, selection: str, request: SettingsRequest, force: bool) -> Changed:
         capacities = self.capacities.of(self.hosts.known) if request.concerns_host else {}
@@ -126,7 +124,7 @@ class NodesApp:
         capacities, account = self.capacities.of(self.hosts.known), self.account(user)
         images = {image: resolve_image(self.bus, image, account) for image in lab_plan.images_of(document)}
         request = lab_plan.parse(document, capacities, images)
-        arguments = (request, self._inventory(), capacities, dry_run)
+        arguments = (request, self.hosts.pool(), capacities, dry_run)
         done = self._execute(user, lab_commands.apply, *arguments, force=force)
         nodes = tuple(map(model.view, done.nodes))
         return LabApplied(document.name, done.plan.actions, done.plan.faults, nodes, tuple(done.notes))
@@ -220,7 +218,7 @@ class NodesApp:
             return queries.authorize(registry, registry.accounts.of(user).id, name, action, self.watchers)
 
     def register_machine(self, mac: str, ip: str) -> NodeWanted:
-        outcome = self._execute("", node_commands.register, registration.parse_mac(mac), ip, self._inventory())
+        outcome = self._execute("", node_commands.register, registration.parse_mac(mac), ip, self.hosts.pool())
         with self.transaction() as registry:
             return registry.specs(outcome.nodes)[0]
 
@@ -257,17 +255,6 @@ class NodesApp:
             lambda registry: registry.virtual_nodes(host),
             lambda: self.agents.list_vms(host),
         )
-
-    def _announce_hosts(self, addresses: HostAddresses) -> None:
-        self.bus.announce(HOSTS_CHANGED, addresses)
-
-    def _inventory(self) -> Inventory:
-        capacities, reachable = self.capacities.of(self.hosts.known), set(self.hosts.reachable())
-        states = (
-            HostState(one.name, one.is_drained, one.name in reachable, capacities.get(one.name))
-            for one in self.hosts.known.values()
-        )
-        return Inventory(self.hosts.server, self._subnet, tuple(states))
 
     def _execute(self, user: str, command: Callable[..., Result], *arguments: Any, force: bool = False) -> Result:
         """Runs the command and announces the specs that it changed."""

@@ -50,7 +50,7 @@ Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port; 
         NODE_COPYING (NodeCopying): the node of that run is still copying its image to its disk; vmrunner hears it
         MACHINE_CHANGED (VmReport): every transition of a physical node;  MACHINE_REMOVED (VmRemoved): one that is
         wanted absent is forgotten; nodes hears both
-Hears: nodes NODE_WANTED (names for DNS; boots and power-offs of physical nodes), NODE_REMOVED
+Hears: nodes NODE_WANTED (names for DNS; boots and power-offs of physical nodes), NODE_REMOVED, HOSTS_CHANGED
 """
 
 from __future__ import annotations

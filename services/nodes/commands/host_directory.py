@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from services.nodes.domain import hosts
 from services.nodes.domain.hosts import HostRecord
+from services.nodes.domain.placement import HostPool, HostState
 from services.nodes.peers.capacities import HostCapacities
 from services.nodes.storage.registry import Registry, RegistryStore
 from walt.contracts.hosts import UNREACHABLE_AFTER_S, AgentPresent, HostAddresses
@@ -56,6 +57,15 @@ class HostDirectory:
 
     def find(self, name: str) -> HostRecord:
         return hosts.find(self._known, name)
+
+    def pool(self) -> HostPool:
+        """What new nodes are placed by, without what present ones use."""
+        capacities, reachable = self._capacities.of(self._known), set(self.reachable())
+        states = (
+            HostState(one.name, one.is_drained, one.name in reachable, capacities.get(one.name))
+            for one in self._known.values()
+        )
+        return HostPool(self.server, self._subnet, tuple(states))
 
     def unreachable_since(self) -> dict[str, float]:
         """{host: epoch seconds of its last word} of those that do not answer."""

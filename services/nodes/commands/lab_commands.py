@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.nodes.commands.node_commands import Outcome, check_limits, save
-from services.nodes.commands.queries import inventory_in_use
+from services.nodes.commands.queries import pool_in_use
 from services.nodes.domain import addresses, creation, data_loss, lab_plan, model, notes
 from services.nodes.domain.event_texts import Action
 from services.nodes.domain.lab_plan import LabPlan, LabRequest
 from services.nodes.domain.model import Node, RequestContext
-from services.nodes.domain.placement import Inventory
+from services.nodes.domain.placement import HostPool
 from services.nodes.domain.settings_request import Capacities
 from services.nodes.storage.registry import Registry
 from walt.contracts import labs, units
@@ -32,7 +32,7 @@ def apply(
     registry: Registry,
     context: RequestContext,
     request: LabRequest,
-    inventory: Inventory,
+    pool: HostPool,
     capacities: Capacities,
     dry_run: bool,
 ) -> LabOutcome:
@@ -40,7 +40,7 @@ def apply(
     lab = request.document.name
     lab_plan.check_number(registry.labs.names(context.account), lab)
     present = registry.of_lab(context.account, lab, [one.name for one in request.nodes])
-    plan = _plan(registry, context, request, present, inventory)
+    plan = _plan(registry, context, request, present, pool)
     check_limits(registry, context, plan.before, plan.after)
     said = notes.of_creation([new for old, new in zip(plan.before, plan.after, strict=True) if not old.id], capacities)
     if dry_run or plan.faults:
@@ -74,11 +74,11 @@ def views(registry: Registry, account: str, owner: str, name: str | None) -> lis
 
 
 def _plan(
-    registry: Registry, context: RequestContext, request: LabRequest, present: Sequence[Node], inventory: Inventory
+    registry: Registry, context: RequestContext, request: LabRequest, present: Sequence[Node], pool: HostPool
 ) -> LabPlan:
-    ips = addresses.free_addresses(inventory.subnet, registry.ips())
+    ips = addresses.free_addresses(pool.subnet, registry.ips())
     networks = {use for one in request.nodes for use in one.config.networks}
-    used = inventory_in_use(registry, inventory, context.account, networks)
+    used = pool_in_use(registry, pool, context.account, networks)
 
     def new_node(wanted: CheckedNode, host: str) -> Node:
         lab = request.document.name

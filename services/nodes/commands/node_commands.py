@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.nodes.commands.queries import find_node, inventory_in_use, select_nodes
+from services.nodes.commands.queries import find_node, pool_in_use, select_nodes
 from services.nodes.domain import (
     creation,
     data_loss,
@@ -27,7 +27,7 @@ from services.nodes.domain.event_texts import Action
 from services.nodes.domain.links import LinkRequest
 from services.nodes.domain.model import Node, RequestContext
 from services.nodes.domain.ownership import Takeover
-from services.nodes.domain.placement import Inventory
+from services.nodes.domain.placement import HostPool
 from services.nodes.domain.settings_request import Capacities, SettingsRequest
 from services.nodes.storage.registry import Registry
 from walt.contracts.errors import Conflict, InvalidRequest, Refused, WaltError, together
@@ -47,9 +47,9 @@ class Outcome:
 
 
 def create(
-    registry: Registry, context: RequestContext, request: NodeRequest, inventory: Inventory, capacities: Capacities
+    registry: Registry, context: RequestContext, request: NodeRequest, pool: HostPool, capacities: Capacities
 ) -> Outcome:
-    used = inventory_in_use(registry, inventory, context.account, request.config.networks)
+    used = pool_in_use(registry, pool, context.account, request.config.networks)
     new = creation.new_nodes(request, registry.owners(request.names), registry.ips(), used, context)
     action = Action("create", context, event_texts.creation_text(request.image, request.config))
     return save(registry, action, new, new, notes.of_creation(new, capacities))
@@ -142,13 +142,13 @@ def release(registry: Registry, context: RequestContext, text: str) -> Outcome:
     return save(registry, action, nodes, new, _notes_of_change_of_owner(nodes, new))
 
 
-def register(registry: Registry, context: RequestContext, mac: str, ip: str, inventory: Inventory) -> Outcome:
+def register(registry: Registry, context: RequestContext, mac: str, ip: str, pool: HostPool) -> Outcome:
     """The physical node with this MAC; a new one when no node has it."""
     known = registry.with_mac(mac)
     if known is not None:
         registration.check_known(known, mac, ip)
         return save(registry, Action("power on", context), [known], [registration.switched_on(known)])
-    new = registration.new_node(mac, ip, registry.with_ip(ip), registry.names(), inventory, context)
+    new = registration.new_node(mac, ip, registry.with_ip(ip), registry.names(), pool, context)
     stored = registry.add_machine(new, mac)
     action = Action("register", context, f"mac={mac} ip={ip}")
     registry.events.add(event_texts.of_command(action, [new], [stored]))

@@ -10,7 +10,7 @@ from services.nodes.domain.event_texts import EventQuery
 from services.nodes.domain.hosts import HostUse
 from services.nodes.domain.model import Node
 from services.nodes.domain.ownership import Watchers
-from services.nodes.domain.placement import Inventory
+from services.nodes.domain.placement import HostPool
 from services.nodes.domain.selection import Selection
 from services.nodes.storage.registry import Registry
 from walt.contracts.hosts import Fabric, HostAddresses
@@ -54,19 +54,17 @@ def specs(registry: Registry, host: str = "") -> Specs:
     return Specs(registry.identity, registry.specs(nodes), registry.history.revision)
 
 
-def inventory_in_use(
-    registry: Registry, inventory: Inventory, account: str, networks: Iterable[NetworkUse]
-) -> Inventory:
+def pool_in_use(registry: Registry, pool: HostPool, account: str, networks: Iterable[NetworkUse]) -> HostPool:
     """With what the hosts have of memory promised, and of ports on these networks of the account. Where there is one
     host only, nothing depends on it."""
-    if len(inventory.hosts) < 2:
-        return inventory
+    if len(pool.hosts) < 2:
+        return pool
     use, ports = registry.hosts.use(), registry.hosts.ports(account, {one.name for one in networks})
     states = (
         replace(one, promised_bytes=use.get(one.name, HostUse()).ram_bytes, ports=ports.get(one.name, {}))
-        for one in inventory.hosts
+        for one in pool.hosts
     )
-    return replace(inventory, hosts=tuple(states))
+    return replace(pool, hosts=tuple(states))
 
 
 def fabric(registry: Registry, addresses: HostAddresses, host: str) -> Fabric:

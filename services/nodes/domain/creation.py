@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from services.nodes.domain import disks, placement, settings_request
 from services.nodes.domain.addresses import free_addresses
 from services.nodes.domain.model import Node, RequestContext, Status
-from services.nodes.domain.placement import Inventory, Unplaced
+from services.nodes.domain.placement import HostPool, Unplaced
 from services.nodes.domain.settings_request import Capacities
 from walt.contracts import units
 from walt.contracts.bootserver import DEFAULT_IMAGE
@@ -56,14 +56,14 @@ def new_nodes(
     request: NodeRequest,
     owners: Mapping[str, str],
     taken_ips: Collection[str],
-    inventory: Inventory,
+    pool: HostPool,
     context: RequestContext,
 ) -> list[Node]:
     """All of them, or an error with all faults. owners: {name: owner} of present nodes, those of the names at least."""
     _check(request, owners)
-    ips = free_addresses(inventory.subnet, taken_ips)
+    ips = free_addresses(pool.subnet, taken_ips)
     new = [Unplaced(name, request.config.ram_bytes, request.config.networks, request.host) for name in request.names]
-    hosts = placement.place(new, inventory.hosts)
+    hosts = placement.place(new, pool.hosts)
     return [new_node(name, request.image, request.config, next(ips), hosts[name], context) for name in request.names]
 
 

@@ -68,8 +68,8 @@ class Unplaced:
 
 
 @dataclass(frozen=True)
-class Inventory:
-    """What new nodes are made for. hosts: all of them; server: the name of the server's host; subnet: of walt-net."""
+class HostPool:
+    """Where new nodes can go. hosts: all of them; server: the name of the server's host; subnet: of walt-net."""
 
     server: str
     subnet: str

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from services.nodes.domain import model
 from services.nodes.domain.model import Node, RequestContext, Status
-from services.nodes.domain.placement import Inventory
+from services.nodes.domain.placement import HostPool
 from walt.contracts import nodes, walt_net_addresses
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.errors import Conflict, InvalidRequest
@@ -38,17 +38,17 @@ def check_known(node: Node, mac: str, ip: str) -> None:
 
 
 def new_node(
-    mac: str, ip: str, holder: Node | None, names: Collection[str], inventory: Inventory, context: RequestContext
+    mac: str, ip: str, holder: Node | None, names: Collection[str], pool: HostPool, context: RequestContext
 ) -> Node:
     """A free node that boots the default image. holder: the node that has this address; names: of all present nodes."""
     if holder is not None:
         raise Conflict(f"address {ip} is that of node '{holder.name}'")
-    if not walt_net_addresses.is_of_machine(inventory.subnet, ip):
-        first, last = walt_net_addresses.of_machines(inventory.subnet)
+    if not walt_net_addresses.is_of_machine(pool.subnet, ip):
+        first, last = walt_net_addresses.of_machines(pool.subnet)
         raise InvalidRequest(f"{ip} is not an address for physical nodes; allowed: {first} to {last}")
     status = Status(LOADING, context.at, "it requests its first boot script")
     name = _free_name(mac, names)
-    return Node(name, inventory.server, "", DEFAULT_IMAGE, ip, NodeConfig(), status, type=nodes.PHYSICAL)
+    return Node(name, pool.server, "", DEFAULT_IMAGE, ip, NodeConfig(), status, type=nodes.PHYSICAL)
 
 
 def switched_on(node: Node) -> Node:

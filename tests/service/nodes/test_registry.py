@@ -59,7 +59,7 @@ from services.nodes.commands import node_commands
 from services.nodes.domain.creation import NodeRequest
 from services.nodes.domain.model import RequestContext
 from services.nodes.storage.registry import RegistryStore
-from tests.unit.nodes.sample import INVENTORY
+from tests.unit.nodes.sample import POOL
 from walt.contracts.errors import LimitReached
 from walt.contracts.limits import UserLimits
 from walt.contracts.settings import NodeConfig
@@ -71,7 +71,7 @@ for _ in range({ATTEMPTS}):
         with store.transaction() as registry:
             bob = registry.accounts.of("bob").id
             context = RequestContext("bob", 1.0, account=bob)
-            made = node_commands.create(registry, context, NodeRequest((name,), NodeConfig()), INVENTORY, {{}})
+            made = node_commands.create(registry, context, NodeRequest((name,), NodeConfig()), POOL, {{}})
         time.sleep(0.002)  # so that the other comes in between
         with store.transaction() as registry:
             assert registry.names(bob) == [name], registry.names(bob)

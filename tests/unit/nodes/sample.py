@@ -7,7 +7,7 @@ from collections.abc import Collection
 from services.nodes.domain import creation
 from services.nodes.domain.creation import NodeRequest
 from services.nodes.domain.model import Node, RequestContext, Status
-from services.nodes.domain.placement import HostState, Inventory
+from services.nodes.domain.placement import HostPool, HostState
 from walt.contracts.settings import NodeConfig
 from walt.contracts.vmrunner import DELAYING
 
@@ -24,9 +24,9 @@ NODE = Node(
     boot=2,
     owner_account=ALICE.account,
 )
-INVENTORY = Inventory("h", "10.0.0.0/28", (HostState("h"),))
+POOL = HostPool("h", "10.0.0.0/28", (HostState("h"),))
 
 
 def new_nodes(request: NodeRequest, taken: Collection[str] = (), context: RequestContext = ALICE) -> list[Node]:
     """Where no others are. taken: addresses of others."""
-    return creation.new_nodes(request, {}, set(taken), INVENTORY, context)
+    return creation.new_nodes(request, {}, set(taken), POOL, context)

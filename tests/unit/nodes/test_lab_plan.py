@@ -9,7 +9,7 @@ import pytest
 from services.nodes.domain import creation, lab_plan
 from services.nodes.domain.lab_plan import LABS_OF_ONE, MAX_IMAGES
 from services.nodes.domain.model import Status
-from tests.unit.nodes.sample import ALICE, INVENTORY, NODE
+from tests.unit.nodes.sample import ALICE, NODE, POOL
 from walt.contracts.errors import Conflict, InvalidRequest
 from walt.contracts.labs import CHANGE, CREATE, REMOVE, LabDocument, LabNode
 from walt.contracts.vmrunner import BOOTED, STOPPED, Capacity
@@ -25,7 +25,7 @@ def planned(nodes, present=(), lab="demo"):
     def new_node(wanted, host):
         return creation.new_node(wanted.name, wanted.image, wanted.config, "10.0.0.9", host, ALICE, lab)
 
-    return lab_plan.plan(request, present, INVENTORY.hosts, new_node, ALICE)
+    return lab_plan.plan(request, present, POOL.hosts, new_node, ALICE)
 
 
 def actions(plan):

@@ -8,7 +8,7 @@ import pytest
 
 from services.nodes.domain import addresses, creation, drift, model
 from services.nodes.domain.drift import Drift
-from tests.unit.nodes.sample import ALICE, INVENTORY, NODE
+from tests.unit.nodes.sample import ALICE, NODE, POOL
 from walt.contracts.errors import Conflict, InvalidRequest, NotFound
 from walt.contracts.vmrunner import BOOTED, DELAYING, VmReport
 
@@ -63,7 +63,7 @@ def test_creation_tells_all_faults():
     errors = [NotFound("no image 'nix'")]
     request = creation.parse(["A", "a", "-", "n"], ["ram=x", "y=1"], {}, "nix", errors)
     with pytest.raises(InvalidRequest) as refused:
-        creation.new_nodes(request, {"n": "alice"}, {NODE.ip}, INVENTORY, ALICE)
+        creation.new_nodes(request, {"n": "alice"}, {NODE.ip}, POOL, ALICE)
     assert [one.partition(";")[0] for one in refused.value.args] == [
         "'-' is not a node name",
         "'a' is given twice",
@@ -74,12 +74,12 @@ def test_creation_tells_all_faults():
     ]
     with pytest.raises(NotFound):
         only_image = replace(request, refusals=request.refusals[1:])
-        creation.new_nodes(only_image, {}, set(), INVENTORY, ALICE)
+        creation.new_nodes(only_image, {}, set(), POOL, ALICE)
 
 
 def test_new_nodes_get_the_addresses_that_are_free():
     request = creation.parse(["a", "b"], [], {})
-    new = creation.new_nodes(request, {"n": "alice"}, {"10.0.0.2", "10.0.0.4"}, INVENTORY, ALICE)
+    new = creation.new_nodes(request, {"n": "alice"}, {"10.0.0.2", "10.0.0.4"}, POOL, ALICE)
     assert [(node.name, node.ip, node.owner, node.host) for node in new] == [
         ("a", "10.0.0.3", "alice", "h"),
         ("b", "10.0.0.5", "alice", "h"),

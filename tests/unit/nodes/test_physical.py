@@ -8,7 +8,7 @@ import pytest
 
 from services.nodes.domain import model, physical, port_views, registration, settings_request
 from services.nodes.domain.model import Node, RequestContext, Status
-from services.nodes.domain.placement import Inventory
+from services.nodes.domain.placement import HostPool
 from walt.contracts import nodes
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.errors import Conflict, InvalidRequest
@@ -17,7 +17,7 @@ from walt.contracts.settings import SETTINGS, NodeConfig
 from walt.contracts.vmrunner import BOOTED, FAILED, LOADING, STOPPED
 
 MAC, IP = "52:54:00:1a:2b:3c", "192.168.175.7"
-INVENTORY = Inventory("lab", "192.168.172.0/22")
+POOL = HostPool("lab", "192.168.172.0/22")
 NO_USER = RequestContext("", 5.0)
 
 
@@ -32,14 +32,14 @@ VIRTUAL = stored("52:54:00:00:00:01", name="vnode1", ip="192.168.172.2", type=no
 
 
 def test_a_new_machine_is_a_free_node_that_boots_the_default_image():
-    node = registration.new_node(MAC, IP, None, ["vnode1"], INVENTORY, NO_USER)
+    node = registration.new_node(MAC, IP, None, ["vnode1"], POOL, NO_USER)
     assert (node.name, node.is_free, node.image, node.ip) == ("pc-5254001a2b3c", True, DEFAULT_IMAGE, IP)
     assert (node.type, node.status.state, node.host) == (nodes.PHYSICAL, LOADING, "lab")
 
 
 def test_its_name_may_be_taken():
     names = ["pc-5254001a2b3c", "pc-5254001a2b3c-2"]
-    assert registration.new_node(MAC, IP, None, names, INVENTORY, NO_USER).name == "pc-5254001a2b3c-3"
+    assert registration.new_node(MAC, IP, None, names, POOL, NO_USER).name == "pc-5254001a2b3c-3"
 
 
 def test_a_known_machine_is_accepted():
@@ -61,9 +61,9 @@ def test_a_mac_that_is_not_this_machines_is_refused(mac, ip, known, why):
 
 def test_an_address_that_dhcp_does_not_give_registers_nobody():
     with pytest.raises(InvalidRequest, match=r"192\.168\.175\.0 to 192\.168\.175\.254"):
-        registration.new_node(MAC, "192.168.172.9", None, [], INVENTORY, NO_USER)
+        registration.new_node(MAC, "192.168.172.9", None, [], POOL, NO_USER)
     with pytest.raises(Conflict, match="vnode1"):
-        registration.new_node(MAC, VIRTUAL.ip, VIRTUAL, [], INVENTORY, NO_USER)
+        registration.new_node(MAC, VIRTUAL.ip, VIRTUAL, [], POOL, NO_USER)
 
 
 def test_mac_is_read_in_any_case_and_nothing_else_is_one():
