@@ -84,7 +84,7 @@ class NodesApp:
         self.host_commands = HostCommands(self.store, self.accounts, self.hosts)
         self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, self.hosts.reachable), self._execute)
         self.inspector = VolumeInspector(bus)
-        self._collector = NodesCollector(self._summaries)
+        self._collector = NodesCollector(self._summaries, self.hosts.answering)
         self._amqp_uri = env.amqp_uri
         self._tasks: list[tasks.Task] = []
 

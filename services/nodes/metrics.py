@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
@@ -13,10 +13,12 @@ from walt.contracts.vmrunner import STATES
 
 
 class NodesCollector:
-    """Counts the nodes at each scrape, so that the figures are never older than the registry."""
+    """Counts the nodes at each scrape, so that the figures are never older than the registry. hosts: {name: whether it
+    answers}."""
 
-    def __init__(self, present_nodes: Callable[[], list[NodeSummary]]) -> None:
+    def __init__(self, present_nodes: Callable[[], list[NodeSummary]], hosts: Callable[[], Mapping[str, bool]]) -> None:
         self._present_nodes = present_nodes
+        self._hosts = hosts
         REGISTRY.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -30,6 +32,13 @@ class NodesCollector:
         free = sum(node.is_free for node in nodes)
         yield GaugeMetricFamily("walt_nodes_free", "Nodes without an owner", value=free)
         yield GaugeMetricFamily("walt_nodes_owned", "Nodes with an owner", value=len(nodes) - free)
+
+        up = GaugeMetricFamily(
+            "walt_host_up", "1 for a host that answers, 0 for one that has fallen silent", labels=["host"]
+        )
+        for host, answers in self._hosts().items():
+            up.add_metric([host], int(answers))
+        yield up
 
     def close(self) -> None:
         REGISTRY.unregister(self)

@@ -73,9 +73,12 @@ class HostDirectory:
         silent = {name: now - at for name, at in self._seen_at.items() if name in self._known}
         return {name: wall - age_s for name, age_s in silent.items() if age_s > UNREACHABLE_AFTER_S}
 
-    def reachable(self) -> list[str]:
+    def answering(self) -> dict[str, bool]:
         unreachable = self.unreachable_since()
-        return [name for name in self._known if name not in unreachable]
+        return {name: name not in unreachable for name in self._known}
+
+    def reachable(self) -> list[str]:
+        return [name for name, answers in self.answering().items() if answers]
 
     def announced(self, said: AgentPresent) -> None:
         """An agent says that it is there."""
