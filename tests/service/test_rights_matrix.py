@@ -101,7 +101,7 @@ PUBLIC_TABLE = (
         administrator=SERVED,
     ),
     Row("nodes.get_hosts"),
-    Row("nodes.drain_host", {"name": HOST}, owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("nodes.drain_host", {"name": "x"}, owner=DENIED, other=DENIED, administrator=NOT_FOUND),
     Row("nodes.undrain_host", {"name": HOST}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.remove_host", {"name": HOST}, owner=DENIED, other=DENIED, administrator=CONFLICT),  # the server's
     Row("nodes.get_trash", owner=DENIED, other=DENIED, administrator=SERVED),

@@ -132,7 +132,9 @@ def test_capacity_is_remembered_while_the_host_is_away(platform, monkeypatch):
     platform.stop(platform.vmrunner)
     assert "at most 16G" in platform.refusal("alice", "create_nodes", ["b"], settings=["ram=17G"])
     monkeypatch.setattr(capacities, "FIRST_ANSWER_S", 0.5)
-    monkeypatch.setattr(platform.app, "capacities", HostCapacities(platform.app.bus))
+    forgotten = HostCapacities(platform.app.bus)
+    monkeypatch.setattr(platform.app, "capacities", forgotten)
+    monkeypatch.setattr(platform.app.hosts, "_capacities", forgotten)
     platform.call("alice", "create_nodes", ["b"], settings=["ram=17G"])  # never reported: vmrunner checks it at boot
     platform.start(platform.vmrunner)
     monkeypatch.setattr(capacities, "RETRY_S", 0.0)
