@@ -9,7 +9,7 @@ import click
 
 from walt.client import Client
 from walt.contracts.hosts import UNREACHABLE, HostView
-from walt.contracts.units import format_memory
+from walt.contracts.units import format_size
 from walt.replies import read
 
 from ..ui.messages import age, print_message
@@ -94,4 +94,4 @@ def _state(row: Row, now: float) -> str:
 def _promised(row: Row) -> str:
     """'1G of 24G', the memory of its nodes that are on and of the host."""
     capacity = row["capacity"]
-    return format_memory(row["promised_bytes"]) + (f" of {format_memory(capacity['ram_bytes'])}" if capacity else "")
+    return format_size(row["promised_bytes"]) + (f" of {format_size(capacity['ram_bytes'])}" if capacity else "")

@@ -141,7 +141,7 @@ def status(instance: Instance) -> None:
     for program in supervisor.states(instance):
         port = METRICS_PORTS.get(program.name)
         metrics = f"metrics http://{uplink.inside}:{port}/metrics" if port else ""
-        click.echo(f"  {program.name:<11}{program.state:<10}{program.description:<28}{metrics}".rstrip())
+        click.echo(f"  {program.name:<14}{program.state:<10}{program.description:<28}{metrics}".rstrip())
     click.echo(f"logs {instance.logs}; enter its network with: ip netns exec {instance.namespace} COMMAND")
 
 

@@ -9,3 +9,7 @@
 
 nameko, kombu and eventlet are imported below this folder only, so that they can be replaced here.
 """
+
+import warnings
+
+warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")  # nameko leaves no choice

@@ -4,14 +4,10 @@ Whatever is imported before it may keep the blocking versions.
 """
 
 import os
-import warnings
 
 # eventlet's own resolver remembers for minutes that a name had no address: that of a broker, while its container was
 # restarted. The C library's asks anew.
 os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
-
-# We know, and nameko leaves no choice; five processes need not say so at each start.
-warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 # psycopg waits for the database in its own C code, which would stop all green threads; by this name it waits in
 # select(), which eventlet replaces.
