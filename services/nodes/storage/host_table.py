@@ -37,8 +37,7 @@ class HostTable:
 
     def use(self) -> dict[str, HostUse]:
         """{host: what its present virtual nodes have}."""
-        ram_bytes = NODES.c.config["ram_bytes"].as_integer()
-        promised = sa.func.sum(sa.case((NODES.c.power == POWER_ON, ram_bytes), else_=0))
+        promised = sa.func.sum(sa.case((NODES.c.power == POWER_ON, NODES.c.ram_bytes), else_=0))
         present = (NODES.c.type == VIRTUAL) & (NODES.c.power != ABSENT)
         query = sa.select(NODES.c.host, sa.func.count(), promised).where(present).group_by(NODES.c.host)
         return {host: HostUse(count, int(ram)) for host, count, ram in self._connection.execute(query)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,12 +39,13 @@ class PortTable:
                 if port_addresses.is_one(use.address):
                     self._reserved[node.owner_account, use.name].add(port_addresses.without_prefix(use.address))
 
-    def disconnect(self, node_id: int) -> Known:
-        """From all networks; its MACs and addresses stay for its return."""
+    def disconnect(self, node_id: int) -> tuple[Known, set[int]]:
+        """From all networks; its MACs and addresses stay for its return. Also the ids of the networks that it left."""
         of_node = PORTS.c.node_id == node_id
+        rows = self._connection.execute(sa.select(PORTS).where(of_node)).all()
         self._connection.execute(sa.update(PORTS).where(of_node).values(network_id=None))
-        rows = self._connection.execute(sa.select(PORTS.c.network, PORTS.c.addresses).where(of_node))
-        return {row.network: _split(row.addresses) for row in rows}
+        left = {row.network_id for row in rows if row.network_id is not None}
+        return {row.network: _split(row.addresses) for row in rows}, left
 
     def connect(self, node_id: int, node: Node, known: Known) -> None:
         """To the networks of its configuration; known: as `disconnect` returned it."""
@@ -60,9 +61,10 @@ class PortTable:
         port = {"node_id": node_id, "network": network, "mac": mac, **values}
         self._connection.execute(sa.insert(PORTS).values(port))
 
-    def drop_unused_networks(self) -> None:
-        used = sa.select(PORTS.c.network_id).where(PORTS.c.network_id.is_not(None))
-        self._connection.execute(sa.delete(NETWORKS).where(NETWORKS.c.id.not_in(used)))
+    def drop_unused(self, networks: Collection[int]) -> None:
+        """Those of these networks in which no node is any more."""
+        is_used = sa.exists().where(PORTS.c.network_id == NETWORKS.c.id)
+        self._connection.execute(sa.delete(NETWORKS).where(NETWORKS.c.id.in_(networks), ~is_used))
 
     def of_nodes(self, which: sa.ColumnElement[bool]) -> dict[int, dict[str, AddressedPort]]:
         """{node id: {network name: port}} of the ports that are in use."""

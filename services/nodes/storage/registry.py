@@ -106,13 +106,17 @@ class Registry:
 
     def selected(self, selection: Selection) -> list[Node]:
         """The present nodes that the selection means."""
-        meant = NODES.c.name.in_(selection.names) | NODES.c.owner_account.in_(selection.accounts)
-        return self._nodes(PRESENT if selection.is_all else PRESENT & meant)
+        if selection.is_all:
+            return self._nodes(PRESENT)
+        by_name = sa.select(NODES.c.id).where(PRESENT, NODES.c.name.in_(selection.names))
+        by_account = sa.select(NODES.c.id).where(PRESENT, NODES.c.owner_account.in_(selection.accounts))
+        return self._nodes(NODES.c.id.in_(by_name.union(by_account)))  # each has an index, but not both together
 
     def of_lab(self, account: str, lab: str, names: Collection[str] = ()) -> list[Node]:
         """The present nodes of this lab of this account, and those of these names, whosever."""
-        of_lab = (NODES.c.owner_account == account) & (NODES.c.lab == lab)
-        return self._nodes(PRESENT & (of_lab | NODES.c.name.in_(names)))
+        of_lab = sa.select(NODES.c.id).where(PRESENT, NODES.c.owner_account == account, NODES.c.lab == lab)
+        by_name = sa.select(NODES.c.id).where(PRESENT, NODES.c.name.in_(names))
+        return self._nodes(NODES.c.id.in_(of_lab.union(by_name)))
 
     def names_by_lab(self, account: str) -> dict[str, list[str]]:
         """{lab: names of its present nodes, sorted} of this account; "" for those of no lab."""
@@ -166,8 +170,9 @@ class Registry:
         values = rows.values_of(node)
         if node.id:
             self._connection.execute(sa.update(NODES).where(NODES.c.id == node.id).values(values))
-            self._ports.connect(node.id, node, self._ports.disconnect(node.id))
-            self._ports.drop_unused_networks()
+            known, left = self._ports.disconnect(node.id)
+            self._ports.connect(node.id, node, known)
+            self._ports.drop_unused(left)
             self._drop_disks(node.id, [disk.id for disk in node.disks])
             node_id = node.id
         else:
@@ -194,8 +199,9 @@ class Registry:
 
     def delete(self, node_id: int) -> None:
         self.history.changed()
+        _, left = self._ports.disconnect(node_id)
         self._connection.execute(sa.delete(NODES).where(NODES.c.id == node_id))
-        self._ports.drop_unused_networks()
+        self._ports.drop_unused(left)
 
     def _drop_disks(self, node_id: int, kept: Sequence[int]) -> None:
         """All but the kept ones, which get negative positions: those of a node must be unique after each statement."""

@@ -42,6 +42,7 @@ def values_of(node: Node) -> dict[str, Any]:
     return {
         **{column: getattr(node, column) for column in _SAME if column != "id"},
         "config": serialization.dump(node.config),
+        "ram_bytes": node.config.ram_bytes,
         **status_values(node.status),
     }
 

@@ -100,6 +100,8 @@ nodes = Table(
     Column("type", String(16), nullable=False, server_default=VIRTUAL),
     Column("owner_account", String(32), nullable=False, server_default="", index=True),  # "": free
     Column("lab", String(20), nullable=False, server_default=""),  # of its owner; "": of none
+    Column("ram_bytes", BigInteger, nullable=False, server_default="0"),  # of config, to be added up by host
+    Index("nodes_by_host", "host", "type", "power", "ram_bytes"),
     sqlite_autoincrement=True,
 )
 
@@ -156,6 +158,7 @@ ports = Table(
     Column("mac", String(17), nullable=False, unique=True),
     Column("network_id", ForeignKey("networks.id")),  # null on walt-net, and while the node is not in the network
     Column("addresses", String(255), nullable=False, server_default=""),  # "10.64.0.1/24,fd77:616c:7400::1/64"
+    Index("ports_by_network", "network_id"),
 )
 
 # The file of a disk is named by its id, so an id is never used again: neither for another node nor another owner.

@@ -1,4 +1,4 @@
-"""Hosts that have announced themselves."""
+"""Hosts that have announced themselves; indexes for what is asked for by host, network or memory."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,14 @@ down_revision = "0011"
 
 
 def upgrade() -> None:
+    op.add_column("nodes", sa.Column("ram_bytes", sa.BigInteger, nullable=False, server_default="0"))
+    nodes = sa.table("nodes", sa.column("id"), sa.column("config", sa.JSON), sa.column("ram_bytes"))
+    connection = op.get_bind()
+    for row in connection.execute(sa.select(nodes.c.id, nodes.c.config)).all():
+        ram_bytes = row.config.get("ram_bytes", 0)
+        connection.execute(sa.update(nodes).where(nodes.c.id == row.id).values(ram_bytes=ram_bytes))
+    op.create_index("nodes_by_host", "nodes", ["host", "type", "power", "ram_bytes"])
+    op.create_index("ports_by_network", "ports", ["network_id"])
     op.create_table(
         "hosts",
         sa.Column("name", sa.String(63), primary_key=True),
