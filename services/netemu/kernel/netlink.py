@@ -99,6 +99,18 @@ class Netlink:
             else:
                 group_addresses.forward_on_bridge(ip, index)
 
+    def set_address(self, bridge: str, address: str, mac: str) -> None:
+        """Of the host there: this and no other. Where it is so already, nothing is interrupted."""
+        with self.opened(bridge) as ip:
+            index = index_of(ip, bridge)
+            ip.link("set", index=index, address=mac)
+            found = ip.get_addr(family=socket.AF_INET, index=index)
+            present = {f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}" for one in found}
+            for verb, changed in (("add", {address} - present), ("del", present - {address})):
+                for one in changed:
+                    host, _, bits = one.partition("/")
+                    ip.addr(verb, index=index, address=host, prefixlen=int(bits))
+
     def make_tap(self, name: str, alias: str, *, mtu: int, queue_frames: int = 1000) -> None:
         """A persistent tap, up; an existing one is kept. mtu: of the largest frame that a bridge sends out of it;
         queue_frames: how many may wait for its reader (1000: the kernel's default)."""
