@@ -151,10 +151,10 @@ ROOMS = {
         "service",
         "app",
         "health metrics latency",
-        "emulation uplink",
+        "emulation uplink overlay",
         "cable filters capture",
         "kernel",
-        "ports",
+        "ports variables",
     ],
     "services/bootserver": [
         "__main__",
