@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from walt.contracts.errors import Denied
 from walt.contracts.hosts import HostAddresses
 
 DOMAIN = "walt"  # of the names on walt-net
@@ -32,6 +33,17 @@ class Site:
     netmask: str
     http_port: int
     vmrunner_addresses: VmrunnerAddresses
+
+    def node_address(self, requester: str, named: str) -> str:
+        """Of the node that a request is for: its own, or the one that vmrunner names in its place. Denied when anyone
+        else names one, or vmrunner does not."""
+        if requester in self.vmrunner_addresses:
+            if not named:
+                raise Denied(f"{requester} names no node that it boots; allowed: with ?node_ip=ADDRESS")
+            return named
+        if named not in ("", requester):
+            raise Denied(f"what {named} boots is not served to {requester}")
+        return requester
 
     def http_host(self, address: str) -> str:
         """HOST[:PORT] of the HTTP server in a URL, at this address or iPXE variable."""
