@@ -34,12 +34,12 @@ from walt.contracts.errors import Failed
 from walt.contracts.names import WALT_NET
 from walt.contracts.netemu import CABLE, DIRECT, KERNEL
 from walt.contracts.nodes import WALT_NET_ID, Interface, Network, NodeWanted
+from walt.contracts.walt_net_addresses import SERVER_MAC
 
 log = logging.getLogger(__name__)
 
 NEVER = -1
 CABLE_QUEUE_FRAMES = 10_000  # frames of fast senders wait here, and are not lost, while the cable serves other ports
-SERVER_MAC = "52:57:41:4c:54:00"  # a bridge without a MAC of its own changes it whenever its ports change
 
 
 class Emulation:
