@@ -72,10 +72,11 @@ class HostView:
 
 @dataclass(frozen=True)
 class StationPort:
-    """A MAC address on a network."""
+    """A MAC address on a network. vni: as in Network."""
 
     network_id: int
     mac: str
+    vni: int = 0
 
 
 @dataclass(frozen=True)

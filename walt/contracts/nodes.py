@@ -130,11 +130,13 @@ class Revision:
 
 @dataclass(frozen=True)
 class Network:
-    """A network of one owner. id 0 is walt-net, the platform's own."""
+    """A network of one owner. id 0 is walt-net, the platform's own. vni: its number in the tunnels between hosts (24
+    bits), which an id does not fit; no other present network has it."""
 
     id: int
     name: str
     owner: str
+    vni: int = field(default=0, compare=False)
 
     @property
     def label(self) -> str:

@@ -11,12 +11,12 @@ from services.netemu.ports.port import UNFINISHED, bridge_name
 from walt.contracts.nodes import WALT_NET_ID
 
 
-def make_tunnel(netlink: Netlink, network_id: int, underlay: str) -> None:
+def make_tunnel(netlink: Netlink, network_id: int, vni: int, underlay: str) -> None:
     """From this address, to nowhere yet, and joined to the bridge of the network. Its checksums are on: pieces of two
     frames must not become one. The alias of the bridge's end comes last: then it is complete."""
     vxlan, bridge_end, tunnel_end = tunnel.names(network_id)
     alias, mtu = tunnel.tunnel_alias(underlay), tunnel.mtu_of(network_id)
-    options = {"vxlan_id": network_id, "vxlan_local": underlay, "vxlan_port": tunnel.VXLAN_PORT}
+    options = {"vxlan_id": vni, "vxlan_local": underlay, "vxlan_port": tunnel.VXLAN_PORT}
     with netlink.opened(vxlan) as ip:
         with new_interface(ip, vxlan, alias, kind="vxlan", **options, vxlan_learning=0, vxlan_udp_csum=1) as index:
             ip.link("set", index=index, mtu=mtu, IFLA_GROUP=SEGMENT_GROUP)

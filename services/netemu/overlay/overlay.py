@@ -153,7 +153,7 @@ class Overlay:
             return
         if present is None:
             log.info("a tunnel for network %d", network_id)
-            make_tunnel(self._netlink, network_id, self.underlay)
+            make_tunnel(self._netlink, network_id, self.stations.vni(network_id), self.underlay)
             present, macs = _opened(network_id), None
             tunnels[network_id] = present
         named = (*self.stations.macs(network_id), *present.entries) if macs is None else macs

@@ -14,6 +14,8 @@ from services.netemu.filters.nat import has_nat
 from walt.contracts.hosts import Fabric, HostAddress, HostAddresses, Station, StationPort
 from walt.contracts.nodes import ABSENT, WALT_NET_ID, NodeWanted
 
+WALT_NET_VNI = 0
+
 Places = set[tuple[int, str]]  # (network id, MAC address) of what has changed
 
 
@@ -21,7 +23,7 @@ def station_of(node: NodeWanted) -> Station | None:
     """None for a node that is to go."""
     if node.power == ABSENT:
         return None
-    ports = tuple(StationPort(one.network.id, one.mac) for one in node.interfaces)
+    ports = tuple(StationPort(one.network.id, one.mac, one.network.vni) for one in node.interfaces)
     return Station(node.id, node.version, node.host, node.ip, has_nat(node), ports)
 
 
@@ -34,6 +36,7 @@ class Stations:
         self._stations: dict[int, Station] = {}
         self._hosts: dict[int, dict[str, str]] = defaultdict(dict)  # by network and MAC address
         self._counts: dict[int, Counter[str]] = defaultdict(Counter)  # of these MAC addresses, by network and host
+        self._vnis: dict[int, int] = {}  # by network
         self._heard: dict[int, Station | None] = {}  # since `expect`, by node
 
     @property
@@ -51,6 +54,7 @@ class Stations:
         self._stations.clear()
         self._hosts.clear()
         self._counts.clear()
+        self._vnis.clear()
         self._others.clear()
         self.set_addresses(fabric.addresses)
         for station in fabric.stations:
@@ -82,6 +86,7 @@ class Stations:
             self._stations[station.node_id] = station
             for port in station.ports:
                 self._add(port.network_id, port.mac, station.host)
+                self._vnis[port.network_id] = port.vni
                 places.add((port.network_id, port.mac))
         return places
 
@@ -97,6 +102,10 @@ class Stations:
         """The underlay addresses of the hosts that have stations there."""
         hosts = self._counts.get(network_id, ())
         return {self._others[host].underlay for host in hosts if host in self._others}
+
+    def vni(self, network_id: int) -> int:
+        """Of a network on which other hosts have stations."""
+        return self._vnis.get(network_id, WALT_NET_VNI)
 
     def address(self, network_id: int, mac: str) -> str:
         """The underlay address of its host; "" when it has none that is known."""
@@ -133,3 +142,4 @@ class Stations:
             del counts[host]
         if not counts:
             del self._hosts[network_id], self._counts[network_id]
+            self._vnis.pop(network_id, None)

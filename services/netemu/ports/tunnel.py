@@ -1,6 +1,6 @@
 """Pure: the interfaces of a tunnel, through which the ports of a network reach those on other hosts.
 
-A VXLAN device whose VNI is the id of the network, and a veth pair that joins it to the bridge:
+A VXLAN device with the VNI of the network, and a veth pair that joins it to the bridge:
 
     net5 ── vb5 == vt5 ──redirected── vx5 ── the other hosts
 

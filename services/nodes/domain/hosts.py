@@ -87,7 +87,7 @@ def addresses(hosts: Iterable[HostRecord]) -> HostAddresses:
 
 
 def station(node: Node) -> Station:
-    ports = tuple(StationPort(one.network.id, one.mac) for one in node.interfaces)
+    ports = tuple(StationPort(one.network.id, one.mac, one.network.vni) for one in node.interfaces)
     return Station(node.id, node.version, node.host, node.ip, node.config.netsetup == NAT, ports)
 
 

@@ -13,6 +13,8 @@ from services.nodes.domain.history import EPOCHS_KEPT, Dispute
 from services.nodes.storage.tables import disputes, epochs, registry
 from walt.contracts.nodes import Revision
 
+MAX_VNI = 2**24 - 1  # of VXLAN; 0 is walt-net's
+
 
 class History:
     """The history within one transaction, which counts as one change."""
@@ -35,6 +37,12 @@ class History:
     def new_id(self) -> int:
         """For a row of any table; never given before."""
         counted = sa.update(registry).values(last_id=registry.c.last_id + 1).returning(registry.c.last_id)
+        return int(self._connection.execute(counted).scalar_one())
+
+    def new_vni(self) -> int:
+        """For a network; given before only when all others were given since."""
+        following = registry.c.last_vni % MAX_VNI + 1
+        counted = sa.update(registry).values(last_vni=following).returning(registry.c.last_vni)
         return int(self._connection.execute(counted).scalar_one())
 
     def begin_epoch(self, now: float) -> None:

@@ -69,11 +69,11 @@ class PortTable:
     def of_nodes(self, which: sa.ColumnElement[bool]) -> dict[int, dict[str, AddressedPort]]:
         """{node id: {network name: port}} of the ports that are in use."""
         in_use = PORTS.c.network_id.is_not(None) | (PORTS.c.network == names.WALT_NET)
-        query = sa.select(PORTS, NETWORKS.c.owner).outerjoin(NETWORKS).where(in_use, which)
+        query = sa.select(PORTS, NETWORKS.c.owner, NETWORKS.c.vni).outerjoin(NETWORKS).where(in_use, which)
         found: dict[int, dict[str, AddressedPort]] = {}
         for row in self._connection.execute(query):
             is_walt_net = row.network_id is None
-            network = WALT_NET if is_walt_net else Network(row.network_id, row.network, row.owner)
+            network = WALT_NET if is_walt_net else Network(row.network_id, row.network, row.owner, row.vni)
             found.setdefault(row.node_id, {})[row.network] = AddressedPort(row.mac, network, _split(row.addresses))
         return found
 
@@ -96,9 +96,15 @@ class PortTable:
         rows = self._connection.scalars(sa.select(NETWORKS.c.subnets).where(of_owner))
         subnets = network_addresses.new_subnets(self._plan, {one for text in rows for one in _split(text)})
         network_id, owner = self._history.new_id(), {"owner_account": node.owner_account, "owner": node.owner}
-        new = {"id": network_id, "name": name, "subnets": ",".join(subnets), **owner}
+        new = {"id": network_id, "name": name, "subnets": ",".join(subnets), "vni": self._free_vni(), **owner}
         self._connection.execute(sa.insert(NETWORKS).values(new))
         return network_id, subnets
+
+    def _free_vni(self) -> int:
+        while True:
+            vni = self._history.new_vni()
+            if self._connection.scalar(sa.select(NETWORKS.c.id).where(NETWORKS.c.vni == vni)) is None:
+                return vni
 
     def _is_taken(self, mac: str) -> bool:
         return self._connection.scalar(sa.select(PORTS.c.mac).where(PORTS.c.mac == mac)) is not None

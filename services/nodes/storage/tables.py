@@ -33,6 +33,7 @@ registry = Table(
     Column("epoch", String(32), nullable=False, server_default=""),
     Column("sequence", BigInteger, nullable=False, server_default="0"),
     Column("last_id", Integer, nullable=False, server_default="0"),
+    Column("last_vni", Integer, nullable=False, server_default="0"),
 )
 
 # To whom things belong. An id is random, so that it is never used again, be it that a backup was restored. A name is
@@ -122,7 +123,9 @@ networks = Table(
     Column("name", String(32), nullable=False),
     Column("owner", String(255), nullable=False, server_default=""),
     Column("subnets", String(255), nullable=False, server_default=""),  # "10.64.0.0/24,fd77:616c:7400::/64", "": none
+    Column("vni", Integer, nullable=False, server_default="0"),  # its number in the tunnels between hosts
     UniqueConstraint("owner_account", "name", name="one_network_per_owner_and_name"),
+    Index("one_network_per_vni", "vni", unique=True),
     sqlite_autoincrement=True,
 )
 

@@ -14,6 +14,14 @@ def upgrade() -> None:
     for row in connection.execute(sa.select(nodes.c.id, nodes.c.config)).all():
         ram_bytes = row.config.get("ram_bytes", 0)
         connection.execute(sa.update(nodes).where(nodes.c.id == row.id).values(ram_bytes=ram_bytes))
+    op.add_column("registry", sa.Column("last_vni", sa.Integer, nullable=False, server_default="0"))
+    op.add_column("networks", sa.Column("vni", sa.Integer, nullable=False, server_default="0"))
+    networks = sa.table("networks", sa.column("id"), sa.column("vni"))
+    ids = list(connection.scalars(sa.select(networks.c.id).order_by(networks.c.id)))
+    for vni, network_id in enumerate(ids, 1):
+        connection.execute(sa.update(networks).where(networks.c.id == network_id).values(vni=vni))
+    connection.execute(sa.update(sa.table("registry", sa.column("last_vni"))).values(last_vni=len(ids)))
+    op.create_index("one_network_per_vni", "networks", ["vni"], unique=True)
     op.create_index("nodes_by_host", "nodes", ["host", "type", "power", "ram_bytes"])
     op.create_index("ports_by_network", "ports", ["network_id"])
     op.create_table(
