@@ -140,7 +140,7 @@ class OverlayLab:
     def node(self, node_id: int, host: OverlayHost, network: Network = HOME) -> NodeWanted:
         """Registered; on no host yet."""
         interfaces = [Interface(2, f"52:54:00:00:00:{node_id:02x}", WALT_NET)]
-        interfaces.append(Interface(3, f"02:00:00:00:00:{node_id:02x}", network))
+        interfaces.append(Interface(3, f"02:00:00:00:00:{node_id:02x}", replace(network, vni=network.id)))
         node = replace(spec(node_id, interfaces), host=host.name, ip=f"192.168.173.{node_id}")
         self.nodes[node_id] = node
         return node

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from services.netemu.filters.nat import Nat
 from services.netemu.ports.tunnel import VXLAN_PORT, tunnel_alias
-from tests.links.rig import BROADCAST, OTHERS, Guest, large_frame, ones_sum
+from tests.links.rig import BROADCAST, OTHERS, Guest, large_frame, ones_sum, settle
 from tests.service.overlay_lab import OverlayLab, read_all
 from walt.contracts.nodes import ABSENT
 
@@ -134,9 +136,10 @@ def test_a_node_that_moves_is_reached_where_it_is(lab, spread):
     lab.hosts[2].attach(moved)
     second.close()
     second = lab.hosts[2].guest(moved)
-    second.send(1, to=first.mac)
+    second.send(1)  # now the bridge of its host knows it too
+    assert [arrived(one) for one in (first, third)] == [[1], [1]]
     first.send(2, to=second.mac)
-    assert [arrived(one) for one in (first, second, third)] == [[1], [2], []]
+    assert [arrived(one) for one in (second, third)] == [[2], []]
 
 
 def test_a_restart_interrupts_nothing_and_removes_what_is_left_over(lab, spread):
@@ -181,3 +184,31 @@ def test_only_hosts_send_into_networks(lab, spread):
     assert "10.7.0.1" in host.run("nft list set inet walt_underlay hosts"), "also while netemu restarts"
     host.reconcile(lab.fabric(host))
     assert "10.7.0.9" not in host.run("nft list set inet walt_underlay hosts")
+
+
+def test_a_node_reaches_no_host_through_nat(lab):
+    """What it sends comes from the address of a host, and would be taken for a frame of any network."""
+    host, node = lab.hosts[0], lab.node(1, lab.hosts[0])
+    lab.wire.run("ip addr add 10.7.0.9/24 dev wire")
+    host.attach(node)
+    lab.reconcile()
+    with host.inside():
+        nat = Nat([])
+        nat.replace([], [node.ip])
+        guest = Guest("vn1e2", 1)
+    settle(guest)
+    wire = host.sniffer()
+    for address in ("10.7.0.2", "10.7.0.9"):
+        head = bytes.fromhex(f"{host.address.mac}{node.walt_net.mac}0800".replace(":", ""))
+        guest.send_raw(head + udp_packet(node.ip, address, b"to " + address.encode()))
+    time.sleep(QUIET_S)
+    sent = b"".join(read_all(wire))
+    assert b"to 10.7.0.9" in sent and b"to 10.7.0.2" not in sent
+    guest.close()
+
+
+def udp_packet(source: str, target: str, payload: bytes) -> bytes:
+    udp = struct.pack("!HHHH", 5000, VXLAN_PORT, 8 + len(payload), 0) + payload
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, socket.IPPROTO_UDP, 0)
+    head += socket.inet_aton(source) + socket.inet_aton(target)
+    return head[:10] + struct.pack("!H", 0xFFFF - ones_sum(head)) + head[12:] + udp
