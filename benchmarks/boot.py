@@ -29,7 +29,7 @@ from services.vmrunner.qemu import command_line
 
 NODE = "bench-boot"
 TAP = "bench0"
-LIMIT_RATIO = 1.3
+LIMIT_RATIO = 1.05
 TICKS = os.sysconf("SC_CLK_TCK")
 WALT = Path(sys.executable).with_name("walt")
 
