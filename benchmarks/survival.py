@@ -34,7 +34,6 @@ from deploy.broker.accounts import SERVICES_ACCOUNT, services_client
 from deploy.local import accounts, network, supervisor
 from deploy.local.instance import Instance, Uplink
 from deploy.local.programs import amqp_uri
-from services.netemu.cable.control import CableClient
 
 USERS = ("amy", "ben", "cal")
 NODES_EACH = 2
@@ -43,6 +42,14 @@ SETTLED_WITHIN_S = 60.0  # of a kill: on few processors VMs boot meanwhile
 COMMAND_LIMIT_S = 90
 SERIAL = re.compile(r"serial=walt-node-(\d+),")
 TAP = re.compile(r"vn(\d+)e\d+")
+
+
+def command_line(pid: int) -> str:
+    """With blanks between its words; "" of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
 
 
 class Person:
@@ -132,15 +139,15 @@ class Platform:
     def programs(self) -> dict[str, int]:
         """{name: pid} of what may be killed; the cable too, when it runs."""
         found = {one.name: one.pid for one in supervisor.states(self.instance) if one.pid}
-        cable = CableClient(self.instance.runtime, supervised=True).pid
-        return found | ({"cable": cable} if cable else {})
+        lines = {pid: command_line(pid) for pid in network.processes(self.instance)}
+        return found | {"cable": pid for pid, line in lines.items() if "services.netemu.cable" in line}
 
     def vms(self) -> dict[int, int]:
         """{node id: pid}; -1 for one with two."""
         found: dict[int, int] = {}
         for pid in network.processes(self.instance):
             if network.program_of(pid).startswith("qemu-system"):
-                match = SERIAL.search(Path(f"/proc/{pid}/cmdline").read_text(errors="replace"))
+                match = SERIAL.search(command_line(pid))
                 if match:
                     node_id = int(match[1])
                     found[node_id] = -1 if node_id in found else pid
