@@ -59,9 +59,9 @@ def run(
     line = name or shlex.join(argv)
     pipe = subprocess.PIPE
     feed, env = subprocess.DEVNULL if stdin is None else pipe, child_environment() if env is None else env
-    options |= {"stdin": feed, "stdout": pipe, "stderr": pipe, "env": env, "start_new_session": True}
+    options |= {"stdin": feed, "stdout": pipe, "stderr": pipe, "start_new_session": True}
     try:
-        process = subprocess.Popen(argv, **options)  # type: ignore[call-overload]
+        process = subprocess.Popen(argv, env=env, **options)  # type: ignore[call-overload]
     except FileNotFoundError:
         raise Failed(f"{argv[0]} is not installed (wanted for: {line})") from None
     with process, _killed_after(timeout, process) as is_late:
