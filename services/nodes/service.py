@@ -10,8 +10,8 @@ Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, 
             diagnose (users); get_specs, get_fabric, get_host_addresses, authorize, get_account, get_limits,
             get_accounts, check_administrator, ensure_user, suspend_user, register_machine, check_history (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
-            persist_bytes, list_machines; netemu list_ports; the management API of the broker, which stores the accounts
-            of users; all services for diagnose.
+            persist_bytes, list_machines, get_addresses; netemu list_ports; the management API of the broker, which
+            stores the accounts of users; all services for diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED, HOSTS_CHANGED.
 Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED; asks both at intervals for
             what was lost; vmrunner, netemu AGENT_PRESENT.
@@ -224,11 +224,11 @@ class NodesService:
         return self.app.hosts.addresses
 
     @internal
-    def get_fabric(self, host: str) -> Fabric:
+    def get_fabric(self, host: Text) -> Fabric:
         return self.app.fabric(host)
 
     @internal
-    def authorize(self, user: str, name: str, action: str) -> NodeTarget:
+    def authorize(self, user: str, name: Text, action: str) -> NodeTarget:
         return self.app.authorize(user, name, action)
 
     @internal
