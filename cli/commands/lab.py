@@ -62,7 +62,8 @@ def apply(client: Client, lab: str, dry_run: bool, force: bool, wait: bool, time
     """Make the nodes as the lab says, and touch nothing else.
 
     Links change at once; nodes reboot if a change needs it. Nodes of the lab that are no longer in it are removed.
-    Then the files and commands of the lab go into the nodes that have not had them since their boot.
+    Then the files and commands of the lab go into each node that has not had them since its boot, as soon as it has
+    booted: others may need that to boot.
     """
     from ..lab import operations
 

@@ -130,15 +130,18 @@ def _check_files(wanted: LabSource) -> None:
 
 
 def _finish(client: Client, wanted: LabSource, nodes: Sequence[NodeView], wait: bool, timeout_s: float | None) -> None:
-    """Wait for all nodes, or at least for those into which something goes."""
+    """Wait for all nodes, or at least for those into which something goes. It does as soon as a node has booted, since
+    others may need that to boot."""
     names = {node.name.lower() for node in wanted.document.nodes if node.files or node.run}
-    prepared = [node for node in nodes if node.name in names]
-    if wait or prepared:
-        wait_until(client, nodes if wait else prepared, BOOTED, timeout_s)
-    if prepared:
-        from . import work
+    waited = nodes if wait else [node for node in nodes if node.name in names]
+    if not names:
+        wait_until(client, waited, BOOTED, timeout_s)
+        return
+    from .work import Preparation
 
-        work.do_work(client, wanted.document, prepared, wanted.folder)
+    preparation = Preparation(client, wanted.document, wanted.folder)
+    wait_until(client, waited, BOOTED, timeout_s, preparation.prepare)
+    preparation.finish()
 
 
 def _apply(client: Client, wanted: LabSource, dry_run: bool, force: bool = False) -> LabApplied:

@@ -49,24 +49,41 @@ def missing_files(document: LabDocument, folder: Path) -> list[LabFault]:
     ]
 
 
-def do_work(client: Client, document: LabDocument, nodes: Sequence[NodeView], folder: Path) -> None:
-    """nodes: booted ones; folder: where relative paths of files begin. Failed when a command fails."""
-    wanted = {node.name.lower(): node for node in document.nodes if node.files or node.run}
-    todo = [(node, wanted[node.name]) for node in nodes if node.name in wanted]
-    digests = {node.name: digest(asked, folder) for node, asked in todo}
-    marks = run_all(client, [(node, _read_mark(digests[node.name])) for node, _ in todo])
-    missing = [pair for pair, mark in zip(todo, marks, strict=True) if mark.status]
-    for node, asked in missing:
+class Preparation:
+    """Of the nodes of a lab, some after the others. folder: where relative paths of files begin."""
+
+    def __init__(self, client: Client, document: LabDocument, folder: Path) -> None:
+        self._client = client
+        self._wanted = {node.name.lower(): node for node in document.nodes if node.files or node.run}
+        self._folder = folder
+        self._failed: list[str] = []
+        self._prepared: list[str] = []
+
+    def prepare(self, nodes: Sequence[NodeView]) -> None:
+        """nodes: booted ones; into some of them nothing may go."""
+        todo = [(node, self._wanted[node.name]) for node in nodes if node.name in self._wanted]
+        digests = {node.name: digest(asked, self._folder) for node, asked in todo}
+        marks = run_all(self._client, [(node, _read_mark(digests[node.name])) for node, _ in todo])
+        missing = [pair for pair, mark in zip(todo, marks, strict=True) if mark.status]
+        for node, asked in missing:
+            self._copy(node, asked)
+        scripts = [(node, script(asked, digests[node.name])) for node, asked in missing]
+        for (node, _), status in zip(scripts, run_shown(self._client, scripts), strict=True):
+            (self._failed if status else self._prepared).append(node.name)
+
+    def finish(self) -> None:
+        """Failed where a command has failed."""
+        if self._failed:
+            why = "not all of its commands were run; 'walt lab apply' tries again"
+            raise Failed(*(f"{name}: {why}" for name in sorted(self._failed)))
+        if self._prepared:
+            print_message(f"{', '.join(sorted(self._prepared))}: prepared")
+
+    def _copy(self, node: NodeView, asked: LabNode) -> None:
         for file in asked.files:
             kind = CopyPath if file.target.endswith("/") else ExactPath
-            request = CopyRequest((kind("", str(folder / file.source)),), CopyPath(node.name, file.target))
-            node_copy.run(client, request, [node])
-    scripts = [(node, script(asked, digests[node.name])) for node, asked in missing]
-    failed = [node.name for (node, _), status in zip(scripts, run_shown(client, scripts), strict=True) if status]
-    if failed:
-        raise Failed(*(f"{name}: not all of its commands were run; 'walt lab apply' tries again" for name in failed))
-    if missing:
-        print_message(f"{', '.join(node.name for node, _ in missing)}: prepared")
+            request = CopyRequest((kind("", str(self._folder / file.source)),), CopyPath(node.name, file.target))
+            node_copy.run(self._client, request, [node])
 
 
 def digest(node: LabNode, folder: Path) -> str:

@@ -31,12 +31,20 @@ class Watch:
         self.names = [node.name for node in nodes]
         self._nodes = list(nodes)
         self._reported: set[tuple[str, str]] = set()
+        self._reached: set[str] = set()
 
     @property
     def missing(self) -> list[NodeView]:
         return [
             node for node in self._nodes if node.state != self.wanted or (self.wanted == BOOTED and is_silent(node))
         ]
+
+    def newly_reached(self) -> list[NodeView]:
+        """Those that are in the state now and were not at an earlier call."""
+        out = {*self._reached, *(one.name for one in self.missing)}
+        found = [one for one in self._nodes if one.name not in out]
+        self._reached.update(one.name for one in found)
+        return found
 
     def update(self, nodes: Sequence[NodeView]) -> list[str]:
         """The new state of the nodes; messages about failures, each reason of a node once."""
@@ -104,8 +112,15 @@ def wait_until_booted(client: Client, nodes: Sequence[NodeView], timeout_s: floa
     wait_until(client, nodes, BOOTED, timeout_s)
 
 
-def wait_until(client: Client, nodes: Sequence[NodeView], wanted: str, timeout_s: float | None) -> None:
-    """Return once all are in that state; TimedOut, or NotFound when one was removed meanwhile."""
+def wait_until(
+    client: Client,
+    nodes: Sequence[NodeView],
+    wanted: str,
+    timeout_s: float | None,
+    on_reached: Callable[[Sequence[NodeView]], None] = lambda reached: None,
+) -> None:
+    """Return once all are in that state; TimedOut, or NotFound when one was removed meanwhile. on_reached: called with
+    those that have come to be in it, each once."""
     watch, progress = Watch(nodes, wanted), Progress()
     end = None if timeout_s is None else time.monotonic() + timeout_s
     answered_at = time.monotonic()
@@ -114,6 +129,9 @@ def wait_until(client: Client, nodes: Sequence[NodeView], wanted: str, timeout_s
             for sentence in watch.update(nodes):
                 progress.clear()
                 print_message(sentence)
+            if reached := watch.newly_reached():
+                progress.clear()
+                on_reached(reached)
             if not watch.missing:
                 return
             if end is not None and time.monotonic() >= end:

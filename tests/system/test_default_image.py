@@ -71,6 +71,7 @@ def test_interfaces_have_the_names_of_the_blog(debian, walt):
 def test_tools_of_the_experiment(debian, walt):
     run(walt, "python3", "-c", "pass")
     run(walt, "ping", "-c", "1", "127.0.0.1")
+    run(walt, "command -v bird birdc dnsmasq busybox")
 
 
 def test_root_is_logged_in_on_the_serial_console(debian, walt):

@@ -8,19 +8,22 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import require
 from tests.support.wait import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 APPLY_LIMIT_S = 480
 CHECK_LIMIT_S = 120
-# {lab: its nodes that run programs which the small image lacks: bridge, bird, tc, python3}
+# {lab: its nodes that run programs which the small image lacks: bridge, bird, tc, python3, dnsmasq}
 FULL = {
     "ring": ["switch1", "switch2", "switch3"],
     "routing": [],
     "ospf": ["router[1-4]"],
     "qualities": ["server1", "home"],
     "nat": ["gateway"],
+    "pxe": ["boot-server"],
 }
+LOADER = "/boot/ipxe.lkrn"
 HEALING_LIMIT_S = 60  # by its timers, a spanning tree takes 14 s, OSPF 8 s
 
 
@@ -75,7 +78,23 @@ def test_ospf_takes_the_slow_way_while_the_fast_one_is_cut(walt, example):
         print(f"the {way} way after {time.monotonic() - begin:.0f} s")
 
 
-@pytest.mark.parametrize("name", sorted({*FULL} - {"ring", "ospf"}))
+@pytest.fixture
+def pxe_image(walt):
+    """As examples/pxe.yml says; it outlives the lab."""
+    require("ipxe", Path(LOADER).is_file(), f"{LOADER} is not there (Debian: package ipxe)")
+    walt("image", "clone", "default", "pxe")
+    walt("image", "cp", str(EXAMPLES / "pxe/pc-x86-64"), "pxe:/boot/")
+    walt("image", "cp", LOADER, "pxe:/boot/pc-x86-64/")
+    yield
+    walt("image", "remove", "pxe", "--force")
+
+
+def test_nodes_boot_from_a_node(pxe_image, example):
+    """Which is made their server while they wait for one."""
+    example("pxe")
+
+
+@pytest.mark.parametrize("name", sorted({*FULL} - {"ring", "ospf", "pxe"}))
 def test_does_what_it_expects(example, name):
     example(name)
 

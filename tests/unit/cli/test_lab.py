@@ -7,9 +7,10 @@ import json
 
 import pytest
 
-from cli.lab import export, grammar, plan_text, writer
+from cli.lab import export, grammar, plan_text, work, writer
+from cli.lab.node_scripts import ScriptResult
 from cli.tree import run
-from tests.unit.cli.fakes import FakeClient, node, node_view
+from tests.unit.cli.fakes import FakeClient, Script, node, node_view
 from walt.contracts.errors import NeedsForce, NotFound
 from walt.contracts.lab_check import check
 from walt.contracts.labs import CHANGE, CREATE, REMOVE, LabAction, LabChange
@@ -68,6 +69,32 @@ def test_apply_waits_for_the_nodes_of_the_lab(file, capsys):
     assert run(["lab", "apply", file, "--wait"], client) == 0
     assert capsys.readouterr().err == "demo: no change\nvnode2: a note\n"
     assert run(["lab", "apply", file, "--timeout", "3"], client) == 2
+
+
+@pytest.mark.parametrize("statuses", [{}, {"vnode1": 3}], ids=["all", "one fails"])
+def test_a_node_is_prepared_as_soon_as_it_has_booted(tmp_path, capsys, monkeypatch, statuses):
+    """Another may need it to boot; what fails in one keeps none from its work."""
+    path = tmp_path / "demo.yml"
+    path.write_text("name: demo\nnodes:\n  vnode1: {run: 'true'}\n  vnode2: {run: 'true'}\n  vnode3:\n")
+    done = []
+
+    def run_shown(client, scripts):
+        done.append([node.name for node, _ in scripts])
+        return [statuses.get(node.name, 0) for node, _ in scripts]
+
+    monkeypatch.setattr(work, "run_all", lambda client, scripts: [ScriptResult(1, "") for _ in scripts])
+    monkeypatch.setattr(work, "run_shown", run_shown)
+    first = [node("vnode1"), node("vnode2", "booting"), node("vnode3", "booting")]
+    later = [node("vnode1"), node("vnode2"), node("vnode3", "booting")]
+    client = FakeClient(
+        apply_lab={**applied(), "nodes": first},
+        get_nodes=Script(later, [node("vnode1"), node("vnode2"), node("vnode3")]),
+    )
+    assert run(["lab", "apply", str(path), "--wait"], client) == (1 if statuses else 0)
+    assert [names for names in done if names] == [["vnode1"], ["vnode2"]]
+    said = capsys.readouterr().err
+    assert ("vnode1: not all of its commands were run" in said) == bool(statuses)
+    assert ("vnode1, vnode2: prepared" in said) == (not statuses)
 
 
 def test_name_stands_for_what_was_applied(capsys):
