@@ -65,7 +65,7 @@ class NetemuApp:
         self.uplink = PhysicalUplink(self.emulation.netlink, env.variable("WALT_INTERFACE", ""))
         self.uplink.poll()
         log.info("link back-end: %s %s", self.emulation.shaper, self.emulation.no_netem)
-        self._collector = PortCollector(self.emulation)
+        self._collector = PortCollector(self.emulation, self.bindings.dropped)
         REGISTRY.register(self._collector)
 
     def start(self) -> None:
@@ -95,7 +95,7 @@ class NetemuApp:
         return self.captures.open(port_of(target, ports), expression, count)
 
     def list_ports(self) -> list[PortReport]:
-        return reports.ports(self.emulation.readings())
+        return reports.ports(self.emulation.readings(), self.bindings.dropped())
 
     def apply_spec(self, node: NodeWanted) -> None:
         """Apply links and netsetup, live, unless a newer spec was received before."""

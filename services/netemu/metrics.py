@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -15,14 +15,18 @@ from services.netemu.ports.traffic import CableState, Readings
 from walt.contracts.errors import Failed
 from walt.contracts.links import SIDES
 from walt.contracts.netemu import CABLE, DIRECT, KERNEL
+from walt.contracts.nodes import WALT_NET_ID
 
 PORT = ["node", "network", "slot"]
 BY_WAY = [*PORT, "direction"]
 
 
 class PortCollector(Collector):
-    def __init__(self, emulation: Emulation) -> None:
+    """dropped(): by node, what the filter of walt-net has dropped."""
+
+    def __init__(self, emulation: Emulation, dropped: Callable[[], Mapping[int, int]]) -> None:
         self._emulation = emulation
+        self._dropped = dropped
 
     def collect(self) -> Iterable[Metric]:
         answers = GaugeMetricFamily("walt_cable_answers", "0 while the cable runs and does not answer")
@@ -38,6 +42,7 @@ class PortCollector(Collector):
         yield from _delays(readings)
         yield from _rates(readings)
         yield from _traffic(readings)
+        yield _refused(readings, self._dropped())
 
     def describe(self) -> Iterable[Metric]:
         return []  # so that registering needs no root and no namespace
@@ -135,3 +140,13 @@ def _traffic(readings: Readings) -> Iterator[Metric]:
             for family, value in zip((size, frames, drops, late), values, strict=True):
                 family.add_metric([*_labels(state), direction], value)
     yield from (size, frames, drops, late)
+
+
+def _refused(readings: Readings, dropped: Mapping[int, int]) -> Metric:
+    family = CounterMetricFamily(
+        "walt_port_refused_frames", "Frames that the node may not send on walt-net, and that were left out", labels=PORT
+    )
+    for state in readings.snapshot.ports.values():
+        if state.port.network.id == WALT_NET_ID:
+            family.add_metric(_labels(state), traffic.refused(state, dropped))
+    return family

@@ -287,7 +287,8 @@ class PortView:
     exist yet (`state` says why); its delay is shorter than requested by what the platform itself adds.
     mac: "" for an interface that the settings no longer have but the node keeps until its next boot.
     interface: its name in the guest. measured_latency_us: of what the node sends, None when it is not measured.
-    addresses: that the node gets at its boot, with their prefixes; none on walt-net."""
+    addresses: that the node gets at its boot, with their prefixes; none on walt-net. refused: frames of the node that
+    were left out since it may not send them, on walt-net."""
 
     node: str
     owner: str
@@ -303,6 +304,7 @@ class PortView:
     up: Traffic = field(default_factory=Traffic)
     down: Traffic = field(default_factory=Traffic)
     addresses: tuple[str, ...] = ()
+    refused: int = 0
 
 
 @dataclass(frozen=True)
