@@ -91,7 +91,7 @@ def test_units_are_those_of_debian_but_for_a_short_list(debian, walt):
     listed = run(walt, "SYSTEMD_BUS_TIMEOUT=90s systemctl list-unit-files --no-legend --state=masked,disabled")
     units = [line.split() for line in listed.splitlines()]
     left_out = {name for name, _, preset in units if preset == "enabled"} - DEBIANS_OWN
-    assert left_out == {"systemd-repart.service", "e2scrub_reap.service"}
+    assert left_out == {"systemd-repart.service", "e2scrub_reap.service", "bird.service"}
     assert run(walt, "find /etc/systemd -lname /dev/null").split() == ["/etc/systemd/system/systemd-repart.service"]
 
 
