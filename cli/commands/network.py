@@ -160,6 +160,7 @@ COLUMNS = [
     Column("applied_delay_us", "applied", _delay("applied_delay_us"), sparse=True),
     Column("measured_latency_us", "measured", lambda row: _latency(row["measured_latency_us"]), sparse=True),
     *(Column(what, "drops" if what == "dropped" else what) for what in COUNTERS),
+    Column("refused", cell=lambda row: str(row["refused"] or ""), sparse=True),
     *(Column(f"{side}_{what}", wide=True) for side in SIDES for what in COUNTERS),
     Column("compensation_us", "platform", lambda row: _latency(row["compensation_us"]), wide=True),
     Column("state"),

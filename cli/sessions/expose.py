@@ -17,7 +17,7 @@ from walt.contracts.nodes import NodeView
 from ..ui.messages import print_message
 from .remote_session import RemoteSession, SessionMessage
 
-CHUNK_BYTES = 16_384
+CHUNK_BYTES = 65_536
 BACKLOG = 128
 POLL_S = 1.0
 

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Sequence
 
 from walt.client import Client
+from walt.contracts import file_attributes
 from walt.contracts.bootserver import COMPLETE, CONTENT
 from walt.contracts.errors import Failed, InvalidRequest, NotFound
 from walt.contracts.nodes import NodeView
@@ -28,17 +29,23 @@ fail() { echo "$2" >&2; exit "$1"; }
 """
 SEND_SCRIPT = (
     _FAIL
-    + """\
-src=$1 sparse=
-case $(tar --version 2>/dev/null) in *"GNU tar"*) sparse=-S ;; esac  # busybox has no such option
+    + f"""\
+src=$1
+send() {{
+    case $(tar --version 2>/dev/null) in
+    *"GNU tar"*) exec tar -c -S --xattrs --xattrs-include='{file_attributes.OF_USERS}*' \\
+        --pax-option=delete=atime,delete=ctime -f - "$1" ;;
+    *) exec tar -c -f - "$1" ;;  # busybox has no such options
+    esac
+}}
 [ -e "$src" ] || [ -L "$src" ] || fail 3 "there is no file '$src'"
 real=$(readlink -f "$src")
 case $real in
 /proc/* | /sys/*)  # the kernel's files have no size, and tar would send them empty
-    if [ ! -L "${src%/}" ]; then
+    if [ ! -L "${{src%/}}" ]; then
         stage=$(mktemp -d) || fail 1 "nothing can be written in /tmp"
         trap 'rm -rf "$stage"' EXIT
-        cp -R "${src%/}" "$stage/copy" || exit 1
+        cp -R "${{src%/}}" "$stage/copy" || exit 1
         if [ -d "$stage/copy" ]; then
             cd "$stage/copy" && tar -c -f - .
         else
@@ -48,10 +55,10 @@ case $real in
     fi
     ;;
 esac
-if [ -d "$src" ] && { [ ! -L "$src" ] || [ "${src%/}" != "$src" ]; }; then
-    cd "$src" && exec tar -c $sparse -f - .
+if [ -d "$src" ] && {{ [ ! -L "$src" ] || [ "${{src%/}}" != "$src" ]; }}; then
+    cd "$src" && send .
 fi
-cd "$(dirname "$src")" && exec tar -c $sparse -f - "./$(basename "$src")"
+cd "$(dirname "$src")" && send "./$(basename "$src")"
 """
 )
 RECEIVE_SCRIPT = (
@@ -101,7 +108,8 @@ if [ -n "$free_kib" ] && [ "$free_kib" -lt "$needed_kib" ]; then
 fi
 stage=$(mktemp -d "$parent/.walt-cp-XXXXXX") || fail 1 "nothing can be written in '$parent'"
 trap 'rm -rf "$stage"' EXIT
-tar -x -p -f - -C "$stage" || exit 1
+{file_attributes.SET_TAR_OPTIONS}
+tar -x -p "$@" -f - -C "$stage" || exit 1
 [ -e "$stage/{COMPLETE}" ] || fail 1 "the copy was cut off"
 settle "$stage/{CONTENT}" "$target"
 """

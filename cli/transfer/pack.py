@@ -1,12 +1,14 @@
 """Files and directories of this computer as a tar stream.
 
-Permissions, times and symbolic links are kept; the receiver becomes the owner. GNU's tar format, since busybox reads no
-other.
+Permissions, times, symbolic links and extended attributes (`file_attributes`) are kept; the receiver becomes the owner.
+GNU's tar format, since busybox reads no other; attributes come before it in a header that busybox passes over.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import shutil
 import stat
@@ -14,6 +16,7 @@ import tarfile
 import tempfile
 from typing import Any
 
+from walt.contracts import file_attributes
 from walt.contracts.bootserver import COMPLETE, CONTENT
 
 from . import dockerignore
@@ -78,6 +81,7 @@ def _add(tar: tarfile.TarFile, path: str, name: str, left_out: list[str]) -> Non
         return
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
+    _add_attributes(tar, path)
     if member.isreg():
         _add_file(tar, path, member)
         return
@@ -85,6 +89,29 @@ def _add(tar: tarfile.TarFile, path: str, name: str, left_out: list[str]) -> Non
     if member.isdir():
         for child in sorted(os.listdir(path)):
             _add(tar, os.path.join(path, child), f"{name}/{child}", left_out)
+
+
+def _add_attributes(tar: tarfile.TarFile, path: str) -> None:
+    """Of the next member."""
+    records = file_attributes.tar_records(_attributes(path))
+    if records:
+        header = tarfile.TarInfo("././@PaxHeader")
+        header.type = tarfile.XHDTYPE
+        header.size = len(records)
+        tar.addfile(header, io.BytesIO(records))
+
+
+def _attributes(path: str) -> dict[str, bytes]:
+    """None of a link, or where the file system has none, as /proc."""
+    if os.path.islink(path) or not hasattr(os, "listxattr"):  # only Linux
+        return {}
+    try:
+        names = [name for name in os.listxattr(path) if file_attributes.is_copied(name)]
+        return {name: os.getxattr(path, name) for name in names}
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return {}
+        raise
 
 
 def _add_file(tar: tarfile.TarFile, path: str, member: tarfile.TarInfo) -> None:

@@ -14,6 +14,7 @@ Not tarfile's own extraction: Python 3.11.2 (Debian 12) has no filters, and they
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Any
 
+from walt.contracts import file_attributes
 from walt.contracts.errors import Failed
 
 from .pack import BUFFER_BYTES, is_copied
@@ -103,6 +105,7 @@ class _Extractor:
             file = stack.enter_context(os.fdopen(os.open(path[-1], FILE_FLAGS, 0o600, dir_fd=above), "wb"))
             _write_content(content, member, file)
             file.flush()
+            _set_attributes(file.fileno(), member)
             os.fchmod(file.fileno(), member.mode & 0o777)
             os.utime(file.fileno(), _times(member))
         self._files.add(path)
@@ -229,8 +232,20 @@ class Destination:
             if folder[: len(path)] == path:
                 with contextlib.ExitStack() as stack:
                     opened = _open_folder(stack, target, (name, *folder[len(path) :]))
+                    _set_attributes(opened, self._unpacked.folders[folder])
                     os.utime(opened, _times(self._unpacked.folders[folder]))
                     os.fchmod(opened, self._unpacked.folders[folder].mode & 0o777)
+
+
+def _set_attributes(file: int, member: tarfile.TarInfo) -> None:
+    """Those of users; as `cp -a`, without a word where the file system has none."""
+    for name, value in file_attributes.of_tar(member.pax_headers).items():
+        if name.startswith(file_attributes.OF_USERS) and hasattr(os, "setxattr"):  # only Linux
+            try:
+                os.setxattr(file, name, value)
+            except OSError as error:
+                if error.errno != errno.ENOTSUP:
+                    raise
 
 
 def _write_content(content: Any, member: tarfile.TarInfo, file: IO[bytes]) -> None:

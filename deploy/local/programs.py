@@ -20,6 +20,7 @@ HELPERS = {  # bootserver's, each a process of its own
     "persist": "persist.aoe_server",
     "dns": "dns.dnsmasq",
     "resolver": "dns.resolver",
+    "ntp": "ntp.ntp_server",
 }
 
 AS_RABBITMQ = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups", "--")

@@ -32,6 +32,7 @@ from services.bootserver.images.staging import Staging
 from services.bootserver.images.store import ImageStore, parse_platform_images
 from services.bootserver.images.transfers import Transfers
 from services.bootserver.metrics import BootCollector
+from services.bootserver.ntp import ntp_probe
 from services.bootserver.persist import export_files
 from services.bootserver.persist.persist_store import PersistStore
 from services.bootserver.physical.machine import Machine
@@ -76,6 +77,7 @@ class BootserverApp:
         self._probes = Probes(
             lambda: export_files.query_fault(state),
             lambda: dns_probe.query_fault(self._site.server, zone.SERVER),
+            lambda: ntp_probe.query_fault(self._site.server),
             lambda address: ssh_probe.sends_banner(address),
             lambda address: ssh_probe.is_up(address, ssh_probe.CLOSED_PORT),
         )
@@ -90,6 +92,7 @@ class BootserverApp:
             self._records.last_boots,
             self._probes.persist_fault,
             self._probes.dns_fault,
+            self._probes.ntp_fault,
             lambda: len(self.images.names()),
         )
 

@@ -1,4 +1,4 @@
-"""What `walt doctor` shows of bootserver: its disk and DNS servers, its images, and the space for more of them."""
+"""What `walt doctor` shows of bootserver: its servers (disks, names, time), its images, and the space for more."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def diagnose(site: Site, images: ImageStore, probes: Probes, registry_fault: str
         registry_guard.diagnosis(registry_fault, "names, machines and /persist", consequence),
         persist(probes.persist_fault()),
         dns(probes.dns_fault(), site.server),
+        ntp(probes.ntp_fault(), site.server),
         *image_checks({name: _image_fault(images, name) for name in images.names()}, images.folder),
         space(images.folder, shutil.disk_usage(images.folder).free),
     ]
@@ -56,6 +57,18 @@ def dns(fault: str, server: str) -> Check:
         f"does not answer at {server} ({fault})",
         "nodes do not know each other by name",
         "look at the log of the dns process; package dnsmasq-base must be installed",
+    )
+
+
+def ntp(fault: str, server: str) -> Check:
+    if not fault:
+        return Check("time server", OK, f"answers at {server}")
+    return Check(
+        "time server",
+        FAIL,
+        f"does not answer at {server} ({fault})",
+        "the clocks of nodes differ by up to a second after a boot, and drift apart",
+        "look at the log of the ntp process",
     )
 
 

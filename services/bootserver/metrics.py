@@ -17,8 +17,8 @@ BOOT_SECONDS = Histogram(
 
 class BootCollector(Collector):
     """Everything is measured at each scrape. names: of the present nodes; last_boots: seconds; both by node id, so
-    that a renamed node keeps its value and a removed one leaves none. persist_fault, dns_fault: '' when there is
-    none."""
+    that a renamed node keeps its value and a removed one leaves none. persist_fault, dns_fault, ntp_fault: ''
+    when there is none."""
 
     def __init__(
         self,
@@ -26,12 +26,14 @@ class BootCollector(Collector):
         last_boots: Callable[[], Mapping[int, float]],
         persist_fault: Callable[[], str],
         dns_fault: Callable[[], str],
+        ntp_fault: Callable[[], str],
         count_images: Callable[[], int],
     ) -> None:
         self._names = names
         self._last_boots = last_boots
         self._persist_fault = persist_fault
         self._dns_fault = dns_fault
+        self._ntp_fault = ntp_fault
         self._count_images = count_images
 
     def collect(self) -> Iterable[Metric]:
@@ -41,6 +43,7 @@ class BootCollector(Collector):
             int(not self._persist_fault()),
         )
         yield GaugeMetricFamily("walt_dns_up", "1 when the name server of walt-net answers", int(not self._dns_fault()))
+        yield GaugeMetricFamily("walt_ntp_up", "1 when the time server of walt-net answers", int(not self._ntp_fault()))
         yield GaugeMetricFamily("walt_images", "OS images in the store", self._count_images())
         last = GaugeMetricFamily("walt_node_boot_seconds", "Seconds that the node's last boot took", labels=["node"])
         seconds, names = self._last_boots(), self._names()

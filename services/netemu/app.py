@@ -73,7 +73,7 @@ class NetemuApp:
         log.info("link back-end: %s %s", self.emulation.shaper, self.emulation.no_netem)
         self._knowing = SayOnce(log, "this host is alone: %s", "this host is told of the others")
         self._presence: tasks.Task | None = None
-        self._collector = PortCollector(self.emulation, lambda: self.overlay.spanned)
+        self._collector = PortCollector(self.emulation, self.bindings.dropped, lambda: self.overlay.spanned)
         REGISTRY.register(self._collector)
 
     def start(self) -> None:
@@ -108,7 +108,7 @@ class NetemuApp:
         return self.captures.open(port_of(target, ports), expression, count)
 
     def list_ports(self) -> list[PortReport]:
-        return reports.ports(self.emulation.readings())
+        return reports.ports(self.emulation.readings(), self.bindings.dropped())
 
     def apply_spec(self, node: NodeWanted) -> None:
         """Apply links and netsetup, live, unless a newer spec was received before."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -17,16 +17,23 @@ from services.netemu.ports.tunnel import vxlan_name
 from walt.contracts.errors import Failed
 from walt.contracts.links import SIDES
 from walt.contracts.netemu import CABLE, DIRECT, KERNEL
+from walt.contracts.nodes import WALT_NET_ID
 
 PORT = ["node", "network", "slot"]
 BY_WAY = [*PORT, "direction"]
 
 
 class PortCollector(Collector):
-    """spanned: the ids of the networks that have a tunnel."""
+    """dropped(): by node, what the filter of walt-net has dropped; spanned: the ids of the networks that have a tunnel."""
 
-    def __init__(self, emulation: Emulation, spanned: Callable[[], Sequence[int]] = tuple) -> None:
+    def __init__(
+        self,
+        emulation: Emulation,
+        dropped: Callable[[], Mapping[int, int]],
+        spanned: Callable[[], Sequence[int]] = tuple,
+    ) -> None:
         self._emulation = emulation
+        self._dropped = dropped
         self._spanned = spanned
 
     def collect(self) -> Iterable[Metric]:
@@ -44,6 +51,7 @@ class PortCollector(Collector):
         yield from _rates(readings)
         yield from _traffic(readings)
         yield from _tunnels(readings, self._spanned())
+        yield _refused(readings, self._dropped())
 
     def describe(self) -> Iterable[Metric]:
         return []  # so that registering needs no root and no namespace
@@ -158,3 +166,13 @@ def _tunnels(readings: Readings, spanned: Sequence[int]) -> Iterator[Metric]:
             size.add_metric([bridge_name(network_id), direction], bytes_)
             frames.add_metric([bridge_name(network_id), direction], count)
     yield from (size, frames)
+
+
+def _refused(readings: Readings, dropped: Mapping[int, int]) -> Metric:
+    family = CounterMetricFamily(
+        "walt_port_refused_frames", "Frames that the node may not send on walt-net, and that were left out", labels=PORT
+    )
+    for state in readings.snapshot.ports.values():
+        if state.port.network.id == WALT_NET_ID:
+            family.add_metric(_labels(state), traffic.refused(state, dropped))
+    return family

@@ -21,7 +21,7 @@ from tests.support.wait import wait_until
 
 SERVICES = (
     *("nodes", "bootserver", "vmrunner", "netemu", "console", "rabbitmq"),
-    *("docker-images", "launcher", "persist", "dns", "resolver", "prometheus", "grafana"),
+    *("docker-images", "launcher", "persist", "dns", "resolver", "ntp", "prometheus", "grafana"),
 )
 RENEWED = SERVICES[:5]  # by a new version: built here
 LASTING = ("world", "cable")

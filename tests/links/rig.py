@@ -125,7 +125,7 @@ class Testbed:
         self.emulation.update_links(spec(node_id, [interface]))
 
     def port(self, node_id: int) -> PortReport:
-        return next(one for one in reports.ports(self.emulation.readings()) if one.node_id == node_id)
+        return next(one for one in reports.ports(self.emulation.readings(), {}) if one.node_id == node_id)
 
     def attach_again(self, node_id: int) -> list[object]:
         return list(self.emulation.attach(node_id, f"node{node_id}", "alice", self._nodes[node_id]))

@@ -216,6 +216,16 @@ def test_a_node_speaks_in_its_own_name_only(lab):
     assert lab.arrives(everything) == list(PASS)
 
 
+def test_fault_b50_what_is_dropped_is_counted_for_each_node(lab):
+    lab.netemu("bindings.forget(7)", "bindings.bind([me('vn7e2'), victim])", "assert bindings.dropped()[7] == 0")
+    lab.arrives({**PASS, **STOP})
+    counted = f"assert bindings.dropped()[7] == {len(STOP)}, bindings.dropped()"
+    lab.netemu(counted, "assert bindings.dropped()[8] == 0")
+    lab.netemu("bindings.bind([me('vn7e3'), victim])", counted)  # as at the next boot
+    lab.netemu("bindings.forget(7)", "assert 7 not in bindings.dropped()")
+    lab.netemu("bindings.bind([me('vn7e2'), victim])")
+
+
 def test_its_other_networks_are_its_own(lab):
     lab.netemu("bindings.bind([me('vn7e2'), victim])")
     everything = {**PASS, **STOP}

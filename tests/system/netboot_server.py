@@ -37,7 +37,7 @@ SUBNET, HTTP_PORT = "192.168.172.0/22", 80
 def main(state: Path, tree: Path) -> None:
     site = make_site(SUBNET, HTTP_PORT)
     images = ImageStore(tree.parent, {"small": tree.name}, ImageRecords(state, "users"), state / "images")
-    probes = Probes(lambda: "", lambda: "", ssh_probe.sends_banner, ssh_probe.is_up)
+    probes = Probes(lambda: "", lambda: "", lambda: "", ssh_probe.sends_banner, ssh_probe.is_up)
     stores = BootStores(images, BootRecordStore(state / "plans"), KeyStore(state / "keys"), PersistStore(state))
     reports = BootReports(lambda event: answer(serialization.dump(event)), lambda event: None)
     boots = Boots(site, stores, probes, reports)

@@ -162,7 +162,7 @@ ROOMS = {
         "app",
         "health physical addresses",
         "boot",
-        "dns persist images request_budget",
+        "dns ntp persist images request_budget",
         "workers metrics",
         "docker_images image_kernel platform_block site",
     ],

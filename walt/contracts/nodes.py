@@ -296,7 +296,8 @@ class PortView:
     mac: "" for an interface that the settings no longer have but the node keeps until its next boot.
     interface: its name in the guest. measured_latency_us: of what the node sends, None when it is not measured.
     addresses: that the node is to have there, with their prefixes; none on walt-net. applied_addresses: that its
-    running system was given, None where that is not known; address_reason: why these are not the same."""
+    running system was given, None where that is not known; address_reason: why these are not the same. refused: frames
+    of the node that were left out since it may not send them, on walt-net."""
 
     node: str
     owner: str
@@ -314,6 +315,7 @@ class PortView:
     addresses: tuple[str, ...] = ()
     applied_addresses: tuple[str, ...] | None = None
     address_reason: str = ""
+    refused: int = 0
 
 
 @dataclass(frozen=True)

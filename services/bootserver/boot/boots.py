@@ -31,12 +31,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Probes:
-    """persist_fault(): why the server of machines' disks does not serve them all, "" when it does; dns_fault(): why the
-    name server does not answer, or ""; sends_banner(address): whether an ssh server does; kernel_answers(address):
-    whether a system is there at all."""
+    """persist_fault(): why the server of machines' disks does not serve them all, "" when it does; dns_fault(),
+    ntp_fault(): why the name server, or the time server, does not answer, or ""; sends_banner(address): whether an ssh
+    server does; kernel_answers(address): whether a system is there at all."""
 
     persist_fault: Callable[[], str]
     dns_fault: Callable[[], str]
+    ntp_fault: Callable[[], str]
     sends_banner: Callable[[str], bool]
     kernel_answers: Callable[[str], bool]
 

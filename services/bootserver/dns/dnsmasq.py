@@ -46,7 +46,7 @@ def leases_folder(state_dir: Path) -> Path:
 def configuration(subnet: str, state_dir: Path) -> str:
     """dnsmasq.conf. Pure."""
     server = str(walt_net_addresses.server(subnet))
-    return "\n".join([*names(server, state_dir), *_dhcp(subnet, state_dir), *_boot(server), ""])
+    return "\n".join([*names(server, state_dir), *_dhcp(subnet, state_dir, server), *_boot(server), ""])
 
 
 def names(server: str, state_dir: Path) -> list[str]:
@@ -66,11 +66,12 @@ def names(server: str, state_dir: Path) -> list[str]:
     ]
 
 
-def _dhcp(subnet: str, state_dir: Path) -> list[str]:
+def _dhcp(subnet: str, state_dir: Path, server: str) -> list[str]:
     first, last = walt_net_addresses.of_machines(subnet)
     return [
         f"dhcp-range={first},{last},{ipaddress.ip_network(subnet).netmask},{LEASE_TIME}",
         "dhcp-authoritative",
+        f"dhcp-option=option:ntp-server,{server}",
         "dhcp-ignore-names",  # a node is called what its owner calls it, not what the machine calls itself
         f"dhcp-hostsdir={leases_folder(state_dir)}",
         f"dhcp-leasefile={state_dir / 'dns' / 'given'}",

@@ -19,7 +19,7 @@ from services.bootserver.workers.apply_overlay import CHANGES, DIRECTORIES, NAME
 from services.bootserver.workers.worker import run_worker
 from services.kit import ssh
 from services.kit.subprocesses import DIE_WITH_PARENT, ProgramFailed, follow
-from walt.contracts import nodes
+from walt.contracts import file_attributes, nodes
 from walt.contracts.bootserver import ImageChanged, NodeAccess
 from walt.contracts.errors import Conflict, Failed, InvalidRequest
 from walt.contracts.nodes import NodeTarget
@@ -42,7 +42,7 @@ find . {" ".join(f"-path ./{one} -prune -o" for one in NODE_FOLDERS)} -type d -p
 cd /.walt/merged
 xargs -0 sh -c 'find "$@" -mindepth 1 -maxdepth 1 -print0' sh < /.walt/{DIRECTORIES} > /.walt/{NAMES}
 cd /.walt
-set --
+{file_attributes.SET_TAR_OPTIONS}
 for one in {CHANGES}/* {CHANGES}/.[!.]* {CHANGES}/..?*; do
     [ -e "$one" ] || [ -L "$one" ] || continue
     case ${{one#{CHANGES}/}} in

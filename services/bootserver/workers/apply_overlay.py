@@ -6,7 +6,7 @@ CHANGES is the tar that `save_node.py` fetches from the node:
     directories   the directories in which the node changed anything, each ended by NUL
     names         all that is in them now: whatever else BASE has there was deleted. It comes last; without it, the tar
                   was cut off.
-Extended attributes of what is changed are left out.
+Of its extended attributes it has those of users and capabilities (`file_attributes`), if the node has GNU tar.
 TREE begins as hard links to BASE, so that nothing in it may be written to: a changed file replaces its link.
 The tar comes from a machine whose user is root there: no path in it may lead out of TREE, by `..` or a symbolic link.
 """

@@ -11,6 +11,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from walt.contracts import file_attributes
+
 Accept = Callable[[Path, Path], bool]
 
 
@@ -19,9 +21,9 @@ def merge(source: Path, target: Path, accept: Accept, *, keep_folders: bool) -> 
     merged into one that is there; else the new entry replaces the old.
 
     accept(source, target): called for each entry; False leaves it, and all below it, out.
-    keep_folders: a directory that is there keeps its owner, mode and time.
+    keep_folders: a directory that is there keeps its owner, mode, time and attributes.
     """
-    attributes: list[tuple[Path, os.stat_result]] = []
+    attributes: list[tuple[Path, Path, os.stat_result]] = []
     pending = [(source, target)]
     while pending:
         entry, place = pending.pop()
@@ -36,12 +38,23 @@ def merge(source: Path, target: Path, accept: Accept, *, keep_folders: bool) -> 
             remove(place)
             place.mkdir()
         if is_new or not keep_folders:
-            attributes.append((place, entry.stat()))
+            attributes.append((entry, place, entry.stat()))
         pending.extend((entry / name, place / name) for name in os.listdir(entry))
-    for place, seen in attributes:
+    for entry, place, seen in attributes:
+        _copy_extended_attributes(entry, place)
         os.chown(place, seen.st_uid, seen.st_gid)
         os.chmod(place, stat.S_IMODE(seen.st_mode))
         os.utime(place, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
+def _copy_extended_attributes(source: Path, target: Path) -> None:
+    """Of directories: all that `target` has of users afterwards is what `source` has."""
+    kept = {name: os.getxattr(source, name) for name in os.listxattr(source) if file_attributes.is_copied(name)}
+    for name in os.listxattr(target):
+        if file_attributes.is_copied(name) and name not in kept:
+            os.removexattr(target, name)
+    for name, value in kept.items():
+        os.setxattr(target, name, value)
 
 
 def is_folder(path: Path) -> bool:

@@ -11,12 +11,16 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 
 from services.kit.subprocesses import DIE_WITH_PARENT, ProgramFailed, follow
+from walt.contracts import file_attributes
 from walt.contracts.errors import InvalidRequest
 
 LIMIT_S = 1800
 STDERR_CHARS = 1000  # tar reports file after file; the end will do
 BLOCK_BYTES, SPARE_BLOCKS = 512, 2048  # of `ulimit -f`; the spare ones are for what tar writes to its stderr
-EXTRACT = ("tar", "--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--delay-directory-restore")
+EXTRACT = (
+    *("tar", "--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--delay-directory-restore"),
+    *file_attributes.TAR_OPTIONS,
+)
 
 
 def unpack_compressed(archive: Path, folder: Path, options: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from services.kit.tasks import subprocess
 from walt.contracts import console
 from walt.contracts.errors import EXIT_SESSION_LOST, Failed
 
-CHUNK_BYTES = 16_384
+CHUNK_BYTES = 65_536
 END_OF_FILE_KEY = b"\x04"
 IUTF8 = 0o40000  # of Linux; the module termios lacks it
 INPUT_FLAGS = 0  # position in what tcgetattr returns

@@ -12,7 +12,7 @@ from services.console.amqp_streams import InputMessage, SessionPublisher
 from services.kit import tasks
 from walt.contracts import console
 
-CHUNK_BYTES = 16_384
+CHUNK_BYTES = 65_536
 CONNECT_LIMIT_S = 10.0
 
 

@@ -7,11 +7,13 @@ group without a binding is dropped. Addresses outside of the subnet, and other n
 address is bound where it is made of a MAC (EUI-64), which is what nodes do by default: walt-net itself gives none.
 Dropped are also frames with a VLAN tag, since they would hide what they carry; what only the platform may send (DHCP
 answers, router advertisements, redirects); and DHCP requests, since a node has its address already, and could
-otherwise exhaust the pool of the physical machines. The rules are in the kernel, so they hold while netemu restarts.
+otherwise exhaust the pool of the physical machines. The rules are in the kernel, so they hold while netemu restarts, as
+do the counters of what they have dropped, one for each node.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from walt.contracts.nodes import FIRST_SLOT, WALT_NET_ID, Interface, NodeWanted
 
 TABLE = "walt_binding"
 PORTS = "ports"
+_PREFIX = "node"
 
 log = logging.getLogger(__name__)
 
@@ -71,25 +74,28 @@ add rule bridge {TABLE} prerouting iifgroup {WALT_NET_PORT_GROUP} drop
 def bind_commands(one: Binding, subnet: str) -> str:
     """Bind the node by this tap, and by no other. Pure."""
     chain = _chain(one.node_id)
+    drop = f'counter name "{chain}" drop'
     iid = ":".join(one.eui64[place : place + 4] for place in range(0, 16, 4))
     is_another = f"@th,152,16 0xfffe @th,128,64 != 0x{one.eui64}"  # of the target of a neighbour message
+    is_of_another_mac = f"@th,192,8 {{ 1, 2 }} @th,208,48 != {_number(one.mac)}"  # likewise
     added = ", ".join(f"{name} : jump {chain}" for name in one.interfaces)
     return f"""
 {unbind_commands(one.node_id)}
+add counter bridge {TABLE} {chain}
 table bridge {TABLE} {{
   chain {chain} {{
-    ether type != {{ arp, ip, ip6 }} drop
-    ether saddr != {one.mac} drop
-    arp saddr ether != {one.mac} drop
-    arp saddr ip {subnet} arp saddr ip != {one.ip} drop
-    ip saddr {subnet} ip saddr != {one.ip} drop
-    udp sport 67 drop
-    udp dport 67 drop
-    ip6 saddr & ::ff:ff00:0 == ::ff:fe00:0 ip6 saddr & ::ffff:ffff:ffff:ffff != ::{iid} drop
-    icmpv6 type {{ nd-router-advert, nd-redirect }} drop
-    icmpv6 type nd-neighbor-advert {is_another} drop
-    icmpv6 type nd-neighbor-solicit ip6 saddr :: {is_another} drop
-    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} @th,192,8 {{ 1, 2 }} @th,208,48 != {_number(one.mac)} drop
+    ether type != {{ arp, ip, ip6 }} {drop}
+    ether saddr != {one.mac} {drop}
+    arp saddr ether != {one.mac} {drop}
+    arp saddr ip {subnet} arp saddr ip != {one.ip} {drop}
+    ip saddr {subnet} ip saddr != {one.ip} {drop}
+    udp sport 67 {drop}
+    udp dport 67 {drop}
+    ip6 saddr & ::ff:ff00:0 == ::ff:fe00:0 ip6 saddr & ::ffff:ffff:ffff:ffff != ::{iid} {drop}
+    icmpv6 type {{ nd-router-advert, nd-redirect }} {drop}
+    icmpv6 type nd-neighbor-advert {is_another} {drop}
+    icmpv6 type nd-neighbor-solicit ip6 saddr :: {is_another} {drop}
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} {is_of_another_mac} {drop}
     accept
   }}
 }}
@@ -131,8 +137,15 @@ def bindings_of_ports(ports: Iterable[Port], wanted: Iterable[NodeWanted]) -> li
     ]
 
 
+def parse_counters(listed: str) -> dict[int, int]:
+    """{node id: frames dropped} from `nft --json list counters`. Pure."""
+    counters = [one["counter"] for one in json.loads(listed)["nftables"] if "counter" in one]
+    return {int(one["name"].removeprefix(_PREFIX)): int(one["packets"]) for one in counters}
+
+
 def _chain(node_id: int) -> str:
-    return f"node{node_id}"
+    """Also the name of its counter."""
+    return f"{_PREFIX}{node_id}"
 
 
 def _number(mac: str) -> str:
@@ -173,7 +186,15 @@ class Bindings:
         self._apply(commands)
 
     def forget(self, node_id: int) -> None:
-        self._apply(unbind_commands(node_id) + f"delete chain bridge {TABLE} {_chain(node_id)}\n")
+        chain = _chain(node_id)
+        counter = f"add counter bridge {TABLE} {chain}\ndelete counter bridge {TABLE} {chain}\n"
+        self._apply(f"{unbind_commands(node_id)}delete chain bridge {TABLE} {chain}\n{counter}")
+
+    def dropped(self) -> dict[int, int]:
+        """{node id: frames that it sent and may not send on walt-net}, since it had its first port there."""
+        if self.fault:
+            return {}
+        return parse_counters(nft.read("list", "counters", "table", "bridge", TABLE))
 
     def _apply(self, commands: str) -> None:
         if commands and not self.fault:

@@ -13,7 +13,7 @@ from walt.contracts.walt_net_addresses import RESOLVER_PORT
 
 TABLE = "walt_netemu"
 TCP_PORTS = (53, RESOLVER_PORT, 80)  # DNS (nat.py says who reaches which), boot scripts and kernels
-UDP_PORTS = (53, RESOLVER_PORT, 67, 69)  # DNS, DHCP, TFTP
+UDP_PORTS = (53, RESOLVER_PORT, 67, 69, 123)  # DNS, DHCP, TFTP, NTP
 
 
 def ruleset() -> str:

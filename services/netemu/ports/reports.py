@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from services.netemu.ports import traffic
 from services.netemu.ports.plan import PortState
@@ -12,10 +12,10 @@ from walt.contracts.netemu import AttachedPort, PortReport
 from walt.contracts.nodes import Interface
 
 
-def ports(readings: Readings) -> list[PortReport]:
-    """By node and slot."""
+def ports(readings: Readings, refused: Mapping[int, int]) -> list[PortReport]:
+    """By node and slot. refused: by node, what the filter of walt-net has dropped."""
     states = sorted(readings.snapshot.ports.values(), key=lambda state: (state.port.node_id, state.port.slot))
-    return [_report(readings, state) for state in states]
+    return [_report(readings, state, refused) for state in states]
 
 
 def attached(node_id: int, interfaces: Iterable[Interface]) -> list[AttachedPort]:
@@ -23,7 +23,7 @@ def attached(node_id: int, interfaces: Iterable[Interface]) -> list[AttachedPort
     return [AttachedPort(slot, tap_name(node_id, slot)) for slot in sorted(one.slot for one in interfaces)]
 
 
-def _report(readings: Readings, state: PortState) -> PortReport:
+def _report(readings: Readings, state: PortState, refused: Mapping[int, int]) -> PortReport:
     port = state.port
     up, down = traffic.of_port(readings, state)
     return PortReport(
@@ -41,4 +41,5 @@ def _report(readings: Readings, state: PortState) -> PortReport:
         measured_latency_us=traffic.measured_latency_us(readings, state),
         up=up,
         down=down,
+        refused=traffic.refused(state, refused),
     )

@@ -9,6 +9,7 @@ from services.netemu.ports.plan import PortState, Snapshot
 from services.netemu.ports.port import helpers
 from walt.contracts.links import LinkModel
 from walt.contracts.netemu import CABLE, KERNEL, Traffic
+from walt.contracts.nodes import WALT_NET_ID
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ def of_port(readings: Readings, state: PortState) -> tuple[Traffic, Traffic]:
         Traffic(at_node.rx_frames, at_node.rx_bytes, at_node.rx_drops),
         Traffic(at_node.tx_frames, at_node.tx_bytes, at_node.tx_drops),
     )
+
+
+def refused(state: PortState, dropped: Mapping[int, int]) -> int:
+    """Of what the filter of walt-net has dropped, by node: what came from this port."""
+    return dropped.get(state.port.node_id, 0) if state.port.network.id == WALT_NET_ID else 0
 
 
 def measured_latency_us(readings: Readings, state: PortState) -> int | None:

@@ -108,6 +108,7 @@ def _existing(node: Node, report: PortReport, mac: str, asked: str, state: str) 
         measured_latency_us=report.measured_latency_us,
         up=report.up,
         down=report.down,
+        refused=report.refused,
     )
 
 

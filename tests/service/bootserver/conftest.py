@@ -9,6 +9,7 @@ import pytest
 
 from services.bootserver.boot import ssh_probe
 from services.bootserver.dns import dns_probe
+from services.bootserver.ntp import ntp_probe
 from services.bootserver.persist import export_files
 from tests.service.bootserver.world import SERVER, SPEC, Bootserver, Listener, Network
 from tests.support.fakes.console import FakeConsole
@@ -22,6 +23,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     network = Network()
     monkeypatch.setattr(export_files, "query_fault", lambda state: network.persist_fault)
     monkeypatch.setattr(dns_probe, "query_fault", lambda address, name: network.dns_fault)
+    monkeypatch.setattr(ntp_probe, "query_fault", lambda address: network.ntp_fault)
     monkeypatch.setattr(ssh_probe, "sends_banner", network.sends_banner)
     monkeypatch.setattr(ssh_probe, "is_up", network.is_up)
     return network

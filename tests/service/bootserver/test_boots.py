@@ -110,6 +110,13 @@ def test_dead_disk_server_is_reported_and_no_machine_that_needs_it_is_published(
     assert {check["status"] for check in server.call("diagnose")} == {"ok"}
 
 
+@pytest.mark.parametrize(("server_of", "subject"), [("dns", "DNS server"), ("ntp", "time server")])
+def test_a_silent_server_is_reported(server, network, server_of, subject):
+    setattr(network, f"{server_of}_fault", "timed out")
+    checks = {check["subject"]: check for check in server.call("diagnose")}
+    assert checks[subject]["status"] == "fail" and "timed out" in checks[subject]["found"]
+
+
 def test_a_node_without_a_network_disk_boots_without_the_disk_server(server, network):
     """Its root is a file that vmrunner fetches, its /persist a disk of the host."""
     network.persist_fault = export_files.NOT_RUNNING

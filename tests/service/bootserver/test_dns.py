@@ -290,7 +290,7 @@ def test_addresses_of_physical_nodes_are_kept_for_them(tmp_path):
 
 
 # What a ROM that requests an address is given; busybox gives it to this script.
-LEASE = '#!/bin/sh\n[ "$1" = bound ] && echo "$ip $siaddr ${boot_file:-$bootfile} $router $dns $hostname"\n:\n'
+LEASE = '#!/bin/sh\n[ "$1" = bound ] && echo "$ip $siaddr ${boot_file:-$bootfile} $router $dns $ntpsrv $hostname"\n:\n'
 BIOS, EFI, IPXE = "0x5d:0000", "0x5d:0007", "0xaf:00"
 
 
@@ -299,8 +299,8 @@ def asks(machine, folder, kind):
     script = folder / "lease"
     script.write_text(LEASE)
     script.chmod(0o755)
-    argv = ["busybox", "udhcpc", "-i", "lan", "-n", "-q", "-f", "-t", "8", "-T", "1", "-O", "bootfile", "-x", kind]
-    done = subprocess.run([*machine, *argv, "-s", str(script)], capture_output=True, text=True, timeout=20)
+    argv = ["busybox", "udhcpc", "-i", "lan", "-n", "-q", "-f", "-t", "8", "-T", "1", "-O", "bootfile", "-O", "ntpsrv"]
+    done = subprocess.run([*machine, *argv, "-x", kind, "-s", str(script)], capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -310,7 +310,7 @@ def test_a_rom_gets_an_address_and_what_it_can_load(server, tmp_path):
     server.zone.put(PC)
     ip, *rest = asks(unknown, tmp_path, BIOS)
     assert walt_net_addresses.is_of_machine("192.168.172.0/22", ip)
-    assert rest == [SERVER, "undionly.kpxe", SERVER, SERVER]
+    assert rest == [SERVER, "undionly.kpxe", SERVER, SERVER, SERVER]
     assert asks(unknown, tmp_path, EFI)[:3] == [ip, SERVER, "ipxe.efi"]
     wait_until(lambda: asks(known, tmp_path, IPXE)[0] == PC.ip)
     assert asks(known, tmp_path, IPXE)[2] == f"http://{SERVER}/boot/machine.ipxe?mac=${{netX/mac}}"

@@ -31,12 +31,12 @@ MARKER = NodeBooted(0, 0, 0.0)
 class Network:
     """What bootserver finds on walt-net.
 
-    persist_fault, dns_fault: why not, "" when all is well; answering: addresses whose ssh server sends its
+    persist_fault, dns_fault, ntp_fault: why not, "" when all is well; answering: addresses whose ssh server sends its
     banner; probed: the addresses that were probed, in order.
     """
 
     def __init__(self) -> None:
-        self.persist_fault = self.dns_fault = ""
+        self.persist_fault = self.dns_fault = self.ntp_fault = ""
         self.answering: set[str] = set()
         self.probed: list[str] = []
 

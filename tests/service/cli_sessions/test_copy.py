@@ -69,6 +69,30 @@ def test_cp_directory_there_and_back(walt, home, tree, tools, tmp_path):
     assert not list(home.glob(".walt*")) + list(tmp_path.glob(".walt*"))
 
 
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # CAP_NET_RAW
+
+
+def test_attributes_of_users_go_both_ways_and_capabilities_to_the_node(walt, home, tools, tmp_path):
+    """busybox has none, and the files all the same."""
+    is_gnu = not (home / "bin" / "tar").exists()
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_text("text")
+    for path in (tmp_path / "tree", tmp_path / "tree/file"):
+        os.setxattr(path, "user.note", b"\xff\n=\0")
+    os.setxattr(tmp_path / "tree/file", "security.capability", CAPABILITY)
+    done = walt("node", "cp", str(tmp_path / "tree"), "vnode1:")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (home / "tree/file").read_text() == "text"
+    both = ["security.capability", "user.note"]
+    assert sorted(os.listxattr(home / "tree/file")) == (both if is_gnu else [])
+    done = walt("node", "cp", "vnode1:tree", str(tmp_path / "back"))
+    assert (done.returncode, done.stderr) == (0, b"")
+    for name in ("back", "back/file"):
+        found = {key: os.getxattr(tmp_path / name, key) for key in os.listxattr(tmp_path / name)}
+        assert found == ({"user.note": b"\xff\n=\0"} if is_gnu else {})
+    subprocess.run(["rm", "-rf", home / "tree"], check=True)
+
+
 def test_fault_b7_the_kernels_files_are_read_to_their_end(walt, home, tools, tmp_path):
     """They have a size of 0, or of a page."""
     for path in ("/proc/version", "/sys/class/net/lo/address"):

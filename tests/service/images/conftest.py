@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pytest
 
 from cli.tree import run
 from services.bootserver.images import save_node
-from services.bootserver.images.save_node import FETCH
 from tests.service.bootserver.world import SERVER, Bootserver
-from tests.service.images.overlay import NODE_AT_WORK, OVERLAY, make_image, manifest
+from tests.service.images.overlay import NODE_AT_WORK, make_changes, make_image, manifest
 from tests.service.images.saving import Saving
 from tests.service.images.world import configuration, folders_of_users, images
 from tests.support.fakes.fake_service import serving
@@ -103,12 +101,8 @@ def overlay(as_root, tmp_path_factory):
     """A folder with `base`, `changes.tar` as a node sends it, and `merged`: the root as the node sees it."""
     folder = Path(tmp_path_factory.mktemp("overlay"))
     make_image(folder / "base")
-    for name in ("ram", "root", "merged"):
-        (folder / name).mkdir()
     before = manifest(folder / "base")
-    argv = ["unshare", "--mount", "sh", "-c", OVERLAY, "sh", str(folder), NODE_AT_WORK, FETCH]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    make_changes(folder, NODE_AT_WORK)
     assert manifest(folder / "base") == before
     return folder
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
+import stat
+import subprocess
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.bootserver import platform_block
+from services.bootserver.images.save_node import FETCH
 from services.bootserver.workers import apply_overlay
 from tests.support.image_tree import make_kernel
 
@@ -62,6 +66,30 @@ def make_image(tree: Path) -> None:
                  "usr/share/folder", "usr/bin/tool", "mnt/stays"):  # fmt: skip
         (tree / path).write_text("base\n")
     make_kernel(tree)
+
+
+def add_gnu_tar(tree: Path) -> None:
+    """In place of busybox's, and with it another shell: that of busybox runs what busybox has."""
+    for name, program in (("tar", "/bin/tar"), ("sh", "/bin/dash")):
+        (tree / "bin" / name).unlink()
+        shutil.copy(program, tree / "bin" / name)
+        listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for library in re.findall(r"(/\S+) \(", listed):
+            place = tree / library.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, place)
+    (tree / "dev").mkdir()
+    os.mknod(tree / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+
+
+def make_changes(folder: Path, work: str) -> None:
+    """In a folder with `base`: `changes.tar` as a node sends it that runs it, and has done `work`, and `merged`: the
+    root as the node sees it."""
+    for name in ("ram", "root", "merged"):
+        (folder / name).mkdir()
+    argv = ["unshare", "--mount", "sh", "-c", OVERLAY, "sh", str(folder), work, FETCH]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def manifest(tree: Path) -> dict[str, tuple[object, ...]]:

@@ -15,10 +15,13 @@ from services.bootserver.boot import boot_script
 from services.bootserver.boot.boot_script import SeedKeys
 from services.bootserver.site import make_site
 from services.bootserver.workers import apply_overlay
-from tests.service.images.overlay import Tar, manifest
+from tests.service.images.overlay import Tar, add_gnu_tar, make_changes, make_image, manifest
 from tests.service.images.saving import REQUEST
+from walt.contracts import file_attributes
 from walt.contracts.bootserver import BootInterface
 from walt.contracts.errors import InvalidRequest
+
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # CAP_NET_RAW
 
 
 def test_image_is_what_the_node_saw_and_its_base_is_untouched(overlay):
@@ -47,6 +50,37 @@ def test_fault_b6_lines_of_the_user_are_in_the_image(overlay):
     file = tree / "root/.ssh/authorized_keys"
     assert file.read_text() == platform_block.block("") + "ssh-ed25519 AAAA of-the-user\n"
     assert file.lstat().st_mode & 0o777 == 0o644
+
+
+def test_attributes_of_users_and_capabilities_are_in_the_image(as_root, tmp_path):
+    """Of what the node has changed, where it has GNU tar."""
+    make_image(tmp_path / "base")
+    add_gnu_tar(tmp_path / "base")
+    tool, folder = "usr/bin/tool", "srv"
+    os.setxattr(tmp_path / "base" / tool, file_attributes.CAPABILITY, CAPABILITY)
+    for path in (tool, folder):
+        os.setxattr(tmp_path / "base" / path, "user.note", b"x")
+    make_changes(tmp_path, f"chmod 0711 /{tool} /{folder}")
+    with tarfile.open(tmp_path / "changes.tar") as tar:
+        keywords = {keyword for member in tar for keyword in member.pax_headers if "xattr" in keyword}
+    assert keywords == {"SCHILY.xattr.user.note", "SCHILY.xattr.security.capability"}
+    apply_overlay.build(tmp_path / "base", tmp_path / "changes.tar", tmp_path / "tree")
+    found = tmp_path / "tree" / tool
+    assert found.stat().st_mode & 0o777 == 0o711
+    assert (os.getxattr(found, file_attributes.CAPABILITY), os.getxattr(found, "user.note")) == (CAPABILITY, b"x")
+    assert os.listxattr(tmp_path / "tree" / folder) == ["user.note"]
+
+
+def test_other_attributes_of_a_node_are_left_out(as_root, tmp_path):
+    (tmp_path / "base/srv").mkdir(parents=True)
+    os.setxattr(tmp_path / "base/srv", "user.former", b"x")
+    tar = Tar(tmp_path / "changes.tar")
+    headers = {f"SCHILY.xattr.{name}": "y" for name in ("user.note", "trusted.overlay.opaque", "security.selinux")}
+    for path, kind in (("srv", tarfile.DIRTYPE), ("new", tarfile.DIRTYPE), ("new/file", tarfile.REGTYPE)):
+        tar.add(f"changes/{path}", type=kind, mode=0o755, pax_headers=headers)
+    apply_overlay.build(tmp_path / "base", tar.write(b"./srv\0./new\0./new/file\0"), tmp_path / "tree")
+    for path in ("srv", "new", "new/file"):
+        assert os.listxattr(tmp_path / "tree" / path) == ["user.note"]
 
 
 def test_a_link_in_place_of_a_shared_file_is_not_followed(tmp_path):

@@ -96,7 +96,9 @@ def test_image_that_is_replaced_while_a_node_begins_to_boot_it_is_not_what_it_bo
         saving.save("exp1", force=True)
         return ""
 
-    probes = Probes(while_the_disk_server_is_asked, lambda: "", lambda address: False, lambda address: False)
+    probes = Probes(
+        while_the_disk_server_is_asked, lambda: "", lambda: "", lambda address: False, lambda address: False
+    )
     state = tmp_path / "state"
     stores = BootStores(saving.images, BootRecordStore(state), KeyStore(state), PersistStore(state))
     real = Boots(make_site("192.168.172.0/22", 80), stores, probes, BootReports(print, print))

@@ -73,6 +73,12 @@ def test_a_row_per_port(capsys):
     ]
 
 
+def test_frames_that_walt_net_refused_are_counted(capsys):
+    head, row = map(words, shown(capsys, [port("a", refused=12)]).splitlines())
+    assert head == "network node interface backend frames drops late refused state"
+    assert row.endswith("0 0 0 12 up")
+
+
 def test_plain_ports_make_a_narrow_table(capsys):
     head = shown(capsys, [port("a")]).splitlines()[0]
     assert words(head) == "network node interface backend frames drops late state"

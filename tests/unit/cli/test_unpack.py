@@ -154,6 +154,26 @@ def test_odd_times_are_no_reason_to_fail(stage, mtime):
     assert (stage / "late").exists()
 
 
+def test_only_attributes_of_users_arrive(tmp_path):
+    """A program of a node gets no capabilities here."""
+    headers = {
+        "SCHILY.xattr.user.a%3Db": "\udcff",
+        "SCHILY.xattr.security.capability": "x",
+        "SCHILY.xattr.trusted.x": "x",
+    }
+    stream = io.BytesIO()
+    with tarfile.open(mode="w|", fileobj=stream, format=tarfile.PAX_FORMAT) as tar:
+        for one, data in (member("./d", DIRECTORY, mode=0o500), member("./d/file", data=b"x", mode=0o400)):
+            one.pax_headers = headers
+            tar.addfile(one, data)
+    stream.seek(0)
+    with Destination(str(tmp_path), "copy") as destination:
+        destination.receive(stream)
+        destination.settle()
+    for path in (tmp_path / "copy", tmp_path / "copy/file"):
+        assert {name: os.getxattr(path, name) for name in os.listxattr(path)} == {"user.a=b": b"\xff"}
+
+
 def test_devices_are_left_out_and_special_bits_dropped(stage):
     came = unpack_to(stage, archive(TOP, member("./tty", tarfile.CHRTYPE), member("./su", data=b"x", mode=0o4755)))
     assert came.left_out == ["./tty"]

@@ -23,7 +23,7 @@ def test_the_list_of_settings_is_complete_and_tells_the_defaults():
 
 def test_who_is_in_the_world_restarts_with_it():
     inside = {name: one for name, one in SERVICES.items() if one.get("network_mode") == "service:world"}
-    assert len(inside) == 8
+    assert len(inside) == 9
     assert [name for name, one in inside.items() if not one["depends_on"]["world"].get("restart")] == []
 
 

@@ -26,7 +26,7 @@ SETUP = programs.Setup(
 
 def test_every_service_is_a_program_with_a_metrics_port_of_its_own() -> None:
     found = {program.name: program for program in programs.programs(SETUP)}
-    assert set(found) == {"epmd", "rabbitmq", "docker-images", "persist", "dns", "resolver", *SERVICES}
+    assert set(found) == {"epmd", "rabbitmq", "docker-images", "persist", "dns", "resolver", "ntp", *SERVICES}
     ports = [found[service].environment["WALT_METRICS_PORT"] for service in SERVICES]
     assert len(set(ports)) == len(SERVICES)
 

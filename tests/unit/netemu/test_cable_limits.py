@@ -31,7 +31,7 @@ def test_doctor_names_who_is_limited_now():
 def test_prometheus_counts_for_each_owner():
     registry = CollectorRegistry()
     collected = readings(CABLE, cable=cable(LIMITED, NEVER))
-    registry.register(PortCollector(SimpleNamespace(readings=lambda: collected, shaper=CABLE)))
+    registry.register(PortCollector(SimpleNamespace(readings=lambda: collected, shaper=CABLE), dict))
     value = registry.get_sample_value
     assert value("walt_cable_owner_dropped_frames_total", {"owner": "alice"}) == 12
     assert value("walt_cable_owner_held_seconds_total", {"owner": "alice"}) == 3.14

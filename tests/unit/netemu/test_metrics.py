@@ -13,13 +13,14 @@ from tests.unit.netemu.test_traffic import CABLED, PORT, readings
 from walt.contracts.errors import Failed
 from walt.contracts.links import Direction, LinkModel
 from walt.contracts.netemu import CABLE, KERNEL
+from walt.contracts.nodes import WALT_NET_ID, Network
 
 LABELS = {"node": "vnode1", "network": "home-net", "slot": "3"}
 
 
 def told(found):
     registry = CollectorRegistry()
-    registry.register(PortCollector(SimpleNamespace(readings=lambda: found, shaper=CABLE)))
+    registry.register(PortCollector(SimpleNamespace(readings=lambda: found, shaper=CABLE), dict))
     return lambda name, **more: registry.get_sample_value(f"walt_port_{name}", {**LABELS, **more})
 
 
@@ -29,6 +30,18 @@ def test_asked_applied_and_measured_delay_in_seconds():
     assert [value(f"{name}_latency_seconds") for name in names] == pytest.approx([0.010, 0.0094, 0.0101])
     assert value("compensation_seconds") == pytest.approx(0.0006)
     assert value("late_frames_total", direction="up") == 1
+
+
+def test_what_the_filter_of_walt_net_drops_is_told_of_the_port_there():
+    port = replace(PORT, network=Network(WALT_NET_ID, "walt-net", ""))
+    found = readings(CABLE, cable=CABLED)
+    ports = {PORT.tap: PortState(PORT, CABLE, PORT.applied), "vn1e2": PortState(port, CABLE, port.applied)}
+    registry = CollectorRegistry()
+    emulation = SimpleNamespace(readings=lambda: replace(found, snapshot=Snapshot(CABLE, ports=ports)), shaper=CABLE)
+    registry.register(PortCollector(emulation, lambda: {PORT.node_id: 5}))
+    name = "walt_port_refused_frames_total"
+    assert registry.get_sample_value(name, {**LABELS, "network": "walt-net"}) == 5
+    assert registry.get_sample_value(name, LABELS) is None
 
 
 def test_what_is_not_measured_or_not_asked_is_not_told():
@@ -63,5 +76,5 @@ def test_fault_s13_a_cable_that_does_not_answer_ends_no_scrape():
         raise Failed("the cable does not answer (timed out)")
 
     registry = CollectorRegistry()
-    registry.register(PortCollector(SimpleNamespace(readings=fail, shaper=CABLE)))
+    registry.register(PortCollector(SimpleNamespace(readings=fail, shaper=CABLE), dict))
     assert registry.get_sample_value("walt_cable_answers") == 0

@@ -23,9 +23,14 @@ SNAPSHOT = Snapshot(
 
 
 def test_a_port_is_reported_with_what_was_requested_and_what_is_applied():
-    report = reports.ports(Readings(SNAPSHOT))[1]
+    report = reports.ports(Readings(SNAPSHOT), {})[1]
     assert (report.network, report.network_owner, report.backend) == ("home-net", "bob", netemu.CABLE)
     assert (report.requested, report.compensation_us, report.applied.up.latency_us) == (PORT.link, 600, 9_400)
+
+
+def test_what_the_filter_of_walt_net_drops_is_of_the_port_there():
+    assert [report.refused for report in reports.ports(Readings(SNAPSHOT), {1: 7, 2: 9})] == [7, 0]
+    assert [report.refused for report in reports.ports(Readings(SNAPSHOT), {})] == [0, 0]
 
 
 def test_taps_come_in_slot_order():

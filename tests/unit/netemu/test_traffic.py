@@ -51,6 +51,6 @@ def test_the_measured_latency_has_the_platforms_share_in_it():
 
 
 def test_a_report_carries_all_of_it():
-    (report,) = reports.ports(readings(CABLE, cable=CABLED))
+    (report,) = reports.ports(readings(CABLE, cable=CABLED), {})
     assert (report.measured_latency_us, report.up.late, report.down.frames) == (10_100, 1, 19)
     assert report.applied.up.latency_us == 9_400
