@@ -20,6 +20,7 @@ from ..ui.options import Between, node_set, optional_selection_argument
 from ..ui.tables import JSON, YAML, Column, Row, echo, output_option
 from ..ui.wait import get_node
 from .node import selection_or_default
+from .trace import trace
 
 MAX_COUNT = 10**9
 
@@ -103,6 +104,9 @@ def capture(
         raise click.UsageError("-w and --wireshark exclude each other")
     sink = session.sink_of(path, wireshark)
     return session.capture(client, get_node(client, node_name), name, expression, count or 0, sink)
+
+
+network.add_command(trace)
 
 
 def link_of(networks: str, name: str) -> str:

@@ -23,11 +23,12 @@ from services.netemu.filters.nat import Nat, parse_networks
 from services.netemu.latency.calibration import Calibration
 from services.netemu.metrics import PortCollector
 from services.netemu.ports import reports
+from services.netemu.trace_store import TraceStore
 from services.netemu.uplink import PhysicalUplink
 from walt.contracts import netemu, nodes, serialization
 from walt.contracts.bootserver import NodeBooted
 from walt.contracts.checks import Check
-from walt.contracts.errors import Failed
+from walt.contracts.errors import Failed, WaltError
 from walt.contracts.netemu import AttachedPort, CaptureTarget, OpenCapture, PortReport
 from walt.contracts.nodes import ABSENT, Interface, NodeRemoved, NodeWanted, Specs
 
@@ -48,6 +49,7 @@ class NetemuApp:
         self.registry = RegistryGuard(env.run_dir / "netemu", netemu.service_on(env.host), bus.call)
         server = server_address(env.subnet)
         self.emulation = Emulation(env.run_dir, server, supervised_cable=is_cable_supervised(env))
+        self.traces = TraceStore(env.run_dir, bus.call)
         self.calibration = Calibration(self.emulation)
         self.captures = Captures()
         try:
@@ -78,6 +80,7 @@ class NetemuApp:
         self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface], ip: str, version: int
     ) -> list[AttachedPort]:
         """Give the node exactly these ports. Its addresses are bound before it can send on walt-net."""
+        self.traces.fetch(interface.link for interface in interfaces)
         with self._lock:
             newest = self._specs.get(node_id)
             address = ip or (newest.ip if newest else "")
@@ -101,6 +104,11 @@ class NetemuApp:
         """Apply links and netsetup, live, unless a newer spec was received before."""
         if node.host != self.host or not self.registry.allows(f"the spec of {node.name}", node.registry, node.revision):
             return
+        try:
+            self.traces.fetch(interface.link for interface in node.interfaces)
+        except WaltError:
+            self.registry.wake.set()  # the reconciliation tries it again and again
+            raise
         with self._lock:
             if self._keep_newest(node) is node:
                 self.nat.update(node)
@@ -130,6 +138,7 @@ class NetemuApp:
         self._specs.clear()  # a spec received from now on may be newer than the reply
         reply = serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs", host=self.host))
         self.registry.check(reply.registry, reply.revision)
+        self.traces.fetch(interface.link for node in reply.nodes for interface in node.interfaces)
         with self._lock:
             specs = {node.id: self._keep_newest(node) for node in reply.nodes}
             self.nat.replace(specs.values())
@@ -143,6 +152,7 @@ class NetemuApp:
         self.emulation.remove_orphans()
         self.emulation.forward_group_addresses()
         self.emulation.bound_forwarding_tables()
+        self._keep_traces()
         if faults:
             raise Failed("; ".join(faults.values()))
 
@@ -150,6 +160,12 @@ class NetemuApp:
         self.emulation.repair()
         self.uplink.poll()
         self.captures.reap()
+
+    def _keep_traces(self) -> None:
+        with self._lock:
+            ports = [state.port.link for state in self.emulation.snapshot().ports.values()]
+            specs = [interface.link for node in self._specs.values() for interface in node.interfaces]
+            self.traces.keep([*ports, *specs])
 
     def _detach(self, node_id: int) -> None:
         self._specs.pop(node_id, None)

@@ -13,12 +13,20 @@ from services.kit.bus.bus import Bus
 from services.kit.environment import Environment
 from services.kit.reconcile_loop import keep_in_step
 from services.nodes import health, operator_settings
-from services.nodes.commands import dispute, lab_commands, node_commands, queries, reconcile, run_command
+from services.nodes.commands import (
+    dispute,
+    lab_commands,
+    node_commands,
+    queries,
+    reconcile,
+    run_command,
+    trace_commands,
+)
 from services.nodes.commands.node_commands import Command, Outcome
 from services.nodes.commands.run_command import Result
 from services.nodes.commands.trash_commands import TrashCommands
 from services.nodes.commands.user_commands import UserCommands
-from services.nodes.domain import creation, event_texts, lab_plan, model, port_views, registration
+from services.nodes.domain import creation, event_texts, lab_plan, model, port_views, registration, traces
 from services.nodes.domain.creation import Placement
 from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_kept
 from services.nodes.domain.model import NodeSummary, RequestContext
@@ -55,6 +63,7 @@ from walt.contracts.nodes import (
     UserUse,
     UserView,
 )
+from walt.contracts.traces import TraceContent, TraceView
 from walt.contracts.vmrunner import VmRemoved, VmReport
 
 
@@ -128,6 +137,18 @@ class NodesApp:
         with self.transaction() as registry:
             return lab_commands.views(registry, registry.accounts.of(user).id, user, name)
 
+    def import_trace(self, user: str, name: str, content: TraceContent) -> TraceView:
+        self._execute(user, trace_commands.add, name, traces.parse(name, content), content)
+        return self.traces(user, name)[0]
+
+    def traces(self, user: str, name: str | None) -> list[TraceView]:
+        with self.transaction() as registry:
+            return trace_commands.views(registry, registry.accounts.of(user).id, name)
+
+    def trace_content(self, trace: int) -> TraceContent:
+        with self.transaction() as registry:
+            return trace_commands.content(registry, trace)
+
     def boot(self, user: str, selection: str, image: str) -> Changed:
         return self.run(user, node_commands.boot, selection, *resolve_image(self.bus, image, self.account(user)))
 
@@ -148,7 +169,11 @@ class NodesApp:
     def ports(self, user: str, selection: str) -> list[PortView]:
         with self.transaction() as registry:
             chosen = queries.select_nodes(registry, selection, registry.accounts.of(user).id)
-        return port_views.views(chosen, self.agents.list_ports(node.host for node in chosen))
+        reports = self.agents.list_ports(node.host for node in chosen)
+        with self.transaction() as registry:
+            names = registry.traces.names(traces.ids_of(one for found in reports.values() for one in found or ()))
+        named = {host: found and [traces.with_names(one, names) for one in found] for host, found in reports.items()}
+        return port_views.views(chosen, named)
 
     def events(self, user: str, selection: str | None, query: EventQuery) -> list[Event]:
         with self.transaction() as registry:

@@ -1,12 +1,13 @@
 """nodes: the registry of nodes, central.
 
 Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; labs,
-            which are nodes of one document; the log of what happened to nodes (each command that changed them, each
-            transition of their states).
+            which are nodes of one document; traces that links follow; the log of what happened to nodes (each command
+            that changed them, each transition of their states).
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
-            boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, get_ports,
+            boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, import_trace,
+            get_traces, remove_trace, get_ports,
             get_events, get_notices, add_user, remove_user, get_users, get_use, set_limits, change_password,
-            accept_registry, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, authorize,
+            accept_registry, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace, authorize,
             get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user, register_machine,
             check_history (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
@@ -40,7 +41,7 @@ from services.kit.bus.call_metrics import Metrics
 from services.kit.bus.entrypoints import Caller, at_start, every, internal, on_event, public
 from services.nodes.app import NodesApp
 from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, Text, Texts
-from services.nodes.commands import lab_commands, node_commands
+from services.nodes.commands import lab_commands, node_commands, trace_commands
 from services.nodes.domain import links, settings_request
 from services.nodes.domain.event_texts import EventQuery
 from walt.contracts import bootserver, nodes, vmrunner
@@ -64,6 +65,7 @@ from walt.contracts.nodes import (
     UserUse,
     UserView,
 )
+from walt.contracts.traces import TraceContent, TraceView
 from walt.contracts.vmrunner import VmRemoved, VmReport
 
 RECONCILE_S = 20
@@ -139,6 +141,18 @@ class NodesService:
         return self.app.run(self.caller, lab_commands.remove, name, force=force)
 
     @public
+    def import_trace(self, name: Text, content: TraceContent) -> TraceView:
+        return self.app.import_trace(self.caller, name, content)
+
+    @public
+    def get_traces(self, name: Text | None = None) -> list[TraceView]:
+        return self.app.traces(self.caller, name)
+
+    @public
+    def remove_trace(self, name: Text) -> Changed:
+        return self.app.run(self.caller, trace_commands.remove, name)
+
+    @public
     def get_ports(self, selection: NodeSet) -> list[PortView]:
         return self.app.ports(self.caller, selection)
 
@@ -199,6 +213,10 @@ class NodesService:
     @internal
     def get_specs(self, host: str = "") -> Specs:
         return self.app.specs(host)
+
+    @internal
+    def get_trace(self, trace: int) -> TraceContent:
+        return self.app.trace_content(trace)
 
     @internal
     def authorize(self, user: str, name: str, action: str) -> NodeTarget:

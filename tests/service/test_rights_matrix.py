@@ -39,6 +39,7 @@ from walt.contracts.vmrunner import Capacity
 HOST = "rightshost"
 NODE = "vn"
 LAB = "hers"
+TRACE = "lte"
 OWNER, OTHER, ADMINISTRATOR, VICTIM = "olga", "otto", "adam", "vera"
 
 NOT_OWNER, DENIED, CONFLICT, NOT_FOUND = "NotOwner", "Denied", "Conflict", "NotFound"
@@ -82,6 +83,10 @@ PUBLIC_TABLE = (
     Row("nodes.get_labs"),
     Row("nodes.get_labs", {"name": LAB}, other=NOT_FOUND),
     Row("nodes.remove_lab", {"name": LAB, "force": True}, other=NOT_FOUND),
+    Row("nodes.import_trace", {"name": "fresh", "content": {"text": "keep_us loss_ppm\n9 9\n"}}),
+    Row("nodes.get_traces"),
+    Row("nodes.get_traces", {"name": TRACE}, other=NOT_FOUND),
+    Row("nodes.remove_trace", {"name": TRACE}, other=NOT_FOUND),
     Row("nodes.get_ports", THE_NODE),
     Row("nodes.get_events", THE_NODE),
     Row("nodes.get_notices"),
@@ -143,6 +148,7 @@ PUBLIC_TABLE = (
 
 INTERNAL_OF_NODES = (
     "get_specs",
+    "get_trace",
     "authorize",
     "get_account",
     "get_limits",
@@ -296,6 +302,11 @@ def things(platform, people):
     assert people[OWNER].outcome("nodes.create_nodes", {"names": [NODE]}, OWNER) == SERVED
     document = {"name": LAB, "nodes": [{"name": "of-lab"}]}
     assert people[OWNER].outcome("nodes.apply_lab", {"document": document}, OWNER) == SERVED
+    for name in (TRACE, "fresh"):
+        for who in (OWNER, OTHER, ADMINISTRATOR):
+            people[who].outcome("nodes.remove_trace", {"name": name}, who)
+    content = {"text": "keep_us loss_ppm\n9 9\n"}
+    assert people[OWNER].outcome("nodes.import_trace", {"name": TRACE, "content": content}, OWNER) == SERVED
     yield {TRANSFER: transfer.id, JOB: app.jobs.start(OWNER, lambda say: None)}
     transfers.close(OWNER, transfer.id)
 

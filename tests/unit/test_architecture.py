@@ -150,7 +150,7 @@ ROOMS = {
         "service",
         "app",
         "health metrics latency",
-        "emulation uplink",
+        "emulation uplink trace_store",
         "cable filters capture",
         "kernel",
         "ports",
@@ -174,8 +174,8 @@ ROOMS = {
         "amqp_streams",
         "metrics",
     ],
-    "cli": ["__main__", "main", "tree", "commands", "lab", "completion transfer", "sessions", "ui", "topics"],
-    "walt": ["client client_toml replies", "configuration", "contracts"],
+    "cli": ["__main__", "main", "tree", "commands", "lab", "completion transfer", "sessions", "ui", "topics traces"],
+    "walt": ["client client_toml replies trace_formats", "configuration", "contracts"],
 }
 
 

@@ -12,6 +12,7 @@ from walt.contracts import bootserver, nodes, serialization, vmrunner
 from walt.contracts.errors import Denied, NotFound, NotOwner
 from walt.contracts.limits import UNLIMITED
 from walt.contracts.nodes import Interface, Network, NodeRemoved, NodeTarget, NodeWanted, Owner, Revision, Specs
+from walt.contracts.traces import TraceContent
 from walt.contracts.vmrunner import BOOTED, VmRemoved, VmReport
 
 HOST = "lab"
@@ -19,7 +20,7 @@ HOST = "lab"
 
 class FakeNodes(FakeService):
     """specs: by node id; states: of nodes that are not booted; reports, removed: as they came from agents; accounts:
-    {name: id} of the present ones; administrators: names of users; limits: of each user."""
+    {name: id} of the present ones; administrators: names of users; limits: of each user; traces: {id: text}."""
 
     name = nodes.SERVICE
 
@@ -37,6 +38,8 @@ class FakeNodes(FakeService):
         self._hosts = hosts
         self.revision = Revision()
         self.accepted = set[str]()
+        self.traces: dict[int, str] = {}
+        self.asked_traces: list[int] = []
 
     def put(self, spec: NodeWanted) -> None:
         """Store the spec and announce it."""
@@ -57,6 +60,11 @@ class FakeNodes(FakeService):
     def get_specs(self, host: str = "") -> Any:
         found = [self._signed(spec) for spec in self.specs.values() if host in ("", spec.host)]
         return serialization.dump(Specs(self.registry, tuple(found), self.revision))
+
+    @serves
+    def get_trace(self, trace: int) -> Any:
+        self.asked_traces.append(trace)
+        return serialization.dump(TraceContent(self.traces[trace]))
 
     @serves
     def check_history(self, agent: str, registry: str, epoch: str, sequence: int) -> Any:
