@@ -13,10 +13,12 @@ from walt.contracts import links, network_uses, units
 from walt.contracts.links import LinkModel
 from walt.contracts.names import MY_NODES
 from walt.contracts.nodes import Changed, PortView
+from walt.contracts.schedules import PortSchedule
 from walt.replies import read
 
 from ..ui.messages import print_message
 from ..ui.options import Between, node_set, optional_selection_argument
+from ..ui.schedules import start_option, start_schedules
 from ..ui.tables import JSON, YAML, Column, Row, echo, output_option
 from ..ui.wait import get_node
 from .node import selection_or_default
@@ -71,6 +73,23 @@ def link(client: Client, selection: str, name: str, options: Sequence[str], repl
         print_message(f"{node.name}: the link to {name} is {link_of(node.config['networks'], name)}")
     for note in changed.notes:
         print_message(note)
+
+
+@network.command()
+@click.argument("selection", metavar="SET")
+@click.argument("name", metavar="NETWORK")
+@click.argument("words", metavar="[OPTION=VALUE]...", nargs=-1)
+@start_option
+@click.pass_obj
+def schedule(client: Client, selection: str, name: str, words: Sequence[str], after: float) -> None:
+    """Let links change by themselves.
+
+    For instance: walt network schedule vnode1 home-net at=10s lat=80ms at=20s every=10s until=60s lat=20ms loss=1%
+
+    Times count from one start for all links. lat, bw and loss can change. It ends, and the link is as before, by: walt
+    network link vnode1 home-net trace=none
+    """
+    start_schedules(client, [PortSchedule(node_set(selection), name, tuple(words))], after)
 
 
 @network.command()

@@ -100,7 +100,7 @@ class BootserverApp:
             self.persist.device,
             lambda event: self._bus.announce(bootserver.NODE_COPYING, event),
         )
-        self.own_script_files = OwnScriptFiles(site, images, records)
+        self.own_script_files = OwnScriptFiles(images, records)
         effects = MachineEffects(
             self._probes.sends_banner,
             lambda address: ssh_probe.is_up(address),
@@ -160,16 +160,18 @@ class BootserverApp:
     def open_access(self, node_id: int) -> NodeAccess:
         return self._keys.access(node_id, self._records.get(node_id).request.ip)
 
-    def boot_file(self, digest: str, name: str, requester: str) -> Path:
-        """The kernel, initrd or root of that content, for vmrunner or the node that boots it.
+    def node_address(self, requester: str, named: str) -> str:
+        return self._site.node_address(requester, named)
 
-        Denied to anyone else, and to an address that keeps requesting unknown files."""
-        self.pxe.file_requested(name, requester)
-        is_limited = requester not in self._site.vmrunner_addresses and not self.images.has_boot_file(digest)
-        if is_limited and not self._unknown_files.spend(requester):
-            raise Denied(f"{requester} has requested too many unknown files; allowed: one each {REFILL_S:g} s")
+    def boot_file(self, digest: str, name: str, address: str) -> Path:
+        """The kernel, initrd or root of that content, for the node at this address, which boots it.
+
+        Denied to any other, and to one that keeps requesting unknown files."""
+        self.pxe.file_requested(name, address)
+        if not self.images.has_boot_file(digest) and not self._unknown_files.spend(address):
+            raise Denied(f"{address} has requested too many unknown files; allowed: one each {REFILL_S:g} s")
         path = self.images.boot_file(digest)
-        self.payload.check_boot_file(digest, requester)
+        self.payload.check_boot_file(digest, address)
         return path
 
     def apply_spec(self, spec: NodeWanted) -> None:

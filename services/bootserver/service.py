@@ -9,7 +9,8 @@ Serves:    to users get_images, save_image, import_image, clone_image, rename_im
            list_machines, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/copying (each to that node only),
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (for the ROM of a machine), and any other path: a file
-           beside the boot script of an image, to the node that boots it.
+           beside the boot script of an image, to the node that boots it. vmrunner, which requests them for its nodes,
+           names the node: ?node_ip=ADDRESS.
 Announces: NODE_BOOTED, once per boot (and again when this service starts): its ssh server answers. Probed from here, so
            that an image needs nothing special. NODE_REACHABLE, when a booted virtual node falls silent or answers
            again. NODE_COPYING, while a node copies its image to its disk.
@@ -149,7 +150,7 @@ class BootserverService:
 
     @page("GET", "/boot/<int:node_id>/script.ipxe")
     def boot_script(self, request: Request, node_id: int) -> Response:
-        return pages.text(self.app.payload.script(node_id, request.remote_addr or ""))
+        return pages.text(self.app.payload.script(node_id, self._node_address(request)))
 
     @page("GET", "/boot/<int:node_id>/seed.tar")
     def boot_seed(self, request: Request, node_id: int) -> Response:
@@ -162,13 +163,15 @@ class BootserverService:
 
     @page("GET", "/boot/files/<digest>/<name>")
     def boot_file(self, request: Request, digest: str, name: str) -> Response:
-        return pages.content(request, digest, self.app.boot_file(digest, name, request.remote_addr or ""))
+        return pages.content(request, digest, self.app.boot_file(digest, name, self._node_address(request)))
 
     @page("GET", "/<path:path>")
     def image_boot_file(self, request: Request, path: str) -> Response:
-        node_ip = request.args.get("node_ip", "")
-        found = self.app.own_script_files.find(path.removeprefix("boot/"), request.remote_addr or "", node_ip)
+        found = self.app.own_script_files.find(path.removeprefix("boot/"), self._node_address(request))
         return pages.content(request, *found)
+
+    def _node_address(self, request: Request) -> str:
+        return self.app.node_address(request.remote_addr or "", request.args.get("node_ip", ""))
 
     @on_event(nodes.SERVICE, nodes.NODE_WANTED)
     def on_node_wanted(self, spec: NodeWanted) -> None:

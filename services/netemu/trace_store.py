@@ -39,7 +39,7 @@ class TraceStore:
                 reply = self._call(nodes.SERVICE, "get_trace", trace=number)
                 content = serialization.load(TraceContent, reply)
                 self._folder.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, encode(traces.read(content.text).columns, content.loops))
+                write_atomically(path, encode(traces.read(content.text).columns, content.loops, content.start_us))
 
     def keep(self, links: Iterable[LinkModel]) -> None:
         """Only what these links name, or what was fetched a moment ago for one that does not yet."""

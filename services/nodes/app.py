@@ -20,10 +20,10 @@ from services.nodes.commands import (
     queries,
     reconcile,
     run_command,
-    trace_commands,
 )
 from services.nodes.commands.node_commands import Command, Outcome
 from services.nodes.commands.run_command import Result
+from services.nodes.commands.trace_commands import TraceCommands
 from services.nodes.commands.trash_commands import TrashCommands
 from services.nodes.commands.user_commands import UserCommands
 from services.nodes.domain import creation, event_texts, lab_plan, model, port_views, registration, traces
@@ -63,7 +63,6 @@ from walt.contracts.nodes import (
     UserUse,
     UserView,
 )
-from walt.contracts.traces import TraceContent, TraceView
 from walt.contracts.vmrunner import VmRemoved, VmReport
 
 
@@ -86,6 +85,7 @@ class NodesApp:
         self.accounts = accounts(env, self._broker)
         self.user_commands = UserCommands(self.store, self.accounts, self._execute)
         self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, env.host), self._execute)
+        self.traces = TraceCommands(self.store, self._execute)
         self.agents = Agents(bus)
         self.capacities = HostCapacities(bus)
         self.inspector = VolumeInspector(bus)
@@ -136,18 +136,6 @@ class NodesApp:
     def labs(self, user: str, name: str | None) -> list[LabView]:
         with self.transaction() as registry:
             return lab_commands.views(registry, registry.accounts.of(user).id, user, name)
-
-    def import_trace(self, user: str, name: str, content: TraceContent) -> TraceView:
-        self._execute(user, trace_commands.add, name, traces.parse(name, content), content)
-        return self.traces(user, name)[0]
-
-    def traces(self, user: str, name: str | None) -> list[TraceView]:
-        with self.transaction() as registry:
-            return trace_commands.views(registry, registry.accounts.of(user).id, name)
-
-    def trace_content(self, trace: int) -> TraceContent:
-        with self.transaction() as registry:
-            return trace_commands.content(registry, trace)
 
     def boot(self, user: str, selection: str, image: str) -> Changed:
         return self.run(user, node_commands.boot, selection, *resolve_image(self.bus, image, self.account(user)))

@@ -14,11 +14,13 @@ from walt.contracts.netemu import CABLE
 NUMBER = 7
 
 
-def follow(testbed: Testbed, columns: Mapping[str, Sequence[int]], **options: int) -> LinkModel:
+def follow(
+    testbed: Testbed, columns: Mapping[str, Sequence[int]], loops: bool = True, start_us: int = 0, **options: int
+) -> LinkModel:
     """The link, whose trace netemu has fetched."""
     folder = traces_folder(testbed.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / str(NUMBER)).write_bytes(encode(columns, loops=True))
+    (folder / str(NUMBER)).write_bytes(encode(columns, loops, start_us))
     return LinkModel(up=Direction(trace=NUMBER, **options))
 
 
@@ -51,3 +53,24 @@ def check_a_trace_goes_on_while_the_link_changes(testbed: Testbed) -> None:
     assert 249 < delay_ms < 250 + testbed.slack_ms + 5, f"{delay_ms:.1f} ms"
     testbed.update_links(1, LinkModel())
     assert one_delay(a, b) < 100
+
+
+def check_a_schedule_is_on_time_on_all_links(testbed: Testbed) -> None:
+    """Half a second after its start, which comes a second after it is set, two links become 200 ms longer."""
+    columns = {"keep_us": (500 * MS, 1_000 * MS), "latency_us": (0, 200 * MS)}
+    now_ns, start_us = time.monotonic_ns(), time.time_ns() // 1000 + 1_000_000
+    link = follow(testbed, columns, loops=False, start_us=start_us)
+    a, b, c = testbed.node(1, link=link), testbed.node(2, link=link), testbed.node(3)
+    changes_ns = now_ns + 1_500 * 1_000_000
+    first = 10_000  # of the numbers of b
+    for number in range(2_200):
+        a.send(number)
+        b.send(first + number)
+        time.sleep(0.001)
+    found = c.numbers(1.0)
+    for numbers in (range(first), range(first, 2 * first)):
+        sent = sorted((at - round(ms * 1e6), ms) for number, ms, at in found if number in numbers)
+        changed = next(sent_ns for sent_ns, ms in sent if ms > 100)
+        last = max(sent_ns for sent_ns, ms in sent if ms < 100)
+        late_ms, early_ms = (changed - changes_ns) / 1e6, (last - changes_ns) / 1e6
+        assert early_ms > -1 and late_ms < 1 + testbed.slack_ms, f"from {early_ms:.2f} to {late_ms:.2f} ms after it"

@@ -14,7 +14,6 @@ import pytest
 
 from services.netemu.cable.control import CableClient
 from services.netemu.ports.port import helper_alias
-from tests.links.rig import stop_cable
 from tests.service.netemu_agent import HOST, METRICS_PORT, Agent
 from tests.support.fakes.fake_service import serving
 from tests.support.fakes.nodes import FakeNodes
@@ -103,41 +102,6 @@ def test_ports_come_live_change_and_go(agent, fake_nodes):
     fake_nodes.announce(nodes.NODE_REMOVED, NodeRemoved(1, renamed.name, HOST))
     until(lambda: agent.ports() == [])
     assert agent.interfaces() == {"walt-net"}
-
-
-def following(trace, version):
-    return replace(NODE, version=version, interfaces=(WALT, replace(HOME, link=LinkModel(up=Direction(trace=trace)))))
-
-
-def test_a_trace_is_fetched_once_followed_and_kept_as_long_as_a_link_names_it(agent, fake_nodes):
-    fake_nodes.traces, fake_nodes.asked_traces = {7: "keep_us rate_bps\n1000 8000000\n"}, []
-    fake_nodes.specs[1] = following(7, 2)
-    agent.attach(fake_nodes.specs[1])
-    assert (agent.ports()[1].backend, agent.ports()[1].applied.up) == (netemu.CABLE, Direction(trace=7))
-    agent.attach(following(7, 3))
-    kept = agent.folder / "netemu" / "traces" / "7"
-    fake_nodes.traces = {}  # it does not answer for it any more
-    agent.kill()
-    stop_cable(CableClient(agent.folder))
-    agent.start()
-    until(lambda: agent.ports()[1].applied.up == Direction(trace=7))
-    assert fake_nodes.asked_traces == [7] and kept.exists()
-    agent.kill()
-    fake_nodes.specs[1] = of_version(4, 10_000)
-    os.utime(kept, (0, 0))  # fetched long ago
-    agent.start()
-    until(lambda: not kept.exists())
-    assert agent.ports()[1].applied.up == Direction(10_000)
-
-
-def test_a_link_waits_for_a_trace_that_cannot_be_fetched_yet(agent, fake_nodes):
-    agent.attach(NODE)
-    fake_nodes.traces = {}
-    fake_nodes.put(following(8, 2))
-    until(lambda: 8 in fake_nodes.asked_traces)
-    assert agent.ports()[1].applied.up == Direction(10_000)
-    fake_nodes.traces = {8: "keep_us loss_ppm\n1000 5\n"}
-    until(lambda: agent.ports()[1].applied.up == Direction(trace=8))
 
 
 def of_version(version, latency_us):

@@ -63,6 +63,11 @@ class Row:
 QUEUE, TRANSFER, JOB = object(), object(), object()
 THE_NODE = {"selection": NODE}
 
+SCHEDULE = {"ports": [{"nodes": NODE, "network": "walt-net", "words": ["at=1s", "lat=9ms"]}]}
+VICTIMS_LIMITS = {"name": VICTIM, "limits": ["nodes=9"]}
+CAPTURE = {"node": NODE, "network": "walt-net"}
+CONTENT = {"text": "keep_us loss_ppm\n9 9\n"}
+
 PUBLIC_TABLE = (
     Row("nodes.create_nodes", {"names": ["new"]}),
     Row("nodes.get_nodes", THE_NODE),
@@ -83,10 +88,11 @@ PUBLIC_TABLE = (
     Row("nodes.get_labs"),
     Row("nodes.get_labs", {"name": LAB}, other=NOT_FOUND),
     Row("nodes.remove_lab", {"name": LAB, "force": True}, other=NOT_FOUND),
-    Row("nodes.import_trace", {"name": "fresh", "content": {"text": "keep_us loss_ppm\n9 9\n"}}),
+    Row("nodes.import_trace", {"name": "fresh", "content": CONTENT}),
     Row("nodes.get_traces"),
     Row("nodes.get_traces", {"name": TRACE}, other=NOT_FOUND),
     Row("nodes.remove_trace", {"name": TRACE}, other=NOT_FOUND),
+    Row("nodes.schedule_links", SCHEDULE, other=NOT_OWNER),
     Row("nodes.get_ports", THE_NODE),
     Row("nodes.get_events", THE_NODE),
     Row("nodes.get_notices"),
@@ -98,13 +104,7 @@ PUBLIC_TABLE = (
     Row("nodes.accept_registry", owner=DENIED, other=DENIED, administrator=CONFLICT),  # there is nothing to decide
     Row("nodes.get_use"),
     Row("nodes.get_use", {"name": VICTIM}, owner=DENIED, other=DENIED, administrator=SERVED),
-    Row(
-        "nodes.set_limits",
-        {"name": VICTIM, "limits": ["nodes=9"]},
-        owner=DENIED,
-        other=DENIED,
-        administrator=SERVED,
-    ),
+    Row("nodes.set_limits", VICTIMS_LIMITS, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.get_trash", owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.restore_trash", {"disk": "d", "node": NODE}, owner=DENIED, other=DENIED, administrator=NOT_FOUND),
     Row("nodes.empty_trash", owner=DENIED, other=DENIED, administrator=SERVED),
@@ -135,13 +135,8 @@ PUBLIC_TABLE = (
     Row("console@*.open_ping", {"node": NODE, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
     Row("console@*.open_forward", {"node": NODE, "port": 80, "queue": QUEUE}, other=NOT_OWNER),
     Row("console@*.open_forward", {"node": NODE, "port": 80, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
-    Row("console@*.open_capture", {"node": NODE, "network": "walt-net", "queue": QUEUE}, other=NOT_OWNER),
-    Row(
-        "console@*.open_capture",
-        {"node": NODE, "network": "walt-net", "queue": f"user.{VICTIM}.1"},
-        owner=DENIED,
-        other=DENIED,
-    ),
+    Row("console@*.open_capture", {**CAPTURE, "queue": QUEUE}, other=NOT_OWNER),
+    Row("console@*.open_capture", {**CAPTURE, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
     Row("console@*.keep_session", {"session": "of olga"}, other=NOT_FOUND),
     Row("console@*.close_session", {"session": "of olga"}, other=NOT_FOUND),
 )
@@ -305,8 +300,7 @@ def things(platform, people):
     for name in (TRACE, "fresh"):
         for who in (OWNER, OTHER, ADMINISTRATOR):
             people[who].outcome("nodes.remove_trace", {"name": name}, who)
-    content = {"text": "keep_us loss_ppm\n9 9\n"}
-    assert people[OWNER].outcome("nodes.import_trace", {"name": TRACE, "content": content}, OWNER) == SERVED
+    assert people[OWNER].outcome("nodes.import_trace", {"name": TRACE, "content": CONTENT}, OWNER) == SERVED
     yield {TRANSFER: transfer.id, JOB: app.jobs.start(OWNER, lambda say: None)}
     transfers.close(OWNER, transfer.id)
 

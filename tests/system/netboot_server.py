@@ -54,7 +54,8 @@ def main(state: Path, tree: Path) -> None:
                 payload.report_copy_progress(int(node_id), request.remote_addr or "")
                 return pages.text("")
             case ["boot", node_id, "script.ipxe"]:
-                return pages.text(payload.script(int(node_id), request.remote_addr or ""))
+                address = site.node_address(request.remote_addr or "", request.args.get("node_ip", ""))
+                return pages.text(payload.script(int(node_id), address))
         return Response(status=404)
 
     eventlet.spawn(eventlet.wsgi.server, eventlet.listen(("0.0.0.0", HTTP_PORT)), serve, log_output=False)

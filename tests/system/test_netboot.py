@@ -80,7 +80,8 @@ class World:
 
     def arguments(self) -> dict[str, str]:
         """What the iPXE script tells a machine to load, its variables filled in: URLs, and the command line."""
-        text = self.run("busybox", "wget", "-q", "-O", "-", f"http://{SITE.server}/boot/{REQUEST.node_id}/script.ipxe")
+        url = f"http://{SITE.server}/boot/{REQUEST.node_id}/script.ipxe?node_ip={REQUEST.ip}"
+        text = self.run("busybox", "wget", "-q", "-O", "-", url)
         values = {"mac": MAC, "ip": REQUEST.ip, "netmask": SITE.netmask, "gateway": SITE.server}
         for name, value in {**values, "next-server": SITE.server, "hostname": REQUEST.name}.items():
             text = text.replace(f"${{{name}}}", value)

@@ -19,6 +19,7 @@ def table(heading: str) -> list[list[str]]:
 
 ROWS = table("Surfaces")
 FAULTS = table("Faults that were found")
+ATTACKS = table("Attacks on it")
 NUMBERS = [1, 2, 3, 4, 5, 7, 17, 18, 19, 25, 28, 29, 30, 32, 38, 44]
 LIMITS = PAGE.partition("## What does not hold\n")[2]
 
@@ -44,6 +45,12 @@ def test_every_fault_is_closed_by_a_test_or_told_as_open(row):
     if row[1] != "open":
         tried(row[2])
     assert ("open" in row[1]) == (f"({number})" in LIMITS), "what is open stands under 'What does not hold'"
+
+
+@pytest.mark.parametrize("row", ATTACKS, ids=lambda row: row[0][:50])
+def test_what_an_attack_has_found_is_closed_by_a_test(row):
+    assert len(row) == 3 and row[1].startswith("closed")
+    tried(row[2])
 
 
 def tried(proofs_cell: str) -> None:

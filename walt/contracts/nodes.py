@@ -19,6 +19,8 @@ Public RPC (users):
   import_trace(name, content) -> TraceView      content: TraceContent (walt/contracts/traces.py)
   get_traces(name=None) -> [TraceView]          the caller's
   remove_trace(name) -> Changed                 Conflict while a link follows it
+  schedule_links(ports, after=2.0) -> ScheduleStarted      ports: [PortSchedule] (walt/contracts/schedules.py), whose
+                                                links change by themselves; after: seconds until T0, one for all
   get_ports(selection) -> [PortView]            every network port of these nodes, as requested and as it is
   get_events(selection=None, since=0.0, after=0, limit=1000) -> [Event]    oldest first; None: of the caller's nodes,
                                                 also of those that were his; since: epoch seconds; after: an Event.id;

@@ -11,6 +11,7 @@ import re
 DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789-"
 MAX_LETTERS = 16
 NO_TRACE = "none"
+OF_SCHEDULES = "at-"  # how the names of traces begin that schedules have become
 NAME_RULE = f"a small letter first, then small letters, digits and '-', at most {MAX_LETTERS} characters"
 RULE = f"none, or the name of a trace ({NAME_RULE})"
 

@@ -1,8 +1,9 @@
 """A trace: rate, delay and loss of one direction of a link as functions of time. Pure.
 
 It is a list of rows, each of which holds for some time. A column that it does not have is left to the other options of
-the link: without rates `bw` holds, without losses `loss`. Delays are added to `lat`. `pass_bytes` is for traces of
-mahimahi: so many bytes may pass at the first moment of the row, if they wait there; otherwise the moment is lost.
+the link: without rates `bw` holds, without losses `loss`. Delays are added to `lat`; those of a schedule may be below
+0. `pass_bytes` is for traces of mahimahi: so many bytes may pass at the first moment of the row, if they wait there;
+otherwise the moment is lost.
 
 On the wire a trace is a text: the first line names its columns, each further line is a row of whole numbers.
 
@@ -12,6 +13,7 @@ On the wire a trace is a text: the first line names its columns, each further li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,8 +24,10 @@ MAX_ROWS = 100_000
 MAX_TEXT = 1_500_000  # characters
 MAX_KEEP_US = 86_400_000_000
 MAX_PASS_BYTES = 2**30
-TRACES_OF_ONE = 50  # of one account
+TRACES_OF_ONE = 50  # of one account, besides those of schedules
 ROWS_OF_ONE = 500_000
+
+_NUMBER = re.compile(r"-?[0-9]{1,15}", re.ASCII)
 
 KEEP = "keep_us"
 MAXIMA = {
@@ -64,16 +68,18 @@ class Trace:
 
 @dataclass(frozen=True)
 class TraceContent:
-    """What agents need: `text` as `write` makes it; loops: it begins again at its end, else its last row holds."""
+    """What agents need: `text` as `write` makes it; loops: it begins again at its end, else its last row holds;
+    start_us: of the epoch, before which its first row holds; 0: it begins when a link is set to follow it."""
 
     text: str
     loops: bool = True
+    start_us: int = 0
 
 
 @dataclass(frozen=True)
 class TraceView:
     """One trace of an account. at: epoch seconds of its import; mean_bps: None for one that leaves the rate alone;
-    used_by: 'vnode1 (home-net)', …"""
+    used_by: 'vnode1 (home-net)', …; start_us: as in TraceContent; one of a schedule has one."""
 
     name: str
     at: float
@@ -85,6 +91,7 @@ class TraceView:
     min_latency_us: int | None = None
     max_latency_us: int | None = None
     used_by: tuple[str, ...] = ()
+    start_us: int = 0
 
 
 def write(trace: Trace) -> str:
@@ -129,7 +136,7 @@ def check(trace: Trace, first_line: int) -> Trace:
 def _out_of_range(trace: Trace, first_line: int) -> Iterator[str]:
     """At most a sentence for each column."""
     for name, column in trace.columns.items():
-        low, high = int(name == KEEP), MAXIMA[name]
+        low, high = _minimum(name), MAXIMA[name]
         if not low <= min(column) <= max(column) <= high:
             row, value = next((row, value) for row, value in enumerate(column) if not low <= value <= high)
             yield f"line {row + first_line}: {name} {value} is out of range; allowed: {low} to {high}"
@@ -137,8 +144,12 @@ def _out_of_range(trace: Trace, first_line: int) -> Iterator[str]:
         yield f"it is {trace.length_us / 1e6:.0f} s long; allowed: a day at most"
 
 
+def _minimum(name: str) -> int:
+    return -MAX_LATENCY_US if name == "latency_us" else int(name == KEEP)
+
+
 def _row(number: int, line: str, columns: int) -> list[int]:
     words = line.split(" ")
-    if len(words) == columns and all(word.isascii() and word.isdigit() and len(word) < 16 for word in words):
+    if len(words) == columns and all(_NUMBER.fullmatch(word) for word in words):
         return [int(word) for word in words]
     raise Faults(f"line {number}: '{line[:80]}' is not a row; allowed: {columns} whole numbers")

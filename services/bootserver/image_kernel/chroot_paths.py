@@ -1,10 +1,12 @@
 """Paths inside the root of another system: symbolic links lead where they would lead in a chroot, never out of it.
 
-The content of an image is its user's, and this service reads and writes it as root.
+The content of an image is its user's, and this service reads and writes it as root. No path and no folder takes long,
+whatever is in the image.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from pathlib import Path, PurePosixPath
@@ -12,15 +14,20 @@ from pathlib import Path, PurePosixPath
 from walt.contracts.errors import Failed, InvalidRequest
 
 MAX_LINKS = 40
+MAX_STEPS = 400  # parts of a path, and of the links on it
+MAX_NAMES = 1000  # of a folder that are looked at
 
 
 def resolve(tree: Path, path: PurePosixPath | str) -> Path:
     """The path on this host, with all links followed. What is missing at its end is taken literally."""
     rest = list(reversed(PurePosixPath("/", path).parts[1:]))
     parts: list[str] = []
-    links = 0
+    links = steps = 0
     while rest:
         part = rest.pop()
+        steps += 1
+        if steps > MAX_STEPS:
+            raise Failed(f"'{path}': more than {MAX_STEPS} parts, with those of the symbolic links on its way")
         if part == "..":
             parts = parts[:-1]
             continue
@@ -42,6 +49,15 @@ def find_file(tree: Path, path: PurePosixPath | str) -> Path | None:
     """The regular file that it leads to."""
     file = resolve(tree, path)
     return file if os.path.lexists(file) and stat.S_ISREG(file.lstat().st_mode) else None
+
+
+def names(tree: Path, path: str) -> list[str]:
+    """What is in that folder of the image, at most MAX_NAMES of it; nothing if there is none."""
+    folder = resolve(tree, path)
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in itertools.islice(entries, MAX_NAMES))
 
 
 def is_program(tree: Path, path: str) -> bool:

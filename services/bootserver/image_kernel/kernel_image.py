@@ -70,9 +70,8 @@ def lent_and_unusable(tree: Path) -> list[str]:
 
 
 def all_of(tree: Path) -> list[Kernel]:
-    """At most MAX_KERNELS, the newest by their names, since all their headers are read for each request of a node."""
-    boot = chroot_paths.resolve(tree, "boot")
-    all_names = sorted(path.name for path in boot.glob("vmlinuz*")) if boot.is_dir() else []
+    """At most MAX_KERNELS, the newest by their names, since all their headers are read."""
+    all_names = [name for name in chroot_paths.names(tree, "boot") if name.startswith("vmlinuz")]
     names = heapq.nlargest(MAX_KERNELS, all_names, key=lambda name: _release(name.removeprefix("vmlinuz-")))
     found = [(name, chroot_paths.find_file(tree, f"boot/{name}")) for name in names]
     return [Kernel(file, _version(file, name)) for name, file in found if file is not None]

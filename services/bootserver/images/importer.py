@@ -10,6 +10,7 @@ from pathlib import Path
 from services.bootserver.docker_images import protocol as docker_images
 from services.bootserver.docker_images import references
 from services.bootserver.docker_images.docker_sources import DockerSources
+from services.bootserver.image_kernel import chroot_paths
 from services.bootserver.images import image_names
 from services.bootserver.images.catalogue import Catalogue
 from services.bootserver.images.image_names import ImageName
@@ -172,7 +173,7 @@ def check_root(tree: Path) -> None:
     if not any(os.path.lexists(tree / name) for name in ("bin", "usr", "sbin")):
         if os.path.lexists(tree / "manifest.json"):
             raise InvalidRequest("this is an image as 'docker save' writes it; allowed: a root, as of 'docker export'")
-        content = ", ".join(sorted(path.name for path in tree.iterdir())[:5])
+        content = ", ".join(chroot_paths.names(tree, "/")[:5])
         raise InvalidRequest(
             f"this is not the root of a system: it has neither /bin nor /usr (but: {content or 'nothing'})"
         )

@@ -68,7 +68,7 @@ class Jobs:
                 "nothing; see: walt image show"
             )
         if job.error is not None:
-            raise job.error
+            raise job.error.with_traceback(None)  # else each call adds its own to it
         return JobView(job.ended_at > 0, tuple(job.output[seen:]), job.changed)
 
     def _forget_old(self, user: str) -> None:

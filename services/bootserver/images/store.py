@@ -19,6 +19,7 @@ from pathlib import Path
 
 from services.bootserver.image_kernel import chroot_paths, initrd, kernel_image, wished_modules
 from services.bootserver.image_kernel.boot_files import BootFiles
+from services.bootserver.image_kernel.kernel_image import Kernel
 from services.bootserver.images import image_names
 from services.bootserver.images.image_records import ImageRecords
 from services.bootserver.workers.worker import run_worker
@@ -76,6 +77,7 @@ class ImageStore:
         self._platform = platform
         self._cache = cache
         self._paths: dict[str, Path] = {}  # by digest: what HTTP serves
+        self._kernels: dict[str, Kernel] = {}  # by image folder
         self._boot_files: dict[str, BootFiles] = {}  # by image folder
         self._lacks: dict[tuple[str, str], tuple[str, ...]] = {}  # by image folder and kernel
         self._packing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by image folder
@@ -114,11 +116,15 @@ class ImageStore:
         raise NotFound(f"there is no image '{text}'; there are: {', '.join(self.names_for(user)) or 'none'}")
 
     def in_folder(self, folder: str, name: str) -> Image:
-        """The image in that folder; name: what errors call it."""
+        """The image in that folder; name: what errors call it. Its kernel is searched for once, as each request of a
+        node needs it."""
         tree = self.folder / folder
-        kernel = kernel_image.find(tree)
+        kernel = self._kernels.get(folder)
+        if kernel is None or not kernel.file.exists():
+            kernel = kernel_image.find(tree)
         if kernel is None:
             raise Failed(f"image '{name}': {tree} is missing or holds no boot/vmlinuz* with its modules")
+        self._kernels[folder] = kernel
         return Image(name, folder, tree, kernel.file, kernel.version)
 
     def views(self, names: Iterable[str]) -> list[ImageView]:
@@ -178,6 +184,7 @@ class ImageStore:
     def remove(self, folder: str) -> None:
         """The folder of a user's image, and what is derived from it."""
         self._boot_files.clear()
+        self._kernels.pop(folder, None)
         self._lacks.clear()
         self._paths.clear()  # another image may have the same kernel
         self._packing.pop(folder, None)

@@ -13,19 +13,23 @@ from __future__ import annotations
 import math
 import mmap
 import struct
+import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_HEAD = struct.Struct("=8sqqqd")
-_MAGIC = b"walttrc1"
+from walt.contracts.links import MAX_RATE_BPS
+
+_HEAD = struct.Struct("=8sqqqqdq")
+_MAGIC = b"walttrc2"
 _LOOPS, _PACES, _DELAYS, _LOSES = 1, 2, 4, 8
 _ITEM = 8  # bytes of each number in a column
 
 
-def encode(columns: Mapping[str, Sequence[int]], loops: bool) -> bytes:
-    """The file of a trace. columns: as in walt.contracts.traces.Trace, of equal length, without those it has not."""
+def encode(columns: Mapping[str, Sequence[int]], loops: bool, start_us: int = 0) -> bytes:
+    """The file of a trace. columns: as in walt.contracts.traces.Trace, of equal length, without those it has not;
+    start_us: as in TraceContent."""
     keep_us = columns["keep_us"]
     nothing = [0] * len(keep_us)
     at_ns, count, rates = array("q"), array("d"), array("d")
@@ -43,16 +47,29 @@ def encode(columns: Mapping[str, Sequence[int]], loops: bool) -> bytes:
     losses = array("q", columns.get("loss_ppm", nothing))
     paces = _PACES * (not columns.keys().isdisjoint(("rate_bps", "pass_bytes")))
     flags = _LOOPS * loops | paces | _DELAYS * ("latency_us" in columns) | _LOSES * ("loss_ppm" in columns)
-    head = _HEAD.pack(_MAGIC, len(keep_us), flags, now_ns, passed)
+    head = _HEAD.pack(_MAGIC, len(keep_us), flags, start_us, now_ns, passed, _mean_bps(columns, passed, now_ns))
     return head + b"".join(column.tobytes() for column in (at_ns, count, rates, delays, losses))
 
 
+def _mean_bps(columns: Mapping[str, Sequence[int]], passed: float, length_ns: int) -> int:
+    """Of the rows with a limit: as much waits as such a rate needs."""
+    limited = [
+        (keep, rate)
+        for keep, rate in zip(columns["keep_us"], columns.get("rate_bps", ()), strict=False)
+        if rate < MAX_RATE_BPS
+    ]
+    if limited:
+        return sum(keep * rate for keep, rate in limited) // sum(keep for keep, _ in limited)
+    return int(passed * 8e9 / length_ns)
+
+
 class TraceData:
-    """length_ns: of one run through it; total: bytes that may pass in it; paces, delays, loses: what it decides. The
-    columns: at_ns, since when a row holds; count: bytes that may have passed by then; rates: bytes per ns from then."""
+    """start_us: as in TraceContent. length_ns: of one run through it; total: bytes that may pass in it; mean_bps: 0
+    where it leaves the rate alone; paces, delays, loses: what it decides. The columns: at_ns, since when a row holds;
+    count: bytes that may have passed by then; rates: bytes per ns from then."""
 
     def __init__(self, content: bytes | mmap.mmap) -> None:
-        magic, rows, flags, length_ns, total = _HEAD.unpack_from(content)
+        magic, rows, flags, self.start_us, length_ns, total, self.mean_bps = _HEAD.unpack_from(content)
         if magic != _MAGIC or len(content) != _HEAD.size + 5 * _ITEM * rows:
             raise ValueError("not the file of a trace")
         self.length_ns, self.total = int(length_ns), float(total)
@@ -66,18 +83,14 @@ class TraceData:
         self.delays_ns: Sequence[int] = parts[3].cast("q")
         self.losses_ppm: Sequence[int] = parts[4].cast("q")
 
-    @property
-    def mean_bps(self) -> int:
-        return int(self.total * 8e9 / self.length_ns)
-
     def row(self, time_ns: int) -> int:
         """That holds so long after the start."""
-        return bisect_right(self.at_ns, self._within(time_ns)) - 1
+        return max(0, bisect_right(self.at_ns, self._within(time_ns)) - 1)
 
     def passed(self, time_ns: int) -> float:
         """Bytes that may have passed so long after the start."""
         within_ns = self._within(time_ns)
-        row = bisect_right(self.at_ns, within_ns) - 1
+        row = max(0, bisect_right(self.at_ns, within_ns) - 1)
         whole = time_ns // self.length_ns * self.total if self.loops else 0.0
         return whole + self.count[row] + self.rates[row] * (within_ns - self.at_ns[row])
 
@@ -87,8 +100,8 @@ class TraceData:
         runs = math.ceil(passed / self.total) - 1 if self.loops else 0
         rest = passed - runs * self.total
         row = bisect_left(self.count, rest)
-        if row == 0:
-            return runs * self.length_ns
+        if row == 0:  # before its start its first row holds
+            return runs * self.length_ns + (round(rest / self.rates[0]) if rest < 0 and self.rates[0] else 0)
         before = row - 1
         rate = self.rates[before]
         end_ns: int | None = self.at_ns[row] if row < len(self.at_ns) else None
@@ -104,7 +117,7 @@ class TraceData:
 
 
 class Playback:
-    """One direction that follows a trace. number: which; start_ns: since when."""
+    """One direction that follows a trace. number: which; start_ns: since when, by the monotonic clock."""
 
     __slots__ = ("data", "number", "start_ns", "_passed")
 
@@ -112,7 +125,7 @@ class Playback:
         self.data = data
         self.number = number
         self.start_ns = start_ns
-        self._passed = 0.0  # by the moment the last frame leaves
+        self._passed = data.passed(-start_ns)  # by the moment the last frame leaves
 
     def waiting_bytes(self, now_ns: int) -> int:
         return max(0, int(self._passed - self.data.passed(self._since(now_ns))))
@@ -136,8 +149,8 @@ class Playback:
         return max(self._passed, self.data.passed(self._since(now_ns))) + size
 
     def _since(self, now_ns: int) -> int:
-        """A frame may have arrived before the trace began: it was read later."""
-        return max(0, now_ns - self.start_ns)
+        """Below 0 before its start."""
+        return now_ns - self.start_ns if self.data.start_us else max(0, now_ns - self.start_ns)
 
 
 class TraceFiles:
@@ -152,7 +165,9 @@ class TraceFiles:
 
 
 def playback_of(files: TraceFiles | None, number: int, now_ns: int) -> Playback | None:
-    """None where a link follows no trace."""
+    """None where a link follows no trace. now_ns: by the monotonic clock."""
     if not number or files is None:
         return None
-    return Playback(files.open(number), number, now_ns)
+    data = files.open(number)
+    start_ns = now_ns - time.time_ns() + data.start_us * 1000 if data.start_us else now_ns
+    return Playback(data, number, start_ns)

@@ -22,8 +22,8 @@ Ids = Mapping[tuple[str, str], int]  # {(account, name): id}
 def parse(name: str, content: TraceContent) -> Trace:
     """InvalidRequest with all that is wrong with the name and the rows."""
     faults = list[str]()
-    if not trace_names.is_name(name):
-        faults.append(f"'{name}' is not a name of a trace; allowed: {trace_names.NAME_RULE}, but not none")
+    if not trace_names.is_name(name) or name.startswith(trace_names.OF_SCHEDULES):
+        faults.append(f"'{name}' is not a name of a trace; allowed: {trace_names.NAME_RULE}; neither none nor at-…")
     try:
         trace = traces.read(content.text)
     except units.Faults as found:

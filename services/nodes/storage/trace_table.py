@@ -36,9 +36,9 @@ class TraceTable:
         return {row.id: row.name for row in self._connection.execute(query)}
 
     def content(self, trace_id: int) -> TraceContent | None:
-        query = sa.select(traces.c.text, traces.c.loops).where(traces.c.id == trace_id)
+        query = sa.select(traces.c.text, traces.c.loops, traces.c.view).where(traces.c.id == trace_id)
         row = self._connection.execute(query).one_or_none()
-        return TraceContent(row.text, row.loops) if row else None
+        return TraceContent(row.text, row.loops, row.view.get("start_us", 0)) if row else None
 
     def put(self, account: str, view: TraceView, content: TraceContent) -> None:
         values = {"id": self._history.new_id(), "owner_account": account, "name": view.name, "loops": content.loops}

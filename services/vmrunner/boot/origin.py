@@ -1,4 +1,7 @@
-"""Where a boot script may fetch from: its own node's files on bootserver, and nowhere else. Pure."""
+"""Where a boot script may fetch from: its own node's files on bootserver, and nowhere else. Pure.
+
+What is its own node's, bootserver decides: each request names the node by its address, and no script can change that.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from dataclasses import dataclass
 from walt.contracts.errors import Failed
 
 TFTP = "tftp"
-_OF_A_NODE = re.compile(r"/boot/(\d+)/")
-_BY_CONTENT = "/boot/files/"
+_OF_A_NODE = re.compile(r"/boot/(\d{1,18})/")
 
 
 @dataclass(frozen=True)
@@ -23,29 +25,25 @@ class Origin:
     node_ip: str
 
     def http_url(self, url: str) -> str:
-        """The URL by which bootserver serves it over HTTP, also what a physical machine would fetch by tftp. Files of
-        the image get the address of the node, from which a physical machine would fetch them. Failed when it is not
-        allowed."""
+        """The URL by which bootserver serves it over HTTP, also what a physical machine would fetch by tftp, with the
+        address of the node, from which a physical machine would fetch it. Failed when it is not allowed."""
         parts = _split(url)
         if parts.scheme not in ("http", TFTP):
             raise Failed(f"{url}: only http:// and tftp:// can be fetched")
         if parts.netloc not in (self.netloc, self._host) or (parts.scheme == TFTP and ":" in parts.netloc):
             raise Failed(f"{url}: a boot script may fetch from {self.netloc} only")
-        if ".." in urllib.parse.unquote(parts.path).split("/"):
+        path = urllib.parse.unquote(parts.path)  # as the server reads it
+        if ".." in path.split("/"):
             raise Failed(f"{url}: a path with '..' is not allowed")
-        return urllib.parse.urlunsplit(("http", self.netloc, parts.path, self._query(url, parts.path), ""))
+        node = _OF_A_NODE.match(path)
+        if node and int(node[1]) != self.node_id:
+            raise Failed(f"{url}: these are the files of another node")
+        query = urllib.parse.urlencode({"node_ip": self.node_ip})
+        return urllib.parse.urlunsplit(("http", self.netloc, urllib.parse.quote(path), query, ""))
 
     @property
     def _host(self) -> str:
         return self.netloc.partition(":")[0]
-
-    def _query(self, url: str, path: str) -> str:
-        node = _OF_A_NODE.match(path)
-        if node and int(node[1]) != self.node_id:
-            raise Failed(f"{url}: these are the files of another node")
-        if node or path.startswith(_BY_CONTENT):
-            return ""
-        return urllib.parse.urlencode({"node_ip": self.node_ip})
 
 
 def origin_of(script_url: str, node_id: int, node_ip: str) -> Origin:

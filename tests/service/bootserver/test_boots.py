@@ -156,7 +156,7 @@ def test_removal_by_another_registry_is_one_warning(server, nodes_service, tmp_p
     warnings = [one for one in caplog.records if "is ignored" in one.getMessage() or one.exc_info]
     assert len(warnings) == 2
     assert all(one.levelname == "WARNING" and "has registry r2 now" in one.getMessage() for one in warnings)
-    assert server.status("/boot/7/script.ipxe") == server.status("/boot/8/script.ipxe") == 200
+    assert server.status("/boot/7/script.ipxe") == server.status("/boot/8/script.ipxe", source=OTHER_IP) == 200
 
 
 def test_node_whose_removal_was_not_heard_is_forgotten(server, tmp_path):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
 import socket
 import struct
@@ -15,11 +16,12 @@ from dataclasses import replace
 import pytest
 from eventlet.wsgi import HttpProtocol
 
-from services.bootserver.app import BURST
+from services.bootserver.app import BURST, BootserverApp
+from services.bootserver.images.image_records import ImageRecord
 from services.bootserver.images.store import ImageStore
 from services.kit.web import pages
 from tests.service.bootserver.world import NODE_IP, OTHER_IP, REQUEST, SERVER, until_closed
-from tests.support.image_tree import VERSION
+from tests.support.image_tree import VERSION, make_kernel
 from tests.support.wait import wait_until
 from walt.contracts import bootserver, serialization
 from walt.contracts.bootserver import NodeAccess, NodeCopying
@@ -52,7 +54,8 @@ def test_seed_is_served_to_its_node_only(server):
     server.publish()
     assert server.status("/boot/7/script.ipxe", source=OTHER_IP) == 403
     assert server.status("/boot/7/script.ipxe", source=NODE_IP) == 200
-    assert server.status("/boot/7/seed.tar") == 403
+    for path in ("/boot/7/seed.tar", f"/boot/7/seed.tar?node_ip={NODE_IP}"):
+        assert server.status(path, source=SERVER) == 403
     status, _, body = server.fetch("/boot/7/seed.tar", source=NODE_IP)
     assert status == 200
     access = serialization.load(NodeAccess, server.call("open_access", node_id=7))
@@ -68,10 +71,32 @@ def test_boot_files_are_served_to_who_boots_them(server):
     script = server.text("/boot/7/script.ipxe")
     for command in ("kernel", "initrd", "sanhook"):
         path = server.path_of(command, script)
-        assert server.status(path) == server.status(path, source=NODE_IP) == 200
+        assert server.status(path, source=NODE_IP) == 200
         assert server.status(path, source=OTHER_IP) == 404, "it boots nothing"
     server.publish(replace(REQUEST, node_id=8, ip=OTHER_IP))
     assert server.status(path, source=OTHER_IP) == 200
+
+
+def test_vmrunner_gets_what_the_node_boots_that_it_names(server, images):
+    """Its boot script is a user's, which may ask for the script of another node in whatever spelling, or for files of
+    another's image by their digest."""
+    (images / "tiny-2/boot").mkdir(parents=True)
+    make_kernel(images / "tiny-2")
+    (images / "tiny-2/secret").touch()
+    record = ImageRecord("bob", "private", "tiny-2", 0.0)
+    (images / "users/.records/bob").mkdir(parents=True)
+    (images / "users/.records/bob/private.json").write_text(json.dumps(serialization.dump(record)))
+    server.publish()
+    server.publish(replace(REQUEST, node_id=8, ip=OTHER_IP, image="bob/private", owner="bob"))
+    script = server.text("/boot/8/script.ipxe", source=OTHER_IP)
+    root = server.path_of("sanhook", script)
+    for path in ("/boot/8/script.ipxe", root):
+        assert server.status(f"{path}?node_ip={OTHER_IP}", source=SERVER) == 200
+        assert server.status(f"{path}?node_ip={NODE_IP}", source=SERVER) == 403
+        assert server.status(path, source=SERVER) == 403, "it names no node"
+        assert server.status(f"{path}?node_ip={OTHER_IP}", source=NODE_IP) == 403
+    for spelling in ("/boot/%38/script.ipxe", "/%62oot/8/script.ipxe", "//boot/8/script.ipxe", "/boot/08/script.ipxe"):
+        assert server.status(f"{spelling}?node_ip={NODE_IP}", source=SERVER) in (403, 404, 308), spelling
 
 
 def test_root_is_served_in_ranges_and_its_copying_is_announced(server, listener):
@@ -82,7 +107,7 @@ def test_root_is_served_in_ranges_and_its_copying_is_announced(server, listener)
     assert hashlib.sha256(whole).hexdigest() == headers["ETag"].strip('"') == path.split("/")[-2]
     status, headers, rest = server.fetch(path, headers={"Range": "bytes=1000-"})
     assert (status, rest) == (206, whole[1000:])
-    assert server.status("/boot/7/copying") == 403
+    assert server.status(f"/boot/7/copying?node_ip={NODE_IP}", source=SERVER) == 403
     assert server.status("/boot/7/copying", source=NODE_IP) == 200
     wait_until(lambda: NodeCopying(7, 4) in listener.copying, 5)
 
@@ -98,7 +123,7 @@ def test_image_with_a_boot_script_of_its_own_is_served_to_its_node(server, image
     for path, content in (("/start.ipxe", b"#!ipxe"), ("/boot/start.ipxe", b"#!ipxe"), ("/kernel", kernel)):
         status, headers, body = server.fetch(path, source=NODE_IP)
         assert (status, body[: len(content)]) == (200, content)
-        assert server.status(f"{path}?node_ip={NODE_IP}") == 200  # vmrunner, from the server's own address
+        assert server.status(f"{path}?node_ip={NODE_IP}", source=SERVER) == 200  # vmrunner
         assert server.status(path, source=NODE_IP, headers={"If-None-Match": headers["ETag"]}) == 304
     for path in ("/secret", "/../../../../../../etc/passwd", "/none", "/boot/lib/modules"):
         assert server.status(path, source=NODE_IP) in (400, 404), path
@@ -109,6 +134,7 @@ def test_image_with_a_boot_script_of_its_own_is_served_to_its_node(server, image
 def test_unknown_things_are_not_found(server):
     assert server.status("/boot/8/script.ipxe") == 404
     assert server.status(f"/boot/files/{'0' * 64}/vmlinuz") == 404
+    assert server.status(f"/boot/{'9' * 5000}/script.ipxe") == 404
 
 
 def test_requests_for_unknown_files_in_a_loop_do_not_look_through_all_images(server, monkeypatch):
@@ -129,7 +155,7 @@ def test_client_that_hangs_up_does_no_harm(server, kernel):
     server.publish()
     path = server.path_of("kernel", server.text("/boot/7/script.ipxe"))
     for _ in range(3):
-        with server.connect(SERVER, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as connection:
+        with server.connect(NODE_IP, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset at close
             connection.recv(1000)
         assert server.fetch(path)[2] == kernel
@@ -185,10 +211,10 @@ def test_a_client_that_stalls_is_cut_off(impatient, server, monkeypatch, tmp_pat
     large = tmp_path / "root"
     large.touch()
     os.truncate(large, 2**32)
-    monkeypatch.setattr(ImageStore, "boot_file", lambda *_: large)
+    monkeypatch.setattr(BootserverApp, "boot_file", lambda *_: large)
     server.publish()
     assert until_closed(server.connect(NEIGHBOUR, b"GET /boot/7")) == b""
-    with server.connect(SERVER, b"GET /boot/files/aa/root HTTP/1.1\r\n\r\n"):
+    with server.connect(NODE_IP, b"GET /boot/files/aa/root HTTP/1.1\r\n\r\n"):
         wait_until(lambda: is_open(large), 5, "it is served")
         wait_until(lambda: not is_open(large), 5, "it is cut off")
 

@@ -108,7 +108,7 @@ class Bootserver:
         return serialization.load(BootPlan, self.call("publish_boot", request=request))
 
     def fetch(
-        self, path: str, *, source: str = SERVER, method: str = "GET", headers: dict[str, str] | None = None
+        self, path: str, *, source: str = NODE_IP, method: str = "GET", headers: dict[str, str] | None = None
     ) -> tuple[int, Message, bytes]:
         """(status, headers, body). source: the address that the request comes from."""
         connection = http.client.HTTPConnection(SERVER, self.port, timeout=5, source_address=(source, 0))

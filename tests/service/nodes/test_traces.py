@@ -10,7 +10,7 @@ from tests.support.wait import wait_until
 from walt.contracts.traces import TraceContent
 
 TEXT = "keep_us rate_bps latency_us\n1000000 8000000 20000\n500000 0 45000\n"
-CONTENT = {"text": TEXT, "loops": True}
+CONTENT = {"text": TEXT, "loops": True, "start_us": 0}
 HOME = ["networks=walt-net,home-net[trace=lte]"]
 
 

@@ -13,7 +13,7 @@ from services.bootserver import health
 from services.bootserver.boot import boot_records
 from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
 from services.bootserver.boot.ssh_keys import KeyStore
-from services.bootserver.image_kernel import wished_modules
+from services.bootserver.image_kernel import kernel_image, wished_modules
 from services.bootserver.image_kernel.boot_files import BootFiles
 from services.bootserver.images import store
 from services.bootserver.images.image_records import ImageRecords
@@ -104,6 +104,19 @@ def test_image_is_found_or_named(tmp_path):
     assert images.view(images.find("default")).size_bytes >= len(b"kernel")
     with pytest.raises(Failed, match="no initrd for kernel 6.1-a"):
         images.boot_files(images.find("default"))
+
+
+def test_the_kernel_of_an_image_is_searched_for_once(tmp_path, monkeypatch):
+    """Each request of a node needs it, and its image may make the search long."""
+    images = ImageStore(tmp_path, {"default": "tiny-1"}, ImageRecords(tmp_path, "users"), tmp_path / "cache")
+    make_kernel(tmp_path / "tiny-1")
+    found = images.find("default")
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel_image, "find", lambda tree: None)
+        assert images.find("default") == found
+    found.kernel.unlink()
+    with pytest.raises(Failed, match="no boot/vmlinuz"):
+        images.find("default")
 
 
 def test_initrd_of_an_image_is_packed_once_for_all_who_wait_for_it(tmp_path, monkeypatch):

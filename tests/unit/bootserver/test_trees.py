@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import subprocess
+import time
 
 import pytest
 
@@ -44,6 +45,21 @@ def test_only_files_inside_are_found(tree):
     assert chroot_paths.find_file(tree, "usr/lib/file") == tree / "usr/lib/file"
     with pytest.raises(Failed, match="more than 40 symbolic links"):
         chroot_paths.resolve(tree, "loop/x")
+
+
+def test_no_path_and_no_folder_of_an_image_takes_long(tree):
+    """39 links, each a path of 800 parts, and 60 kernels at their end: each request of a node looked through them."""
+    (tree / "a").mkdir()
+    for number in range(39):
+        (tree / f"l{number}").symlink_to("a/../" * 400 + f"l{number + 1}")
+    with pytest.raises(Failed, match="'l0': more than 400 parts, with those of the symbolic links on its way"):
+        chroot_paths.resolve(tree, "l0")
+    (tree / "boot").mkdir()
+    for number in range(chroot_paths.MAX_NAMES + 5):
+        (tree / f"boot/vmlinuz-{number}").touch()
+    assert len(chroot_paths.names(tree, "boot")) == chroot_paths.MAX_NAMES
+    assert len(kernel_image.all_of(tree)) == kernel_image.MAX_KERNELS
+    assert chroot_paths.names(tree, "none") == chroot_paths.names(tree, "usr/lib/file") == []
 
 
 def test_version_is_in_the_kernel_whatever_its_file_is_called():
@@ -148,3 +164,13 @@ def test_what_a_kernel_lacks_of_what_is_often_wished_for(tree, monkeypatch):
     (home / "modules.builtin").write_text("kernel/drivers/net/ppp/ppp_generic.ko\n")
     assert wished_modules.lacking(tree, "6.1") == ("vcan", "hsr")
     assert wished_modules.lacking(tree, "6.2") == wished_modules.WISHED
+
+
+@pytest.mark.parametrize("text", [b"\n", b"/tu.ko\n/8021q.k\n/", b"a/", b":", b"/tun"])
+def test_an_index_of_any_text_is_searched_at_once(tree, text):
+    """20 MB of line ends took a minute of the service's only thread."""
+    add_kernel(tree, "6.1")
+    (tree / "lib/modules/6.1/modules.dep").write_bytes(text * (20_000_000 // len(text)))
+    begin = time.process_time()
+    assert wished_modules.lacking(tree, "6.1") == wished_modules.WISHED
+    assert time.process_time() - begin < 2

@@ -187,3 +187,11 @@ def test_traces_are_listed_and_shown(capsys):
     assert run(["network", "trace", "show", "leo"], FakeClient(get_traces=[LEO])) == 0
     assert capsys.readouterr().out.splitlines()[1].endswith("vnode1 (home-net)")
     assert run(["network", "trace", "remove", "leo"], FakeClient(remove_trace={})) == 0
+
+
+def test_a_schedule_is_sent_as_it_is_written(capsys):
+    client = FakeClient(schedule_links={"start_us": 1_000_000_250_000, "links": ["vnode1 (home-net)"], "traces": []})
+    assert run(["network", "schedule", "vnode1", "home-net", "at=10s", "lat=80ms", "--in", "5"], client) == 0
+    port = {"nodes": "vnode1", "network": "home-net", "words": ("at=10s", "lat=80ms")}
+    assert client.calls == [("nodes.schedule_links", {"ports": [port], "after": 5.0})]
+    assert capsys.readouterr().err.startswith("vnode1 (home-net): changes by itself, beginning at ")

@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.netemu.cable.model import Wire
-from services.netemu.cable.trace import Playback, TraceData, TraceFiles, encode
+from services.netemu.cable.trace import Playback, TraceData, TraceFiles, encode, playback_of
 from tests.support.mahimahi import MahimahiLink
 from walt import trace_formats
 from walt.contracts.links import Direction
@@ -189,3 +190,42 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
 def test_another_file_is_refused(content):
     with pytest.raises((ValueError, Exception), match="not the file|requires a buffer"):
         TraceData(content)
+
+
+SCHEDULE = Trace((1_000_000, 1_000_000), rate_bps=(8_000_000, 80_000_000), latency_us=(0, -30_000))
+
+
+def scheduled(direction=replace(DEEP, latency_us=50_000)):  # noqa: B008  # it is immutable
+    return Wire(direction, Playback(TraceData(encode(SCHEDULE.columns, False, start_us=1)), 1, START))
+
+
+def test_before_a_start_that_is_set_the_first_row_holds():
+    wire = scheduled()
+    assert departures(wire, [(-2 * S, 1_000_000), (-100 * MS, 100_000)]) == [-1 * S + 50 * MS, 50 * MS]
+    assert departures(wire, [(0, 900_000), (950 * MS, 50_000)]) == [950 * MS, 1020 * MS]
+
+
+def test_a_change_is_in_force_from_its_moment_on_to_the_nanosecond():
+    plain = Trace((1_000_000, 1_000_000), latency_us=(0, 30_000))
+    wire = Wire(Direction(50_000, trace=1), Playback(TraceData(encode(plain.columns, False, start_us=1)), 1, START))
+    assert departures(wire, [(S - 1, 100), (S, 100), (10 * S, 100)]) == [
+        S - 1 + 50 * MS,
+        S + 80 * MS,
+        10 * S + 80 * MS,
+    ]
+
+
+def test_only_rows_with_a_limit_say_how_much_may_wait():
+    trace = Trace((1_000_000, 1_000_000), rate_bps=(100_000_000_000, 8_000_000))
+    assert data_of(trace).mean_bps == 8_000_000
+
+
+def test_links_that_start_at_one_moment_do_so_whenever_they_are_set(tmp_path):
+    wall_us = time.time_ns() // 1000 + 5_000_000
+    (tmp_path / "7").write_bytes(encode(SCHEDULE.columns, False, start_us=wall_us))
+    starts = []
+    for _ in range(20):
+        starts.append(playback_of(TraceFiles(tmp_path), 7, time.monotonic_ns()).start_ns)
+        time.sleep(0.002)
+    assert abs(starts[0] - time.monotonic_ns() - 5 * S) < 500 * MS
+    assert sorted(starts)[-3] - sorted(starts)[2] < MS

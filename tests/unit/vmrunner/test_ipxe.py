@@ -19,26 +19,35 @@ ROOT = Fetched(Path("root"), 80_000_000)
 VARIABLES = {"mac": "52:54:00:00:00:01", "ip": "10.0.0.2", "next-server": "10.0.0.1", "hostname": "vnode1"}
 
 
+NODE = "node_ip=10.0.0.2"
+
+
 class Server:
-    """Scripts, and files that are known by the end of their URL."""
+    """Scripts, and files that are known by the end of their URL. asked: URLs, each of which has named the node."""
 
     def __init__(self, scripts):
         self.scripts = scripts
         self.asked = []
 
     def text(self, url, on_progress=None):
-        self.asked.append(url)
+        url = self._note(url)
         if url not in self.scripts:
             raise Failed(f"{url}: 404 Not Found")
         return "#!ipxe\n" + self.scripts[url]
 
     def file(self, url, on_progress):
-        self.asked.append(url)
+        url = self._note(url)
         on_progress(60_000_000, 80_000_000 if url.endswith("root") else 0)
         for end, file in (("vmlinuz", KERNEL), ("initrd", INITRD), ("root", ROOT)):
-            if url.partition("?")[0].endswith(end):
+            if url.endswith(end):
                 return file
         raise Failed(f"{url}: 404 Not Found")
+
+    def _note(self, url):
+        url, _, query = url.partition("?")
+        assert query == NODE
+        self.asked.append(url)
+        return url
 
 
 ORIGIN = origin_of(START, node_id=5, node_ip="10.0.0.2")
@@ -108,7 +117,7 @@ def test_chained_scripts_resolve_against_themselves_share_variables_and_return()
         "chain --autofree sub/more.ipxe\nsleep 3\nkernel ${path}vmlinuz a=${a}\nboot",
         **{"sub/more.ipxe": "set a 1\nset path /x/\ninitrd --name i initrd\n"},
     )
-    assert asked == [START, BASE + "sub/more.ipxe", BASE + "sub/initrd", "http://10.0.0.1/x/vmlinuz?node_ip=10.0.0.2"]
+    assert asked == [START, BASE + "sub/more.ipxe", BASE + "sub/initrd", "http://10.0.0.1/x/vmlinuz"]
     assert (boot.command_line, boot.initrd, pauses) == ("a=1", INITRD, [3.0])
 
 
@@ -176,10 +185,9 @@ OWN = {
 
 
 def run_own(**changed):
-    scripts = {f"http://10.0.0.1/{name}?node_ip=10.0.0.2": text for name, text in {**OWN, **changed}.items()}
+    scripts = {f"http://10.0.0.1/{name}": text for name, text in {**OWN, **changed}.items()}
     server = Server(scripts | {START: "chain http://${next-server}/start.ipxe"})
     variables = {**VARIABLES, "server_ip": "10.0.0.1"}
-    server.file = lambda url, on_progress: server.asked.append(url) or (INITRD if "/initrd" in url else KERNEL)
     host = Host(server)
     return host.loaded(Interpreter(host).run(START, variables)), server.asked
 
@@ -187,9 +195,7 @@ def run_own(**changed):
 def test_the_scripts_of_an_image_of_upstream():
     boot, asked = run_own()
     assert boot.command_line == "nfsroot=10.0.0.1:/nodes/52-54-00-00-00-01/fs"
-    assert asked[-3:] == [
-        f"http://10.0.0.1/{path}?node_ip=10.0.0.2" for path in ("start-2.ipxe", "initrd", "pc-x86-64/vmlinuz")
-    ]
+    assert asked[-3:] == [f"http://10.0.0.1/{path}" for path in ("start-2.ipxe", "initrd", "pc-x86-64/vmlinuz")]
 
 
 @pytest.mark.parametrize("word", ["reboot", "shell", "exit"])

@@ -102,7 +102,7 @@ def test_what_ends_the_boot_ends_the_script_at_its_next_command():
 
 def test_a_script_cannot_fetch_the_files_of_another_node_by_taking_its_address():
     boot, server = run("set ip 10.0.0.99\nset next-server 10.0.0.1\nkernel http://10.0.0.1/x/vmlinuz\nboot")
-    assert boot.kernel == KERNEL and server.asked[-1] == "http://10.0.0.1/x/vmlinuz?node_ip=10.0.0.2"
+    assert boot.kernel == KERNEL and server.asked[-1] == "http://10.0.0.1/x/vmlinuz"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,8 @@ def test_a_script_cannot_fetch_the_files_of_another_node_by_taking_its_address()
         ("http://10.0.0.1/a/%2e%2e/x", "a path with '..' is not allowed"),
         ("tftp://10.0.0.1/../x", "a path with '..' is not allowed"),
         ("http://10.0.0.1/boot/6/script.ipxe", "these are the files of another node"),
+        ("http://10.0.0.1/boot/%36/script.ipxe", "these are the files of another node"),
+        ("http://10.0.0.1/%62oot/006/script.ipxe", "these are the files of another node"),
         ("http://[10.0.0.1/x", "not a URL"),
     ],
 )
@@ -134,8 +136,10 @@ def test_only_its_own_files_on_bootserver_can_be_fetched(command, url, fault):
         ("http://s/start.ipxe", "http://s:8080/start.ipxe?node_ip=10.0.0.2"),
         ("http://s:8080/x?node_ip=10.0.0.9#a", "http://s:8080/x?node_ip=10.0.0.2"),
         ("tftp://s/x", "http://s:8080/x?node_ip=10.0.0.2"),
-        ("http://s/boot/5/script.ipxe", "http://s:8080/boot/5/script.ipxe"),
-        ("http://s:8080/boot/files/ab/vmlinuz", "http://s:8080/boot/files/ab/vmlinuz"),
+        ("http://s/boot/5/script.ipxe", "http://s:8080/boot/5/script.ipxe?node_ip=10.0.0.2"),
+        ("http://s:8080/boot/files/ab/vmlinuz", "http://s:8080/boot/files/ab/vmlinuz?node_ip=10.0.0.2"),
+        ("http://s/a%20b/%2536?node_ip=10.0.0.9", "http://s:8080/a%20b/%2536?node_ip=10.0.0.2"),
+        ("http://s/boot/99999999999999999999/x", "http://s:8080/boot/99999999999999999999/x?node_ip=10.0.0.2"),
     ],
 )
 def test_urls_of_its_own(url, http_url):
