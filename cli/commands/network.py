@@ -17,7 +17,7 @@ from walt.contracts.schedules import PortSchedule
 from walt.replies import read
 
 from ..ui.messages import print_message
-from ..ui.options import Between, node_set, optional_selection_argument
+from ..ui.options import SECONDS, Between, node_set, optional_selection_argument
 from ..ui.schedules import start_option, start_schedules
 from ..ui.tables import JSON, YAML, Column, Row, echo, output_option
 from ..ui.wait import get_node
@@ -101,6 +101,9 @@ def schedule(client: Client, selection: str, name: str, words: Sequence[str], af
     "--filter", "expression", metavar="EXPR", default="", help="Only these frames: 'tcp port 80' (man pcap-filter)."
 )
 @click.option("--count", type=Between(1, MAX_COUNT), metavar="N", help="End after N frames.")
+@click.option(
+    "--ring", type=SECONDS, metavar="S", help="Keep the frames of the last S seconds only; written at the end."
+)
 @click.pass_obj
 def capture(
     client: Client,
@@ -110,6 +113,7 @@ def capture(
     wireshark: bool,
     expression: str,
     count: int | None,
+    ring: float | None,
 ) -> int:
     """Capture the frames of a node on a network, until ctrl-c.
 
@@ -121,8 +125,10 @@ def capture(
 
     if wireshark and path is not None:
         raise click.UsageError("-w and --wireshark exclude each other")
+    if wireshark and ring is not None:
+        raise click.UsageError("--ring and --wireshark exclude each other")
     sink = session.sink_of(path, wireshark)
-    return session.capture(client, get_node(client, node_name), name, expression, count or 0, sink)
+    return session.capture(client, get_node(client, node_name), name, expression, count or 0, sink, ring)
 
 
 network.add_command(trace)
