@@ -224,7 +224,7 @@ class NodesService:
         return self.app.traces.content(trace)
 
     @internal
-    def authorize(self, user: str, name: str, action: str) -> NodeTarget:
+    def authorize(self, user: str, name: Text, action: str) -> NodeTarget:
         return self.app.authorize(user, name, action)
 
     @internal
