@@ -161,7 +161,7 @@ class NodesApp:
         with self.transaction() as registry:
             names = registry.traces.names(traces.ids_of(one for found in reports.values() for one in found or ()))
         named = {host: found and [traces.with_names(one, names) for one in found] for host, found in reports.items()}
-        return port_views.views(chosen, named)
+        return port_views.views(chosen, named, self.agents.get_addresses([node.id for node in chosen]))
 
     def events(self, user: str, selection: str | None, query: EventQuery) -> list[Event]:
         with self.transaction() as registry:
