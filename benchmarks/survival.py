@@ -139,8 +139,10 @@ class Platform:
     def programs(self) -> dict[str, int]:
         """{name: pid} of what may be killed; the cable too, when it runs."""
         found = {one.name: one.pid for one in supervisor.states(self.instance) if one.pid}
-        lines = {pid: command_line(pid) for pid in network.processes(self.instance)}
-        return found | {"cable": pid for pid, line in lines.items() if "services.netemu.cable" in line}
+        for pid in network.processes(self.instance):
+            if "services.netemu.cable" in command_line(pid):
+                found["cable"] = pid
+        return found
 
     def vms(self) -> dict[int, int]:
         """{node id: pid}; -1 for one with two."""

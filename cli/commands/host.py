@@ -55,7 +55,7 @@ def drain(client: Client, name: str) -> None:
 @click.pass_obj
 def undrain(client: Client, name: str) -> None:
     """Let new nodes go to a host again."""
-    client.call("nodes", "undrain_host", name=name)
+    client.call("nodes", "drain_host", name=name, undo=True)
     print_message(f"{name}: new nodes may go there")
 
 

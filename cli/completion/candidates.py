@@ -52,6 +52,7 @@ LINK_VALUES = {
     "limit": ("100", "1000"),
     "seed": ("1", "2"),
     "carrier": links.CARRIERS[::-1],
+    "trace": ("none",),
 }
 
 
@@ -189,6 +190,10 @@ def hosts(request: CompletionRequest) -> list[str]:
     return [one["name"] for one in call_platform(request, "nodes", "get_hosts")]
 
 
+def traces(request: CompletionRequest) -> list[str]:
+    return [one["name"] for one in call_platform(request, "nodes", "get_traces")]
+
+
 def labs(request: CompletionRequest) -> list[str]:
     return [one["name"] for one in call_platform(request, "nodes", "get_labs")]
 
@@ -251,6 +256,7 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "NETWORK": networks,
     "HOST": hosts,
     "LAB": labs,
+    "TRACE": traces,
     "[LAB]": labs,
     "FILE": lambda request: (),
     "USER": users,

@@ -54,7 +54,7 @@ from walt.contracts.bootserver import ImageUse, ImageView, NodeAccess, NodeBoote
 from walt.contracts.checks import Check
 from walt.contracts.console import CommandResult
 from walt.contracts.errors import Denied, Failed
-from walt.contracts.hosts import HostAddresses
+from walt.contracts.hosts import HostAddresses, HostView
 from walt.contracts.limits import UserLimits
 from walt.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted, Owner, Specs
 
@@ -193,7 +193,7 @@ class BootserverApp:
             self.addresses.apply_spec(spec)
 
     def take_hosts(self, addresses: HostAddresses) -> None:
-        self._site.vmrunner_addresses.replace(addresses)
+        self._site.vmrunner_addresses.replace(host.ip for host in addresses.hosts)
 
     def remove(self, removed: NodeRemoved) -> None:
         if self._registry.allows(f"the removal of {removed.name}", removed.registry, removed.revision):
@@ -208,7 +208,7 @@ class BootserverApp:
         in_addresses = self.addresses.known()
         specs = self._specs()
         self._registry.check(specs.registry, specs.revision)
-        self.take_hosts(serialization.load(HostAddresses, self._bus.call(nodes.SERVICE, "get_host_addresses")))
+        self._site.vmrunner_addresses.replace(host.ip for host in self._hosts())
         wanted = {spec.id for spec in specs.nodes}
         self.zone.replace(specs.nodes, in_zone)
         self.machines.reconcile(specs.nodes, in_machines)
@@ -235,6 +235,9 @@ class BootserverApp:
     def _boot_of(self, node_id: int) -> tuple[int, str]:
         record = self._records.get(node_id)
         return record.request.run, record.folder
+
+    def _hosts(self) -> list[HostView]:
+        return serialization.load_all(HostView, self._bus.call(nodes.SERVICE, "get_hosts"))
 
     def _specs(self) -> Specs:
         return serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs"))

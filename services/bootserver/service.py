@@ -20,7 +20,7 @@ Asks:      nodes get_account, get_accounts, get_limits, check_administrator (who
            running nodes.
 Hears:     nodes NODE_WANTED (names; addresses on networks of users, live; boots and power-offs of physical nodes),
            NODE_REMOVED (forget it), HOSTS_CHANGED (whose vmrunner may load boot files); asks nodes get_specs and
-           get_host_addresses at start and now and then, in case an event was lost.
+           get_hosts at start and now and then, in case an event was lost.
 
 The disk server of physical machines and the name server are processes of their own (`persist/aoe_server.py`,
 `dns/dnsmasq.py`), so that a restart of this one neither blocks a machine nor leaves nodes without names.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from walt.contracts.errors import Denied
-from walt.contracts.hosts import HostAddresses
 
 DOMAIN = "walt"  # of the names on walt-net
 
@@ -18,8 +18,9 @@ class VmrunnerAddresses:
         self._of_server = frozenset({server, "127.0.0.1"})
         self._of_hosts = frozenset[str]()
 
-    def replace(self, addresses: HostAddresses) -> None:
-        self._of_hosts = frozenset(host.ip for host in addresses.hosts)
+    def replace(self, of_hosts: Iterable[str]) -> None:
+        """of_hosts: on walt-net, of all."""
+        self._of_hosts = frozenset(of_hosts)
 
     def __contains__(self, address: str) -> bool:
         return address in self._of_server or address in self._of_hosts

@@ -24,7 +24,7 @@ BY_WAY = [*PORT, "direction"]
 
 
 class PortCollector(Collector):
-    """dropped(): by node, what the filter of walt-net has dropped; spanned: the ids of the networks that have a tunnel."""
+    """dropped(): by node, what the filter of walt-net has dropped; spanned(): ids of the networks with a tunnel."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ def _delays(readings: Readings) -> Iterator[Metric]:
     )
     for state in readings.snapshot.ports.values():
         requested.add_metric(_labels(state), state.port.link.up.latency_us / 1e6)
-        applied.add_metric(_labels(state), state.applied.up.latency_us / 1e6)
+        applied.add_metric(_labels(state), max(0, state.applied.up.latency_us) / 1e6)
         share.add_metric(_labels(state), state.port.compensation_us / 1e6)
         jitter.add_metric(_labels(state), state.port.link.up.jitter_us / 1e6)
         measured_us = traffic.measured_latency_us(readings, state)

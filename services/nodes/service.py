@@ -1,14 +1,15 @@
 """nodes: the registry of nodes, central.
 
 Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; labs,
-            which are nodes of one document; the log of what happened to nodes (each command that changed them, each
-            transition of their states).
+            which are nodes of one document; traces that links follow; the log of what happened to nodes (each command
+            that changed them, each transition of their states).
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
-            boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, get_ports,
-            get_events, get_notices, add_user, remove_user, get_users, get_use, set_limits, change_password,
-            accept_registry, get_hosts, drain_host, undrain_host, remove_host, get_trash, restore_trash, empty_trash,
-            diagnose (users); get_specs, get_fabric, get_host_addresses, authorize, get_account, get_limits,
-            get_accounts, check_administrator, ensure_user, suspend_user, register_machine, check_history (services).
+            boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, import_trace,
+            get_traces, remove_trace, schedule_links, get_ports, get_events, get_notices, add_user, remove_user,
+            get_users, get_use, set_limits, change_password, accept_registry, get_hosts, drain_host, remove_host,
+            get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace, get_fabric, authorize,
+            get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user, register_machine,
+            check_history (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
             persist_bytes, list_machines, get_addresses; netemu list_ports; the management API of the broker, which
             stores the accounts of users; all services for diagnose.
@@ -17,17 +18,13 @@ Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE
             what was lost; vmrunner, netemu AGENT_PRESENT.
 
 Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
-             WALT_EVENTS_KEPT    how many events the log keeps (default: 100000); beyond them go the
-                                 oldest of the accounts that have most
-             WALT_BROKER_API     http://USER:PASSWORD@HOST:15672, an account with the tag "administrator" (default:
-                                 none, and users cannot be managed)
+             WALT_EVENTS_KEPT    events in the log (default: 100000); beyond them go the oldest of who has most
+             WALT_BROKER_API     http://USER:PASSWORD@HOST:15672 of an administrator (default: no users are managed)
              WALT_PUBLIC_METHODS file of what users may call, as `python -m deploy.broker.public_methods` prints it
              WALT_USER_LIMITS    what a user may have, "nodes=20,ram=16G" (default: see walt/contracts/limits.py)
-             WALT_NETWORK_POOLS  where the subnets of users' networks come from (default:
-                                 10.64.0.0/10,fd77:616c:7400::/48; none: nodes get no addresses there)
+             WALT_NETWORK_POOLS  of users' subnets (default: 10.64.0.0/10,fd77:616c:7400::/48; none: no addresses)
              WALT_WATCH_CONSOLES who may watch a node's console: owner or all (default: owner)
-             WALT_TAKEOVER       who may take nodes from their owners (acquire --force): all, administrators or nobody
-                                 (default: all)
+             WALT_TAKEOVER       who may take others' nodes: all (default), administrators or nobody
              WALT_HOST           the server's host: that of nodes and bootserver
              WALT_SUBNET         addresses of the nodes; the first is the server's, the upper quarter for physical nodes
 """
@@ -39,14 +36,14 @@ from services.kit.bus.arguments import Secret
 from services.kit.bus.call_metrics import Metrics
 from services.kit.bus.entrypoints import Caller, at_start, every, internal, on_event, public
 from services.nodes.app import NodesApp
-from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, Text, Texts
-from services.nodes.commands import lab_commands, node_commands
+from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, StartDelay, Text, Texts
+from services.nodes.commands import lab_commands, node_commands, trace_commands
 from services.nodes.domain import links, settings_request
 from services.nodes.domain.event_texts import EventQuery
 from walt.contracts import bootserver, hosts, netemu, nodes, vmrunner
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.checks import Check
-from walt.contracts.hosts import AgentPresent, Fabric, HostAddresses, HostView
+from walt.contracts.hosts import AgentPresent, Fabric, HostView
 from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
@@ -65,6 +62,8 @@ from walt.contracts.nodes import (
     UserUse,
     UserView,
 )
+from walt.contracts.schedules import PortSchedule, ScheduleStarted
+from walt.contracts.traces import TraceContent, TraceView
 from walt.contracts.vmrunner import VmRemoved, VmReport
 
 RECONCILE_S = 20
@@ -73,7 +72,6 @@ PRUNE_S = 60
 
 class NodesService:
     name = nodes.SERVICE
-
     caller: str = Caller()
     metrics = Metrics()
     app: NodesApp = AppProvider(NodesApp)
@@ -142,6 +140,22 @@ class NodesService:
         return self.app.run(self.caller, lab_commands.remove, name, force=force)
 
     @public
+    def import_trace(self, name: Text, content: TraceContent) -> TraceView:
+        return self.app.traces.add(self.caller, name, content)
+
+    @public
+    def get_traces(self, name: Text | None = None) -> list[TraceView]:
+        return self.app.traces.views(self.caller, name)
+
+    @public
+    def remove_trace(self, name: Text) -> Changed:
+        return self.app.run(self.caller, trace_commands.remove, name)
+
+    @public
+    def schedule_links(self, ports: tuple[PortSchedule, ...], after: StartDelay = 2.0) -> ScheduleStarted:
+        return self.app.traces.schedule(self.caller, ports, after)
+
+    @public
     def get_ports(self, selection: NodeSet) -> list[PortView]:
         return self.app.ports(self.caller, selection)
 
@@ -184,12 +198,8 @@ class NodesService:
         return self.app.host_commands.views(name)
 
     @public
-    def drain_host(self, name: Text) -> list[HostView]:
-        return self.app.host_commands.drain(self.caller, name, True)
-
-    @public
-    def undrain_host(self, name: Text) -> list[HostView]:
-        return self.app.host_commands.drain(self.caller, name, False)
+    def drain_host(self, name: Text, undo: bool = False) -> list[HostView]:
+        return self.app.host_commands.drain(self.caller, name, not undo)
 
     @public
     def remove_host(self, name: Text) -> None:
@@ -220,12 +230,12 @@ class NodesService:
         return self.app.specs(host)
 
     @internal
-    def get_host_addresses(self) -> HostAddresses:
-        return self.app.hosts.addresses
-
-    @internal
     def get_fabric(self, host: Text) -> Fabric:
         return self.app.fabric(host)
+
+    @internal
+    def get_trace(self, trace: int) -> TraceContent:
+        return self.app.traces.content(trace)
 
     @internal
     def authorize(self, user: str, name: Text, action: str) -> NodeTarget:
@@ -264,27 +274,18 @@ class NodesService:
         return self.app.register_machine(mac, ip)
 
     @on_event(vmrunner.SERVICE, hosts.AGENT_PRESENT)
-    def on_vmrunner_present(self, said: AgentPresent) -> None:
-        self.app.hosts.announced(said)
-
     @on_event(netemu.SERVICE, hosts.AGENT_PRESENT)
-    def on_netemu_present(self, said: AgentPresent) -> None:
+    def on_agent_present(self, said: AgentPresent) -> None:
         self.app.hosts.announced(said)
 
     @on_event(vmrunner.SERVICE, vmrunner.VM_CHANGED)
+    @on_event(bootserver.SERVICE, bootserver.MACHINE_CHANGED)
     def on_vm_changed(self, report: VmReport) -> None:
         self.app.apply_report(report)
 
     @on_event(vmrunner.SERVICE, vmrunner.VM_REMOVED)
-    def on_vm_removed(self, removed: VmRemoved) -> None:
-        self.app.forget(removed)
-
-    @on_event(bootserver.SERVICE, bootserver.MACHINE_CHANGED)
-    def on_machine_changed(self, report: VmReport) -> None:
-        self.app.apply_report(report)
-
     @on_event(bootserver.SERVICE, bootserver.MACHINE_REMOVED)
-    def on_machine_removed(self, removed: VmRemoved) -> None:
+    def on_vm_removed(self, removed: VmRemoved) -> None:
         self.app.forget(removed)
 
     @at_start

@@ -16,6 +16,11 @@ Public RPC (users):
                                                 force: also what destroys data on a disk
   get_labs(name=None) -> [LabView]              the caller's
   remove_lab(name, force=False) -> Changed      with its nodes
+  import_trace(name, content) -> TraceView      content: TraceContent (walt/contracts/traces.py)
+  get_traces(name=None) -> [TraceView]          the caller's
+  remove_trace(name) -> Changed                 Conflict while a link follows it
+  schedule_links(ports, after=2.0) -> ScheduleStarted      ports: [PortSchedule] (walt/contracts/schedules.py), whose
+                                                links change by themselves; after: seconds until T0, one for all
   get_ports(selection) -> [PortView]            every network port of these nodes, as requested and as it is
   get_events(selection=None, since=0.0, after=0, limit=1000) -> [Event]    oldest first; None: of the caller's nodes,
                                                 also of those that were his; since: epoch seconds; after: an Event.id;
@@ -31,7 +36,7 @@ Public RPC (users):
   accept_registry() -> [str]                    administrators: this registry is the right one, though it is not the one
                                                 that these agents last obeyed
   get_hosts(name=None) -> [HostView]            walt/contracts/hosts.py; None: of all
-  drain_host(name) | undrain_host(name) -> [HostView]         administrators: no new node goes there, or one may again
+  drain_host(name, undo=False) -> [HostView]    administrators: no new node goes there; undo: one may again
   remove_host(name)                             administrators: forget a host without nodes whose agents are stopped
   get_trash() -> [TrashView]                    administrators: removed disks that hold data, kept for a while
   restore_trash(disk, node) -> Changed          administrators: it becomes the node's last disk, or its /persist, at the
@@ -42,7 +47,7 @@ Public RPC (users):
 Internal RPC (services):
   get_specs(host="") -> Specs                    of one host, or of all; including nodes wanted absent
   get_fabric(host) -> Fabric                     all hosts, and the nodes that are not on this one, by their MACs
-  get_host_addresses() -> HostAddresses
+  get_trace(trace) -> TraceContent               trace: its id, which `trace` of a link is in a spec
   authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when the user may not do it
   get_account(user) -> Owner                     the present account of a caller; Denied when it has ended
   get_limits(user) -> UserLimits                     of what this user may have

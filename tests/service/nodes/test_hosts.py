@@ -11,7 +11,7 @@ from tests.support.fakes.vmrunner import FakeVmrunner
 from tests.support.wait import wait_until
 from walt.contracts import serialization, walt_net_addresses
 from walt.contracts.errors import Conflict, NotFound
-from walt.contracts.hosts import AGENT_PRESENT, AgentPresent, Fabric, HostAddresses
+from walt.contracts.hosts import AGENT_PRESENT, AgentPresent, Fabric
 from walt.contracts.vmrunner import Capacity, TrashedDisk
 
 SERVER, SECOND = "rightshost", "lab2"
@@ -46,7 +46,7 @@ def announce(service, host):
 
 
 def addresses(service):
-    return serialization.load(HostAddresses, service.bus.call("nodes", "get_host_addresses"))
+    return serialization.load(Fabric, service.bus.call("nodes", "get_fabric", host=SERVER)).addresses
 
 
 def hosts_of(changed):
@@ -117,7 +117,7 @@ def test_no_new_node_goes_to_a_drained_host(service, admin, bea, second):
     service.stop()
     service.start()
     assert [one["is_drained"] for one in do(admin, "get_hosts")] == [False, True], "also after a restart"
-    assert not do(admin, "undrain_host", name=SECOND)[0]["is_drained"]
+    assert not do(admin, "drain_host", name=SECOND, undo=True)[0]["is_drained"]
     assert do(bea, "get_nodes", selection="one")[0]["host"] == SECOND
 
 

@@ -63,7 +63,7 @@ def test_what_passes_between_hosts():
     counted = {"vx5": Counters(rx_bytes=10, rx_frames=1, tx_bytes=60, tx_frames=3)}
     found = replace(readings(CABLE, cable=CABLED), interfaces=counted)
     registry = CollectorRegistry()
-    registry.register(PortCollector(SimpleNamespace(readings=lambda: found, shaper=CABLE), lambda: [0, 5]))
+    registry.register(PortCollector(SimpleNamespace(readings=lambda: found, shaper=CABLE), dict, lambda: [0, 5]))
     assert registry.get_sample_value("walt_tunnels") == 2
     labels = {"bridge": "net5", "direction": "out"}
     assert registry.get_sample_value("walt_tunnel_bytes_total", labels) == 60
