@@ -1,8 +1,7 @@
 """nodes: the registry of nodes, central.
 
-Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; labs,
-            which are nodes of one document; traces that links follow; the log of what happened to nodes (each command
-            that changed them, each transition of their states).
+Owns:       which nodes there are, their settings, owner, image, power, addresses; their owners' networks; labs (nodes
+            of one document); traces that links follow; the log of nodes (commands that changed them, their states).
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, import_trace,
             get_traces, remove_trace, schedule_links, get_ports, get_events, get_notices, add_user, remove_user,
@@ -14,8 +13,8 @@ Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; 
             persist_bytes, list_machines, get_addresses; netemu list_ports; the management API of the broker, which
             stores the accounts of users; all services for diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED, HOSTS_CHANGED.
-Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED; asks both at intervals for
-            what was lost; vmrunner, netemu AGENT_PRESENT.
+Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED (asks both at times for what
+            was lost); vmrunner, netemu AGENT_PRESENT.
 
 Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
              WALT_EVENTS_KEPT    events in the log (default: 100000); beyond them go the oldest of who has most
