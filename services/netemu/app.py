@@ -118,18 +118,12 @@ class NetemuApp:
         """Apply links and netsetup, live, unless a newer spec was received before."""
         if node.host != self.host:
             self._apply_elsewhere(node)
-            return
-        if not self.registry.allows(f"the spec of {node.name}", node.registry, node.revision):
-            return
-        try:
-            self.traces.fetch(interface.link for interface in node.interfaces)
-        except WaltError:
-            self.registry.wake.set()  # the reconciliation tries it again and again
-            raise
-        with self._lock:
-            if self._keep_newest(node) is node:
-                self._update_nat(node)
-                self.overlay.follow(self.emulation.update_links(node))
+        elif self.registry.allows(f"the spec of {node.name}", node.registry, node.revision):
+            self._fetch_traces(node)
+            with self._lock:
+                if self._keep_newest(node) is node:
+                    self._update_nat(node)
+                    self.overlay.follow(self.emulation.update_links(node))
 
     def remove(self, removed: NodeRemoved) -> None:
         if removed.host != self.host:
@@ -193,6 +187,13 @@ class NetemuApp:
         self.emulation.repair()
         self.uplink.poll()
         self.captures.reap()
+
+    def _fetch_traces(self, node: NodeWanted) -> None:
+        try:
+            self.traces.fetch(interface.link for interface in node.interfaces)
+        except WaltError:
+            self.registry.wake.set()  # the reconciliation tries it again and again
+            raise
 
     def _keep_traces(self) -> None:
         with self._lock:

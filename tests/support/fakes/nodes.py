@@ -66,16 +66,16 @@ class FakeNodes(FakeService):
         return serialization.dump(Specs(self.registry, tuple(found), self.revision))
 
     @serves
+    def get_trace(self, trace: int) -> Any:
+        self.asked_traces.append(trace)
+        return serialization.dump(TraceContent(self.traces[trace]))
+
+    @serves
     def get_fabric(self, host: str) -> Any:
         if self.addresses is None:
             raise Failed("there is no method get_fabric")
         others = [spec for spec in self.specs.values() if spec.host != host and spec.power != nodes.ABSENT]
         return serialization.dump(Fabric(self.addresses, tuple(map(_station, others))))
-
-    @serves
-    def get_trace(self, trace: int) -> Any:
-        self.asked_traces.append(trace)
-        return serialization.dump(TraceContent(self.traces[trace]))
 
     @serves
     def check_history(self, agent: str, registry: str, epoch: str, sequence: int) -> Any:
