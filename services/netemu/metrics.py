@@ -24,7 +24,7 @@ BY_WAY = [*PORT, "direction"]
 
 
 class PortCollector(Collector):
-    """dropped(): by node, what the filter of walt-net has dropped; spanned(): the ids of networks that have a tunnel."""
+    """dropped(): by node, what the filter of walt-net has dropped; spanned(): ids of the networks with a tunnel."""
 
     def __init__(
         self,
