@@ -50,8 +50,8 @@ class PortCollector(Collector):
         yield from _delays(readings)
         yield from _rates(readings)
         yield from _traffic(readings)
-        yield from _tunnels(readings, self._spanned())
         yield _refused(readings, self._dropped())
+        yield from _tunnels(readings, self._spanned())
 
     def describe(self) -> Iterable[Metric]:
         return []  # so that registering needs no root and no namespace
@@ -151,6 +151,16 @@ def _traffic(readings: Readings) -> Iterator[Metric]:
     yield from (size, frames, drops, late)
 
 
+def _refused(readings: Readings, dropped: Mapping[int, int]) -> Metric:
+    family = CounterMetricFamily(
+        "walt_port_refused_frames", "Frames that the node may not send on walt-net, and that were left out", labels=PORT
+    )
+    for state in readings.snapshot.ports.values():
+        if state.port.network.id == WALT_NET_ID:
+            family.add_metric(_labels(state), traffic.refused(state, dropped))
+    return family
+
+
 def _tunnels(readings: Readings, spanned: Sequence[int]) -> Iterator[Metric]:
     yield GaugeMetricFamily("walt_tunnels", "Networks of this host that reach other hosts", value=len(spanned))
     labels = ["bridge", "direction"]
@@ -166,13 +176,3 @@ def _tunnels(readings: Readings, spanned: Sequence[int]) -> Iterator[Metric]:
             size.add_metric([bridge_name(network_id), direction], bytes_)
             frames.add_metric([bridge_name(network_id), direction], count)
     yield from (size, frames)
-
-
-def _refused(readings: Readings, dropped: Mapping[int, int]) -> Metric:
-    family = CounterMetricFamily(
-        "walt_port_refused_frames", "Frames that the node may not send on walt-net, and that were left out", labels=PORT
-    )
-    for state in readings.snapshot.ports.values():
-        if state.port.network.id == WALT_NET_ID:
-            family.add_metric(_labels(state), traffic.refused(state, dropped))
-    return family
