@@ -152,6 +152,7 @@ ROOMS = {
         "app",
         "health metrics latency",
         "emulation uplink overlay",
+        "wiring",
         "cable filters capture",
         "kernel",
         "ports variables",
