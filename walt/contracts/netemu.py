@@ -72,8 +72,8 @@ class Traffic:
 class PortReport:
     """One port. requested: the link of the setting; compensation_us: the latency that the platform itself adds,
     measured, the way to other hosts included, which is subtracted from the outgoing delay; applied: the link that the
-    back-end realises; measured_latency_us: the mean delay of the last frames that the node sent, compensation included, None
-    where it is not measured."""
+    back-end realises; measured_latency_us: the mean delay of the last frames that the node sent, compensation included,
+    None where it is not measured."""
 
     node_id: int
     node: str
