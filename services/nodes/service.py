@@ -201,7 +201,7 @@ class NodesService:
         return self.app.specs(host)
 
     @internal
-    def authorize(self, user: str, name: str, action: str) -> NodeTarget:
+    def authorize(self, user: str, name: Text, action: str) -> NodeTarget:
         return self.app.authorize(user, name, action)
 
     @internal

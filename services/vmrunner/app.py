@@ -57,7 +57,7 @@ class VmrunnerApp:
         self._state_folder = env.state_dir / "vmrunner"
         self._state_folder.mkdir(parents=True, exist_ok=True)
         self._lock = only_one(self._state_folder)
-        self._launcher = launcher(env, self._state_folder)
+        self._launcher = launcher(env)
         memory_file = self._state_folder / "accelerator.json"
         self._accelerator = Accelerator(configured_accelerator(env), self._launcher, memory_file)
         self._registry = RegistryGuard(self._state_folder, vmrunner.service_on(env.host), bus.call)
@@ -136,12 +136,12 @@ def only_one(state_folder: Path) -> IO[bytes]:
         raise SystemExit(f"another vmrunner has {state_folder}; allowed: one of each host") from None
 
 
-def launcher(env: Environment, state_folder: Path) -> Launcher:
+def launcher(env: Environment) -> Launcher:
     run_folder = env.run_dir / "vmrunner"
     run_folder.mkdir(parents=True, exist_ok=True)
     os.chmod(run_folder, 0o711)  # the VMs' users must reach their own folders
     binary = env.variable("WALT_QEMU", "qemu-system-x86_64")
-    folders = VmFolders(run_folder, state_folder, uid_range(env))
+    folders = VmFolders(run_folder, uid_range(env))
     kind = env.variable("WALT_VM_LAUNCHER", PROCESS)
     if kind == PROCESS:
         return QemuProcesses(binary, folders)

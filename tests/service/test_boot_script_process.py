@@ -140,6 +140,7 @@ FLOOD = "while True:\n    send({!r}, {})\n    receive()"
     ("program", "fault"),
     [
         (FLOOD.format("say", "text='x' * 4000"), "prints more than 262144 characters"),
+        (FLOOD.format("say", "text=''"), "prints more than 262144 characters"),
         (FLOOD.format("text", "url='http://10.0.0.1/boot/5/x'"), "fetches more than 64 files"),
         ("while True: pass", "has run for 1 s"),
         ("time.sleep(1000)", "has run for 1 s"),
@@ -159,6 +160,8 @@ FLOOD = "while True:\n    send({!r}, {})\n    receive()"
         ("print('hello', flush=True)\nreceive()", "what is no message"),
         ("print('[' * 100_000, flush=True)\nreceive()", "what is no message"),
         ("print('[]', flush=True)\nreceive()", "what is no message"),
+        ("send('say', text='\\ud800')", "what is no message"),
+        ("send('fail', reason='x' * 100_000)", "^x{2000}$"),
         ("print('x' * 1_000_000, flush=True)\nreceive()", "a message of more than 262144 bytes"),
         ("x = ['x' * 2**20 for _ in range(1000)]", "ended: status 1: MemoryError"),
         ("raise SystemExit(3)", "ended: status 3"),

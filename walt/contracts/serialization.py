@@ -102,6 +102,14 @@ def _typed(hint: Any, options: dict[str, Any]) -> fields.Field[Any]:
 class _String(fields.String):
     default_error_messages = {"invalid": "is not a string", "invalid_utf8": "is not a string in UTF-8"}
 
+    def _deserialize(self, *args: Any, **kwargs: Any) -> str:
+        value: str = super()._deserialize(*args, **kwargs)
+        try:
+            value.encode(errors="surrogateescape")  # names of files, and words of commands, may hold any byte
+        except UnicodeEncodeError as error:
+            raise self.make_error("invalid_utf8") from error
+        return value
+
 
 class _Boolean(fields.Field[bool]):
     default_error_messages = {"invalid": "is not true or false"}
@@ -125,9 +133,15 @@ class _Number(fields.Field[float]):
     default_error_messages = {"invalid": "is not a number"}
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.make_error("invalid")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError as error:
+            raise self.make_error("invalid") from error
+        if not math.isfinite(number):
+            raise self.make_error("invalid")
+        return number
 
 
 class _List(fields.List[Any]):

@@ -11,6 +11,7 @@ from pathlib import Path
 from services.console.line import punch_hole, scrollback
 from services.console.line.scrollback import Extent
 from services.kit.files import write_atomically
+from services.kit.say_once import SayOnce
 from walt.contracts import serialization
 from walt.contracts.errors import InvalidRequest
 from walt.contracts.nodes import Owner
@@ -58,7 +59,7 @@ class Recording:
         self._fd = os.open(self.path, flags, 0o600)
         info = self._load_info()
         self._info = replace(info, name=name or info.name)
-        self._can_trim = True
+        self._trimming = SayOnce(log, f"{self.path} grows without bound: %s", f"{self.path} has its bound again")
 
     @property
     def name(self) -> str:
@@ -99,16 +100,14 @@ class Recording:
             self._save(new)
 
     def trim(self) -> None:
-        """Give the oldest bytes back to the disk when there are too many. After a fault it is not tried again."""
-        if not self._can_trim:
-            return
+        """Give the oldest bytes back to the disk when there are too many, also of those that nobody may see."""
         try:
-            end = scrollback.head_to_drop(self.extent())
+            end = scrollback.head_to_drop(Extent(punch_hole.first_data(self._fd), self._end()))
             if end is not None:
                 punch_hole.punch(self._fd, end)
-        except OSError as error:
-            self._can_trim = False
-            log.warning("%s will grow without bound: %s", self.path, error)
+            self._trimming.succeeded()
+        except OSError as error:  # a full disk, say: it may be the next time
+            self._trimming.failed(error)
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -69,7 +69,7 @@ class BootFileCache:
     def _check_room(self, url: str, size: int) -> None:
         if size > MAX_FILE_BYTES:
             raise Failed(f"{url}: longer than {MAX_FILE_BYTES} bytes")
-        free = shutil.disk_usage(self._folder).free
+        free = self._free_after_pruning(RESERVE_BYTES + size)
         if free - size < RESERVE_BYTES:
             raise Failed(f"{url}: {size / 1e6:.0f} MB, but this host has {free / 1e6:.0f} MB of disk space left")
 
@@ -95,6 +95,15 @@ class BootFileCache:
             partial.unlink()
             raise Failed(f"{url}: its content does not match its ETag (cut short, or changed meanwhile)")
         os.replace(partial, path)
+
+    def _free_after_pruning(self, wanted_bytes: int) -> int:
+        """The least recently used make room for what is to come: who boots many images keeps nobody from booting."""
+        by_use = sorted((path.stat().st_mtime, path) for path in self._folder.iterdir())
+        for used_at, path in by_use:
+            if shutil.disk_usage(self._folder).free >= wanted_bytes or time.time() - used_at <= IN_USE_S:
+                break
+            path.unlink(missing_ok=True)
+        return shutil.disk_usage(self._folder).free
 
     def _prune(self) -> None:
         """Remove what no boot has used for long, and the least recently used beyond MAX_CACHE_BYTES; a running qemu

@@ -84,7 +84,7 @@ class ScriptHost:
 
     def say(self, text: str) -> None:
         self.check()
-        self._output_chars += len(text)
+        self._output_chars += len(text) or 1
         if self._output_chars > self._budget.output_chars:
             raise ScriptEnded(f"the boot script prints more than {self._budget.output_chars} characters")
         self._say(text)

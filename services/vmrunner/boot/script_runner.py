@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ SEND_LIMIT_S = 5.0
 LOOK_S = 0.2  # between two looks whether this boot is still wanted
 END_LIMIT_S = 2.0
 SHOWN_CHARS = 200  # of its last words
+REASON_CHARS = 2000
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def _serve(connection: socket.socket, host: ScriptHost) -> LoadedFiles:
         if what == "boot":
             return host.loaded(serialization.load(Boot, message))
         if what == "fail":
-            raise ScriptError(serialization.load(Fail, message).reason)
+            raise ScriptError(serialization.load(Fail, message).reason[:REASON_CHARS])
         _send(connection, _answer(host, what, message))
 
 
@@ -115,6 +117,7 @@ def _send(connection: socket.socket, message: dict[str, Any]) -> None:
 def _receive(connection: socket.socket, buffer: bytearray, check: Callable[[], None]) -> dict[str, Any]:
     """The next message. buffer: what has come of it before; check: called now and then."""
     connection.settimeout(LOOK_S)
+    time.sleep(0)  # others have their turn, however much it sends
     while b"\n" not in buffer:
         if len(buffer) > MAX_MESSAGE_BYTES:
             raise InvalidRequest(f"a message of more than {MAX_MESSAGE_BYTES} bytes")
@@ -130,6 +133,7 @@ def _receive(connection: socket.socket, buffer: bytearray, check: Callable[[], N
     buffer[:] = rest
     try:
         message = json.loads(line)
+        json.dumps(message, ensure_ascii=False).encode()  # no half characters, which nobody else takes
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):

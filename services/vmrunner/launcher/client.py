@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,8 @@ from services.vmrunner.launcher.protocol import (
 )
 from walt.contracts import serialization
 from walt.contracts.errors import Failed
+
+log = logging.getLogger(__name__)
 
 ANSWER_LIMIT_S = 60.0  # beside the time that a verb waits itself
 
@@ -102,16 +107,15 @@ class VmLauncher:
 
 
 class FileHandover:
-    """An abstract socket on which a new container fetches its argv and its files. Its name is a secret; the user of the
-    process that connects is checked all the same."""
+    """An abstract socket on which a new container fetches its argv and its files. Any process of the network namespace
+    finds its name in /proc/net/unix: who connects as another user is turned away, and keeps nobody waiting."""
 
     def __init__(self, limit_s: float) -> None:
         self.name = f"walt-{os.urandom(16).hex()}"
         self._limit_s = limit_s
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(f"\0{self.name}")
-        self._listener.listen(1)
-        self._listener.settimeout(limit_s)
+        self._listener.listen(64)
 
     def __enter__(self) -> FileHandover:
         return self
@@ -121,11 +125,12 @@ class FileHandover:
 
     def send(self, uid: int, argv: Sequence[str], files: Sequence[int]) -> None:
         """files: the first three become its standard input, output and error."""
-        try:
-            receiver, _ = self._listener.accept()
-        except TimeoutError:
-            raise Failed(f"the container does not report within {self._limit_s:g} s") from None
-        with receiver:
-            if (peer := peer_uid(receiver)) != uid:
-                raise Failed(f"user {peer} requests the files of a VM; allowed: user {uid}")
-            socket.send_fds(receiver, ["".join(f"{argument}\0" for argument in argv).encode()], list(files))
+        deadline = time.monotonic() + self._limit_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            self._listener.settimeout(left_s)
+            with contextlib.suppress(TimeoutError), self._listener.accept()[0] as receiver:
+                if (peer := peer_uid(receiver)) == uid:
+                    socket.send_fds(receiver, ["".join(f"{argument}\0" for argument in argv).encode()], list(files))
+                    return
+                log.warning("user %d requests the files of the VM of user %d, and gets none", peer, uid)
+        raise Failed(f"the container does not report within {self._limit_s:g} s")

@@ -112,8 +112,9 @@ class QemuContainers:
             begin(monitor, spec.interfaces)
             return ContainerVm(self._launcher, spec.id, pid, monitor)
         except (Failed, OSError) as error:
+            reason = self._folders.last_error(spec.id) or error
             self.forget(spec.id)
-            raise Failed(f"qemu does not start: {self._folders.last_error(spec.id) or error}") from None
+            raise Failed(f"qemu does not start: {reason}") from None
 
     def adopt(self, node_id: int) -> Vm | None:
         pid = self._launcher.find_vm(node_id)

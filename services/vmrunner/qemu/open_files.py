@@ -1,14 +1,15 @@
 """Opens what a VM needs of its host, and keeps its run folder: RUN_DIR/NODE_ID, with the socket of its monitor.
 
 The folder belongs to the VM's own user, and stays until its next start or the end of the node: it is the record of who
-has which user. The stderr of qemu goes to `qemu.log` in the VM's state folder.
+has which user. The stderr of qemu is a file in memory that takes no more than STDERR_BYTES: a guest can have qemu
+complain for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import shutil
 import socket
 import threading
 import time
@@ -16,10 +17,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.kit.files import remove_tree
 from services.vmrunner.qemu import console_writer, taps
 from services.vmrunner.qemu.command_line import QemuFiles
 from services.vmrunner.qemu.vm import PowerOn
 from services.vmrunner.uids import UidRange
+
+STDERR_BYTES = 2**16
+_FIXED_SIZE = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,10 @@ class OpenFiles:
 class VmFolders:
     """The files of the VMs of this host, by node id."""
 
-    def __init__(self, run_folder: Path, state_folder: Path, uids: UidRange) -> None:
+    def __init__(self, run_folder: Path, uids: UidRange) -> None:
         self.uids = uids
         self._run_folder = run_folder
-        self._state_folder = state_folder
+        self._stderr: dict[int, int] = {}  # descriptors
         self._turn = threading.Lock()
 
     def run(self, node_id: int) -> Path:
@@ -64,7 +69,9 @@ class VmFolders:
         return uid
 
     def forget(self, node_id: int) -> None:
-        shutil.rmtree(self.run(node_id), ignore_errors=True)
+        remove_tree(self.run(node_id))  # whatever its user has put there
+        if node_id in self._stderr:
+            os.close(self._stderr.pop(node_id))
 
     def known(self) -> set[int]:
         with contextlib.suppress(FileNotFoundError):
@@ -83,7 +90,7 @@ class VmFolders:
             standard = (
                 keep(console_writer.open_input(power_on.line)),
                 keep(console_writer.open_log(power_on.line)),
-                stack.enter_context(self._stderr(power_on.spec.id, "wb")).fileno(),
+                self._new_stderr(power_on.spec.id),
             )
             files = QemuFiles(
                 kernel=keep(os.open(power_on.kernel, os.O_RDONLY)),
@@ -100,17 +107,22 @@ class VmFolders:
         """The last line of the stderr of a qemu that did not start, "" if there is none. It comes just before its
         sockets close."""
         for _ in range(3):
-            with self._stderr(node_id, "rb") as stderr:
-                lines = stderr.read().decode(errors="replace").strip().splitlines()
+            stderr = os.pread(self._stderr[node_id], STDERR_BYTES, 0).rstrip(b"\0") if node_id in self._stderr else b""
+            lines = stderr.decode(errors="replace").strip().splitlines()
             if lines:
                 return str(lines[-1][-500:])
             time.sleep(0.05)
         return ""
 
-    def _stderr(self, node_id: int, mode: str):  # type: ignore[no-untyped-def]
-        path = self._state_folder / str(node_id) / "qemu.log"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open(mode)
+    def _new_stderr(self, node_id: int) -> int:
+        file = os.memfd_create("qemu-stderr", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(file, STDERR_BYTES)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _FIXED_SIZE)
+        former = self._stderr.get(node_id)
+        self._stderr[node_id] = file
+        if former is not None:
+            os.close(former)
+        return file
 
 
 def _listen(path: Path) -> socket.socket:

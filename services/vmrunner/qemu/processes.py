@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from walt.contracts.nodes import NodeWanted
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+PID_CHARS = 20
 KVM_DEVICE = Path("/dev/kvm")
 
 log = logging.getLogger(__name__)
@@ -95,8 +97,9 @@ class QemuProcesses:
         try:
             return self._connect(power_on.spec, Qmp(self._folders.monitor(node_id), START_LIMIT_S))
         except (Failed, OSError) as error:
+            reason = self._folders.last_error(node_id) or error
             self._end_unreachable(node_id)
-            raise Failed(f"qemu does not start: {self._folders.last_error(node_id) or error}") from None
+            raise Failed(f"qemu does not start: {reason}") from None
 
     def adopt(self, node_id: int) -> Vm | None:
         found = self._find(node_id)
@@ -153,7 +156,7 @@ class QemuProcesses:
         """(pid, pidfd) of this node's qemu. Since its user can write the pid file, the process must also have that
         user and the path of this pid file on its command line."""
         try:
-            pid = int(self.pid_file(node_id).read_text())
+            pid = _read_pid(self.pid_file(node_id))
             pidfd = os.pidfd_open(pid)
         except (OSError, ValueError):
             return None
@@ -164,6 +167,15 @@ class QemuProcesses:
                 return pid, pidfd
         os.close(pidfd)
         return None
+
+
+def _read_pid(path: Path) -> int:
+    """Of a file, and nothing else that its user may have put there: a link to what never ends, a pipe that waits."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return int(os.read(file, PID_CHARS)) if stat.S_ISREG(os.fstat(file).st_mode) else 0
+    finally:
+        os.close(file)
 
 
 def _launch(argv: Sequence[str], standard: tuple[int, int, int], files: Sequence[int]) -> None:

@@ -1,15 +1,26 @@
-"""A small client of qemu's machine protocol (QMP) on a unix socket: JSON lines, answers and events mixed."""
+"""A small client of qemu's machine protocol (QMP) on a unix socket: JSON lines, answers and events mixed.
+
+A guest may have taken the process over: it may send anything, of any length and for ever, or take no commands.
+"""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 import json
+import os
 import socket
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+from services.kit import tasks
 from walt.contracts.errors import Failed
+
+MAX_MESSAGE_BYTES = 2**20
+MAX_EVENTS = 1000  # that come before an answer; of more, the last
+SEND_LIMIT_S = 1.0
 
 
 class QmpClosed(Failed):
@@ -17,17 +28,20 @@ class QmpClosed(Failed):
 
 
 class Qmp:
-    """One connection. qemu serves one client at a time."""
+    """One connection to the socket at `path`, which is in a folder of the VM's user: a link there leads nowhere. qemu
+    serves one client at a time."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._timeout_s = timeout_s
         self._socket.settimeout(timeout_s)
         self._buffer = b""
-        self._events: collections.deque[dict[str, Any]] = collections.deque()
+        self._events: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_EVENTS)
+        self._sending = threading.Lock()
+        self._is_deaf = False
         try:
-            self._socket.connect(str(path))
-            self._receive()  # the greeting
+            _connect(self._socket, path)
+            self._receive(time.monotonic() + timeout_s)  # the greeting
             self.execute("qmp_capabilities")
         except BaseException:
             self._socket.close()
@@ -35,12 +49,11 @@ class Qmp:
 
     def execute(self, command: str, **arguments: Any) -> Any:
         """The command's answer. Not while another thread waits in `next_event`."""
-        self._socket.settimeout(self._timeout_s)
+        deadline = time.monotonic() + self._timeout_s
         self.send(command, **arguments)
         while True:
-            message = self._receive()
+            message = self._receive(deadline)
             if "return" in message:
-                self._socket.settimeout(None)
                 return message["return"]
             if "error" in message:
                 raise Failed(f"qemu refuses {command}: {message['error'].get('desc')}")
@@ -49,15 +62,22 @@ class Qmp:
     def send(self, command: str, **arguments: Any) -> None:
         """Without waiting for the answer."""
         message = {"execute": command, **({"arguments": arguments} if arguments else {})}
+        deaf = QmpClosed("qemu's monitor takes no commands")
+        if self._is_deaf:
+            raise deaf
         try:
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
+            with tasks.Timeout(SEND_LIMIT_S, deaf), self._sending:
+                self._socket.sendall(json.dumps(message).encode() + b"\n")
+        except QmpClosed:
+            self._is_deaf = True
+            raise
         except OSError as error:
             raise QmpClosed(f"qemu went away ({error})") from None
 
     def next_event(self) -> dict[str, Any]:
         """Waits for one; QmpClosed at the end of qemu."""
         while not self._events:
-            message = self._receive()
+            message = self._receive(None)
             if "event" in message:
                 self._events.append(message)
         return self._events.popleft()
@@ -66,9 +86,14 @@ class Qmp:
         with contextlib.suppress(OSError):
             self._socket.close()
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self, deadline: float | None) -> dict[str, Any]:
+        """deadline: monotonic; after it Failed."""
+        time.sleep(0)  # others have their turn, however much it sends
         while b"\n" not in self._buffer:
+            if len(self._buffer) > MAX_MESSAGE_BYTES:
+                raise QmpClosed(f"this is not the monitor of a qemu: more than {MAX_MESSAGE_BYTES} bytes in a line")
             try:
+                self._socket.settimeout(None if deadline is None else max(0.001, deadline - time.monotonic()))
                 data = self._socket.recv(65536)
             except TimeoutError:
                 raise Failed("qemu's monitor does not answer") from None
@@ -77,9 +102,19 @@ class Qmp:
             if not data:
                 raise QmpClosed("qemu went away")
             self._buffer += data
+        if deadline is not None and time.monotonic() > deadline:
+            raise Failed("qemu's monitor does not answer")
         line, self._buffer = self._buffer.split(b"\n", 1)
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             message = json.loads(line)
             if isinstance(message, dict):
                 return message
         raise QmpClosed(f"this is not the monitor of a qemu: {line[:100]!r}")
+
+
+def _connect(connection: socket.socket, path: Path) -> None:
+    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{place}")
+    finally:
+        os.close(place)

@@ -99,7 +99,7 @@ class SerialLine:
 
 
 def launcher_of(kind: str, folder: Path, world: str, project: str = PROJECT) -> Launcher:
-    folders = VmFolders(folder / "run", folder / "state", UIDS)
+    folders = VmFolders(folder / "run", UIDS)
     if kind == "process":
         return QemuProcesses(BINARY, folders)
     return QemuContainers(BINARY, folders, served(folder, DockerVms(IMAGE, project, UIDS, world)))

@@ -184,7 +184,7 @@ def test_its_container_has_nothing_of_the_host_and_ends_with_the_world(start, ki
 
 
 def test_what_the_engine_lacks_is_said(world, folder):
-    folders = VmFolders(folder / "run", folder / "state", UIDS)
+    folders = VmFolders(folder / "run", UIDS)
     with pytest.raises(Failed, match=f"vmrunner of compose project {PROJECT} is not among"):
         QemuContainers(BINARY, folders, served(folder, DockerVms(IMAGE, PROJECT, UIDS))).version()
     with pytest.raises(Failed, match="[Nn]o such image: .*walt-none"):

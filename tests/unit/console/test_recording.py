@@ -1,10 +1,13 @@
 """The recording of a line, on a real file system."""
 
+import ctypes
+import errno
 import json
 import os
 
 import pytest
 
+from services.console.line import punch_hole
 from services.console.line.recording import Recording
 from services.console.line.scrollback import KEPT_BYTES, TRIM_ABOVE_BYTES, Extent
 from walt.contracts.nodes import Owner
@@ -37,15 +40,47 @@ def test_trimming_gives_space_back_and_moves_nothing(recording, tmp_path):
     again.close()
 
 
-def test_trimming_what_cannot_be_read_is_given_up_once(tmp_path, caplog):
-    """Fault S43: one such line ended the trimming of all."""
-    recording = Recording(tmp_path)
-    recording.close()
+def fill(recording, size):
+    with open(recording.path, "ab") as qemu:
+        qemu.write(b"x" * size)
     recording.trim()
-    recording.trim()
+
+
+def disk_bytes(recording):
+    return os.stat(recording.path).st_blocks * 512
+
+
+def test_a_fault_of_trimming_is_told_once_and_ends_nothing(recording, caplog, monkeypatch):
+    """Fault S43: one such line ended the trimming of all. A disk that is full for a moment ended that of the line."""
+    with monkeypatch.context() as patch:
+        patch.setattr(punch_hole, "_libc", FullDisk())
+        for _ in range(3):
+            fill(recording, TRIM_ABOVE_BYTES)
     assert [record.getMessage().partition(": ")[0] for record in caplog.records] == [
-        f"{recording.path} will grow without bound"
+        f"{recording.path} grows without bound"
     ]
+    recording.trim()
+    assert disk_bytes(recording) < TRIM_ABOVE_BYTES
+
+
+class FullDisk:
+    def fallocate64(self, *_):
+        ctypes.set_errno(errno.ENOSPC)
+        return -1
+
+
+def test_what_nobody_may_see_any_more_is_trimmed_too(recording):
+    """Of a node that goes from hand to hand, and of a VM that its former owner has left."""
+    for number in range(4):
+        recording.change_owner(Owner("alice", f"alice-{number}"))
+        fill(recording, TRIM_ABOVE_BYTES - 2**20)
+    assert disk_bytes(recording) <= TRIM_ABOVE_BYTES
+    recording.mark_power_on("vnode1")
+    recording.change_owner(Owner("bob", "bob-1"))
+    assert recording.belongs_to_former_owner
+    for _ in range(4):
+        fill(recording, TRIM_ABOVE_BYTES - 2**20)
+    assert disk_bytes(recording) <= TRIM_ABOVE_BYTES
 
 
 def test_info_survives(recording, tmp_path):

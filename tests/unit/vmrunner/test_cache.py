@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import socket
 import threading
 import time
@@ -144,3 +145,20 @@ def test_a_file_without_an_end_does_not_fill_the_disk(tmp_path, server, monkeypa
     with pytest.raises(Failed, match="longer than 5 bytes"):
         BootFileCache(tmp_path).file(server.url, ignore)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_have_fetched_makes_room(tmp_path, server, monkeypatch):
+    """Who boots many images keeps nobody else from booting."""
+    for name, age_s in (("new", 10), ("used", 7200), ("old", 9000)):
+        (tmp_path / name).write_bytes(b"x" * 8)
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    usage = shutil.disk_usage(tmp_path)
+
+    def free(folder):
+        taken = sum(path.stat().st_size for path in folder.iterdir())
+        return usage._replace(free=cache.RESERVE_BYTES + 20 - taken)
+
+    monkeypatch.setattr(cache.shutil, "disk_usage", free)
+    server.answers = [GOOD, GOOD + CONTENT]
+    fetched = BootFileCache(tmp_path).file(server.url, ignore)
+    assert {path.name for path in tmp_path.iterdir()} == {"new", fetched.path.name}

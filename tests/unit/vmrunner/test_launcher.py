@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ import threading
 import pytest
 
 from services.kit.docker import EngineAway, EngineRefused
-from services.vmrunner.launcher import docker_vms, protocol
+from services.vmrunner.launcher import client, docker_vms, protocol
 from services.vmrunner.launcher.client import FileHandover, LauncherAway, LauncherRefused, VmLauncher
 from services.vmrunner.launcher.docker_vms import DockerVms
 from services.vmrunner.launcher.protocol import StartTrial, StartVm
@@ -225,14 +226,27 @@ def test_no_user_but_those_of_vms_runs_one(engine, uid):
 
 
 def test_files_go_to_the_expected_user_alone(tmp_path):
-    with FileHandover(5) as handover, socket.socket(socket.AF_UNIX) as connection:
+    with FileHandover(0.3) as handover, socket.socket(socket.AF_UNIX) as connection:
         connection.connect(f"\0{handover.name}")
-        with pytest.raises(Failed, match=f"user {os.getuid()} requests the files of a VM; allowed: user 77"):
+        with pytest.raises(Failed, match="the container does not report within 0.3 s"):
             handover.send(77, ["qemu"], [0, 1, 2])
+        assert connection.recv(100) == b""
     with FileHandover(5) as handover, socket.socket(socket.AF_UNIX) as connection:
         connection.connect(f"\0{handover.name}")
         handover.send(os.getuid(), ["qemu", "-m"], [0, 1, 2])
         assert connection.recv(100) == b"qemu\0-m\0"
+
+
+def test_who_comes_before_the_expected_user_does_not_keep_him_from_his_files(monkeypatch):
+    """Any VM's process finds the name of the socket in /proc/net/unix."""
+    peers = iter([5, 6, 77])
+    monkeypatch.setattr(client, "peer_uid", lambda connection: next(peers))
+    with FileHandover(5) as handover, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        for connection in connections:
+            connection.connect(f"\0{handover.name}")
+        handover.send(77, ["qemu"], [0, 1, 2])
+        assert [connection.recv(100) for connection in connections] == [b"", b"", b"qemu\0"]
 
 
 def test_a_container_that_does_not_report_is_said():
