@@ -38,7 +38,8 @@ def show(client: Client, selection: Sequence[str], everyone: bool, output: str) 
     """Show the network ports of your nodes, or of those of SET.
 
     Each with its link as requested; the delay of what the node sends, as requested, as applied (without the platform's
-    own latency) and as measured; and how many frames have passed, were dropped, and were more than 1 ms late.
+    own latency) and as measured; and how many frames have passed, were dropped, and were more than 1 ms late. Where a
+    running node has not the addresses that it is to have: those that it has, and why.
     """
     chosen = selection_or_default(selection, everyone)
     rows: list[dict[str, Any]] = client.call("nodes", "get_ports", selection=chosen)
@@ -62,7 +63,7 @@ def show(client: Client, selection: Sequence[str], everyone: bool, output: str) 
 def link(client: Client, selection: str, name: str, options: Sequence[str], replace: bool) -> None:
     """Change the link of nodes to a network, at once.
 
-    For instance: walt network link vnode1 home-net lat=20ms loss=1%
+    For instance: walt network link vnode1 home-net lat=20ms loss=1%. addr= is their address there.
     """
     arguments: dict[str, Any] = {"selection": node_set(selection), "network": name, "replace": replace}
     changed = read(Changed, client.call("nodes", "link_nodes", options=list(options), **arguments))
@@ -108,7 +109,7 @@ def capture(
 def link_of(networks: str, name: str) -> str:
     """'walt-net,home-net[lat=10ms]', 'home-net' -> 'lat=10ms'"""
     use = next(one for one in network_uses.parse_networks(networks) if one.name == name)
-    return links.format_link(use.link) or "plain"
+    return ",".join(network_uses.format_port(use)) or "plain"
 
 
 def flat(port: PortView) -> dict[str, Any]:
@@ -122,6 +123,15 @@ def flat(port: PortView) -> dict[str, Any]:
 
 def _delay_us(link: str | None) -> int | None:
     return None if link is None else links.parse_options(LinkModel(), link.split(",") if link else []).up.latency_us
+
+
+def _address_now(row: Row) -> str:
+    """Blank where the running system of the node has what was asked, or does not run."""
+    applied, reason = row["applied_addresses"], row["address_reason"]
+    if not reason:
+        return ""
+    shown = "not known" if applied is None else ", ".join(applied) or "none"
+    return f"{shown} ({reason})"
 
 
 def _delay(key: str) -> Callable[[Row], str]:
@@ -143,6 +153,7 @@ COLUMNS = [
     Column("interface"),
     Column("mac", wide=True),
     Column("addresses", "address", lambda row: next(iter(row["addresses"]), ""), sparse=True),
+    Column("applied_addresses", "address now", lambda row: _address_now(row), sparse=True),
     Column("backend"),
     Column("asked", "link", sparse=True),
     Column("delay_us", "delay", _delay("delay_us"), sparse=True),

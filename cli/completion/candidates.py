@@ -200,7 +200,7 @@ def settings(request: CompletionRequest) -> list[str]:
 
 
 def link_options(request: CompletionRequest) -> list[str]:
-    return link_words(request.typed, request.given)
+    return port_words(request.typed, request.given)
 
 
 def _names_of_nodes(request: CompletionRequest) -> list[str]:

@@ -9,6 +9,7 @@ from walt.client import Client
 from walt.contracts.lab_expect import COMMAND, RATE, REACH
 from walt.contracts.labs import LabDocument, LabExpectation
 from walt.contracts.nodes import NodeView, PortView
+from walt.contracts.port_addresses import without_prefix
 from walt.replies import read
 
 from . import measure
@@ -48,7 +49,7 @@ class _Checker:
         pairs = [one for one in document.expect if one.kind != COMMAND]
         names = sorted({name.lower() for one in pairs for name in one.nodes})
         ports = client.call("nodes", "get_ports", selection=",".join(names)) if names else []
-        self._macs = {(port.node, port.network): port.mac for port in read(list[PortView], ports)}
+        self._ports = {(port.node, port.network): port for port in read(list[PortView], ports)}
         results = run_all(client, [(nodes[name], measure.ADDRESSES_SCRIPT) for name in names])
         self._addresses = {
             name: measure.parse_addresses(result.output) for name, result in zip(names, results, strict=True)
@@ -86,8 +87,12 @@ class _Checker:
     def _address(self, one: LabExpectation) -> str | None:
         source, target = (name.lower() for name in one.nodes)
         network = self._network(one)
-        mac, source_mac = self._macs.get((target, network), ""), self._macs.get((source, network), "")
-        return measure.destination(self._of(target), mac, self._of(source), source_mac)
+        port, source_port = self._ports.get((target, network)), self._ports.get((source, network))
+        if port is None:
+            return None
+        source_mac = source_port.mac if source_port else ""
+        given = [without_prefix(address) for address in port.addresses]
+        return measure.destination(self._of(target), port.mac, self._of(source), source_mac, given)
 
     def _of(self, node: str) -> NodeAddresses:
         return self._addresses[node]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from walt.contracts import lab_expect, labs, network_uses
@@ -99,9 +99,13 @@ def parse_addresses(output: str) -> NodeAddresses:
     return NodeAddresses(macs, addresses)
 
 
-def destination(target: NodeAddresses, mac: str, source: NodeAddresses, source_mac: str) -> str | None:
-    """The address to ping: IPv4 first, link-local last, with the interface of the source; None without one."""
-    found = sorted(target.addresses.get(target.macs.get(mac, ""), ()), key=_preference)
+def destination(
+    target: NodeAddresses, mac: str, source: NodeAddresses, source_mac: str, given: Collection[str] = ()
+) -> str | None:
+    """The address to ping: of those of the platform (`given`) if it has one, IPv4 first, link-local last, with the
+    interface of the source; None without one."""
+    addresses = target.addresses.get(target.macs.get(mac, ""), ())
+    found = sorted(addresses, key=lambda one: (one not in given, _preference(one)))
     if not found:
         return None
     if not found[0].lower().startswith("fe80:"):

@@ -47,7 +47,7 @@ def _settings_text() -> str:
     parts += ["Options of a link, in NAME[OPTION,...] of networks and in walt network link:", ""]
     for option in LINK_OPTIONS.values():
         parts += [f"{option.name}=   {option.help}", f"    {option.grammar}", ""]
-    addr = f"{port_addresses.OPTION}=   the address of the node there; in the setting networks only"
+    addr = f"{port_addresses.OPTION}=   the address of the node there"
     parts += [addr, f"    {port_addresses.RULE}", ""]
     return "\n".join([*parts, _SIDES])
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from prometheus_client import REGISTRY
 
 from services.bootserver import health
-from services.bootserver.boot import ssh_probe
+from services.bootserver.addresses import live_addresses
+from services.bootserver.addresses.live_addresses import LiveAddresses
+from services.bootserver.boot import boot_script, ssh_probe
 from services.bootserver.boot.boot_payload import BootPayload
-from services.bootserver.boot.boot_records import BootRecordStore
+from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
 from services.bootserver.boot.boots import BootReports, Boots, BootStores, Probes
 from services.bootserver.boot.own_script_files import OwnScriptFiles
 from services.bootserver.boot.ssh_keys import KeyStore
@@ -40,7 +42,7 @@ from services.bootserver.site import make_site
 from services.kit import tasks
 from services.kit.bus.bus import Bus
 from services.kit.environment import Environment
-from services.kit.guest_command import run_in_guest
+from services.kit.guest_command import ask_guest, run_in_guest
 from services.kit.metrics import watch_space
 from services.kit.reconcile_loop import keep_in_step
 from services.kit.registry_guard import RegistryGuard
@@ -49,11 +51,13 @@ from services.kit.web import pages
 from walt.contracts import bootserver, nodes, serialization
 from walt.contracts.bootserver import ImageUse, ImageView, NodeAccess, NodeBooted
 from walt.contracts.checks import Check
-from walt.contracts.errors import Denied
+from walt.contracts.console import CommandResult
+from walt.contracts.errors import Denied, Failed
 from walt.contracts.limits import UserLimits
 from walt.contracts.nodes import NodeRemoved, NodeTarget, NodeWanted, Owner, Specs
 
 COMMAND_LIMIT_S = 15.0  # of a reboot or poweroff command
+ADDRESSES_LIMIT_S = 30.0  # of the setting of addresses, in a busy node
 IMAGES_DIR = "/var/cache/walt/images"
 BURST, REFILL_S = 8, 2.0  # requests of one address that look through all images
 PROBE_EVERY_S = 20.0  # of each physical machine
@@ -101,6 +105,9 @@ class BootserverApp:
             lambda event: self._bus.announce(bootserver.NODE_COPYING, event),
         )
         self.own_script_files = OwnScriptFiles(images, records)
+        self.addresses = LiveAddresses(
+            records, self._has_own_script, lambda request: boot_script.hosts(request, site), self._ask_node
+        )
         effects = MachineEffects(
             self._probes.sends_banner,
             lambda address: ssh_probe.is_up(address),
@@ -131,6 +138,7 @@ class BootserverApp:
         self.boots.start()
         self._staging.remove_orphans()
         self._loops = [
+            tasks.spawn_loop("addresses", self.addresses.turn, every_s=live_addresses.TURN_S),
             tasks.spawn_loop("probe", self.machines.probe_all, every_s=PROBE_EVERY_S),
             tasks.spawn(keep_in_step, self._reconcile, RECONCILE_S, self._registry.wake),
         ]
@@ -178,22 +186,26 @@ class BootserverApp:
         if self._registry.allows(f"the spec of {spec.name}", spec.registry, spec.revision):
             self.zone.put(spec)
             self.machines.apply_spec(spec)
+            self.addresses.apply_spec(spec)
 
     def remove(self, removed: NodeRemoved) -> None:
         if self._registry.allows(f"the removal of {removed.name}", removed.registry, removed.revision):
             self.zone.forget(removed.id)
             self.machines.forget(removed.id)
             self.boots.forget(removed.id)
+            self.addresses.forget(removed.id)
 
     def _reconcile(self) -> None:
         self.transfers.drop_idle()
         in_boots, in_zone, in_machines = self.boots.known(), self.zone.known(), self.machines.known()
+        in_addresses = self.addresses.known()
         specs = self._specs()
         self._registry.check(specs.registry, specs.revision)
         wanted = {spec.id for spec in specs.nodes}
         self.zone.replace(specs.nodes, in_zone)
         self.machines.reconcile(specs.nodes, in_machines)
         self.boots.forget_all(in_boots - wanted)
+        self.addresses.replace(specs.nodes, in_addresses)
         for node_id in in_machines.keys() - wanted:
             self.machines.forget(node_id)
         self._staging.remove_orphans()
@@ -204,6 +216,13 @@ class BootserverApp:
     def _node_booted(self, event: NodeBooted) -> None:
         self._bus.announce(bootserver.NODE_BOOTED, event)
         self.machines.booted(event)
+        self.addresses.check(event.node_id)
+
+    def _has_own_script(self, record: BootRecord) -> bool:
+        try:
+            return self.images.in_folder(record.folder, record.request.image).has_script
+        except Failed:  # its tree has gone since; the node runs all the same
+            return False
 
     def _boot_of(self, node_id: int) -> tuple[int, str]:
         record = self._records.get(node_id)
@@ -230,6 +249,9 @@ class BootserverApp:
 
     def _register_machine(self, mac: str, ip: str) -> NodeWanted:
         return serialization.load(NodeWanted, self._bus.call(nodes.SERVICE, "register_machine", mac=mac, ip=ip))
+
+    def _ask_node(self, spec: NodeWanted, command: str) -> CommandResult:
+        return ask_guest(self._bus.call, spec.host, spec.id, command, ADDRESSES_LIMIT_S)
 
     def _run_on_machine(self, target: Machine, command: str) -> None:
         run_in_guest(self._bus.call, target.host, target.node_id, command, COMMAND_LIMIT_S)

@@ -6,7 +6,7 @@ Serves:    to users get_images, save_image, import_image, clone_image, rename_im
            and large data open_upload, write_upload, finish_upload, open_download, read_download, close_transfer,
            follow_job;
            to services publish_boot, open_access, check_image, count_images, persist_bytes, drop_persist_folder,
-           list_machines, diagnose;
+           list_machines, get_addresses, diagnose;
            over HTTP /boot/NODE/script.ipxe, /boot/NODE/seed.tar and /boot/NODE/copying (each to that node only),
            /boot/files/SHA256/NAME, /boot/machine.ipxe?mac=MAC (for the ROM of a machine), and any other path: a file
            beside the boot script of an image, to the node that boots it. vmrunner, which requests them for its nodes,
@@ -16,9 +16,10 @@ Announces: NODE_BOOTED, once per boot (and again when this service starts): its 
            again. NODE_COPYING, while a node copies its image to its disk.
            MACHINE_CHANGED, MACHINE_REMOVED of physical nodes.
 Asks:      nodes get_account, get_accounts, get_limits, check_administrator (whose images are whose), authorize,
-           and register_machine, when a machine boots; console run_command, to reboot it.
-Hears:     nodes NODE_WANTED (names; boots and power-offs of physical nodes), NODE_REMOVED (forget it); asks nodes
-           get_specs at start and now and then, in case an event was lost.
+           and register_machine, when a machine boots; console run_command, to reboot it, and to set the addresses of
+           running nodes.
+Hears:     nodes NODE_WANTED (names; addresses on networks of users, live; boots and power-offs of physical nodes),
+           NODE_REMOVED (forget it); asks nodes get_specs at start and now and then, in case an event was lost.
 
 The disk server of physical machines and the name server are processes of their own (`persist/aoe_server.py`,
 `dns/dnsmasq.py`), so that a restart of this one neither blocks a machine nor leaves nodes without names.
@@ -44,7 +45,16 @@ from services.kit.bus.entrypoints import Caller, internal, on_event, public
 from services.kit.web import pages
 from services.kit.web.pages import page
 from walt.contracts import bootserver, nodes
-from walt.contracts.bootserver import BootPlan, BootRequest, ImageChanged, ImageUse, ImageView, JobView, NodeAccess
+from walt.contracts.bootserver import (
+    BootPlan,
+    BootRequest,
+    ImageChanged,
+    ImageUse,
+    ImageView,
+    JobView,
+    NodeAccess,
+    SetAddresses,
+)
 from walt.contracts.checks import Check
 from walt.contracts.nodes import NodeRemoved, NodeWanted, Owner
 from walt.contracts.vmrunner import VmReport
@@ -139,6 +149,10 @@ class BootserverService:
     @internal
     def list_machines(self) -> list[VmReport]:
         return self.app.machines.reports()
+
+    @internal
+    def get_addresses(self, node_ids: list[int]) -> list[SetAddresses]:
+        return self.app.addresses.views(node_ids)
 
     @internal
     def diagnose(self) -> list[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import textwrap
 from typing import Any
 
 from services.console import health, metrics, requests
@@ -43,6 +44,7 @@ RECONCILE_S = 300.0
 REAP_EVERY_S = 2.0
 TRIM_EVERY_S = 1.0
 HANGUP_LIMIT_S = 15.0
+MAX_SHOWN = 60  # characters of a command, in an error
 
 
 class ConsoleApp:
@@ -135,7 +137,8 @@ class ConsoleApp:
                 raise Failed(f"{access.ip} cannot be reached by ssh: {message}")
             return CommandResult(status, output[-COMMAND_OUTPUT_CHARS:])
         except Failed as error:
-            raise Failed(f"'{' '.join(command)}' on {access.ip}: {error}") from None
+            shown = textwrap.shorten(" ".join(command), MAX_SHOWN, placeholder="…")
+            raise Failed(f"'{shown}' on {access.ip}: {error}") from None
         finally:
             login.discard()
 

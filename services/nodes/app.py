@@ -148,7 +148,8 @@ class NodesApp:
     def ports(self, user: str, selection: str) -> list[PortView]:
         with self.transaction() as registry:
             chosen = queries.select_nodes(registry, selection, registry.accounts.of(user).id)
-        return port_views.views(chosen, self.agents.list_ports(node.host for node in chosen))
+        set_addresses = self.agents.get_addresses([node.id for node in chosen])
+        return port_views.views(chosen, self.agents.list_ports(node.host for node in chosen), set_addresses)
 
     def events(self, user: str, selection: str | None, query: EventQuery) -> list[Event]:
         with self.transaction() as registry:

@@ -10,8 +10,8 @@ Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, 
             get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user, register_machine,
             check_history (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
-            persist_bytes, list_machines; netemu list_ports; the management API of the broker, which stores the accounts
-            of users; all services for diagnose.
+            persist_bytes, list_machines, get_addresses; netemu list_ports; the management API of the broker, which
+            stores the accounts of users; all services for diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED.
 Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED; asks both at intervals for
             what was lost.

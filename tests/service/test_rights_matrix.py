@@ -159,7 +159,7 @@ INTERNAL_TABLE = (
     *(f"nodes.{method}" for method in INTERNAL_OF_NODES),
     *(f"bootserver.{method}" for method in ("publish_boot", "open_access")),
     *(f"bootserver.{method}" for method in ("check_image", "count_images", "persist_bytes", "drop_persist_folder")),
-    *(f"bootserver.{method}" for method in ("list_machines", "diagnose")),
+    *(f"bootserver.{method}" for method in ("list_machines", "get_addresses", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "persist_bytes", "capacity", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_trash", "claim_trash", "empty_trash")),
     *(f"netemu@*.{method}" for method in ("attach_ports", "list_ports", "open_capture", "diagnose")),

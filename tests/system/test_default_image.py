@@ -89,7 +89,7 @@ def test_units_are_those_of_debian_but_for_a_short_list(debian, walt):
     listed = run(
         walt, "systemctl list-unit-files --no-legend --state=masked,disabled | awk '$3 == \"enabled\" {print $1}'"
     )
-    assert set(listed.split()) - DEBIANS_OWN == {"systemd-repart.service", "e2scrub_reap.service"}
+    assert set(listed.split()) - DEBIANS_OWN == {"systemd-repart.service", "e2scrub_reap.service", "bird.service"}
     assert run(walt, "find /etc/systemd -lname /dev/null").split() == ["/etc/systemd/system/systemd-repart.service"]
 
 

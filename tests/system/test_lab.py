@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.wait import wait_until
+
 BLOG = Path(__file__).parents[2] / "examples" / "blog.yml"
+LIVE_LIMIT_S = 60
 FIRST_PING_LIMIT_S = 120  # 20 s where the test has the processors for itself
 
 
@@ -56,6 +59,31 @@ def test_fault_19_nodes_have_addresses_and_names_on_their_network(walt, blog):
     for family in ("-4", "-6"):
         walt("node", "run", "vnode2", "--", f"ping {family} -c 1 -W 5 vnode1.home-net")
     walt("node", "run", "vnode2", "--", "ip addr add 192.168.55.3/24 dev ens3")  # beside it, as before
+
+
+def test_addresses_change_while_the_nodes_run_and_those_of_the_user_stay(walt, blog):
+    """In the small image, whose ip is that of busybox."""
+    boot_id = ("node", "run", "vnode2", "--", "cat", "/proc/sys/kernel/random/boot_id")
+    before = walt(*boot_id).stdout
+    walt("node", "run", "vnode2", "--", "ip addr add 10.64.0.77/24 dev ens3")
+
+    def port():
+        ports = json.loads(walt("network", "show", "vnode2", "-o", "json").stdout)
+        return next(one for one in ports if one["network"] == "blog/home-net")
+
+    for asked in ("192.168.99.2/24", "10.64.0.2/24"):
+        walt("network", "link", "vnode2", "blog/home-net", f"addr={asked}")
+        wait_until(lambda asked=asked: port()["applied_addresses"] == [asked], LIVE_LIMIT_S, f"vnode2 has {asked}")
+        assert (port()["addresses"], port()["address_reason"]) == ([asked], "")
+        shown = walt("node", "run", "vnode2", "--", "ip -o addr show dev ens3; grep home-net /etc/hosts").stdout
+        assert asked in shown and "fd77:" not in shown and f"{asked.partition('/')[0]} vnode2.home-net" in shown
+        assert ("10.64.0.2/24" in shown) == (asked == "10.64.0.2/24")
+        assert "10.64.0.77/24" in shown and "192.168.55.3/24" in shown  # typed by the user
+    walt("node", "run", "vnode1", "--", "ping -c 1 -W 5 vnode2.home-net")
+    by_itself = f"networks=walt-net,blog/home-net[{port()['asked']}]"
+    assert walt("node", "config", "vnode2", by_itself).stderr == "vnode2: configured\n"  # nothing waits for a boot
+    wait_until(lambda: len(port()["applied_addresses"] or ()) == 2, LIVE_LIMIT_S, "vnode2 has both addresses")
+    assert walt(*boot_id).stdout == before
 
 
 def test_applied_again_nothing_changes(walt, blog):

@@ -161,7 +161,7 @@ ROOMS = {
         "__main__",
         "service",
         "app",
-        "health physical",
+        "health physical addresses",
         "boot",
         "dns persist images request_budget",
         "workers metrics",

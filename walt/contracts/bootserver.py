@@ -42,6 +42,8 @@ Internal RPC:
       bytes by owner, former owners too, of what is here: the disks of physical nodes, and folders of versions before
   drop_persist_folder(node_id, owner, account)
       vmrunner has its content on a disk; idempotent
+  get_addresses(node_ids) -> [SetAddresses]
+      of those that have booted, on each interface that is to have addresses or was given some
   diagnose() -> [Check]
   list_machines() -> [VmReport]
       of the physical nodes, as vmrunner's list_vms is of the virtual ones
@@ -50,7 +52,8 @@ Events: NODE_BOOTED (NodeBooted): the node of that run answers on its ssh port; 
         NODE_COPYING (NodeCopying): the node of that run is still copying its image to its disk; vmrunner hears it
         MACHINE_CHANGED (VmReport): every transition of a physical node;  MACHINE_REMOVED (VmRemoved): one that is
         wanted absent is forgotten; nodes hears both
-Hears: nodes NODE_WANTED (names for DNS; boots and power-offs of physical nodes), NODE_REMOVED
+Hears: nodes NODE_WANTED (names for DNS; addresses of running nodes; boots and power-offs of physical nodes),
+       NODE_REMOVED
 """
 
 from __future__ import annotations
@@ -126,10 +129,24 @@ class BootRequest:
             owner_account=spec.owner_account,
             persist_is_disk=persist_is_disk,
             persist_bytes=spec.persist_bytes,
-            interfaces=tuple(
-                BootInterface(one.slot, one.network.label, one.addresses) for one in spec.interfaces if one.addresses
-            ),
+            interfaces=interfaces_of(spec),
         )
+
+
+def interfaces_of(spec: NodeWanted) -> tuple[BootInterface, ...]:
+    """Those that are to have addresses."""
+    return tuple(BootInterface(one.slot, one.network.label, one.addresses) for one in spec.interfaces if one.addresses)
+
+
+@dataclass(frozen=True)
+class SetAddresses:
+    """What the booted system of a node was given on one of its interfaces. addresses: with their prefixes, None where
+    that is not known at the moment; reason: why they are not those asked for, "" if they are."""
+
+    node_id: int
+    mac: str
+    addresses: tuple[str, ...] | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)

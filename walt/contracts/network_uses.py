@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from walt.contracts import links, names, port_addresses, units
-from walt.contracts.links import LinkModel
+from walt.contracts.links import LinkChange, LinkModel
 
 MAX_NETWORKS = 28  # PCI slots 2 to 29 of machine type `pc`
 
@@ -19,6 +19,14 @@ class NetworkUse:
     name: str
     link: LinkModel = field(default_factory=LinkModel)
     address: str = port_addresses.AUTOMATIC
+
+
+@dataclass(frozen=True)
+class PortChange:
+    """address: None where it stays."""
+
+    link: LinkChange = field(default_factory=LinkChange)
+    address: str | None = None
 
 
 def parse_networks(text: str) -> tuple[NetworkUse, ...]:
@@ -42,20 +50,28 @@ def format_networks(uses: Sequence[NetworkUse]) -> str:
 
 def parse_port(network: str, words: Sequence[str]) -> NetworkUse:
     """'home-net', ['lat=10ms', 'addr=10.1.2.7/24'] -> the port; Faults of all words, or of their combination."""
-    given, link, faults = [word for word in words if _is_address(word)], LinkModel(), list[str]()
-    options = [word for word in words if not _is_address(word)]
+    link, faults = LinkModel(), list[str]()
     try:
-        link = check_carrier(network, links.parse_options(link, options))
+        link = check_carrier(network, links.parse_options(link, _options(words)))
     except units.Faults as found:
         faults += found.args
-    addresses = units.parse_each(_parse_address, given, faults)
-    if len(given) > 1:
-        faults.append(f"{port_addresses.OPTION} is given twice; allowed: once")
-    if given and network == names.WALT_NET:
-        faults.append(f"'{given[0]}' is not for {network}; allowed: without, as the platform gives its addresses")
+    addresses = _parse_addresses(network, words, faults)
     if faults:
         raise units.Faults(*faults)
     return NetworkUse(network, link, *addresses)
+
+
+def parse_change(network: str, words: Sequence[str]) -> PortChange:
+    """['lat=10ms', 'addr=10.1.2.7/24'], each word once; Faults of all of them."""
+    link, faults = LinkChange(), list[str]()
+    try:
+        link = links.parse_change(_options(words))
+    except units.Faults as found:
+        faults += found.args
+    addresses = _parse_addresses(network, words, faults)
+    if faults:
+        raise units.Faults(*faults)
+    return PortChange(link, *addresses)
 
 
 def check_port_word(network: str, word: str) -> None:
@@ -79,6 +95,22 @@ def format_port(use: NetworkUse) -> list[str]:
     """The words that `parse_port` takes: ['lat=10ms', 'addr=10.1.2.7/24']."""
     words = [f"{port_addresses.OPTION}={use.address}"] if use.address else []
     return [*filter(None, links.format_link(use.link).split(",")), *words]
+
+
+def _options(words: Sequence[str]) -> list[str]:
+    """Of the link."""
+    return [word for word in words if not _is_address(word)]
+
+
+def _parse_addresses(network: str, words: Sequence[str], faults: list[str]) -> list[str]:
+    """Those given: none or one."""
+    given = [word for word in words if _is_address(word)]
+    addresses = units.parse_each(_parse_address, given, faults)
+    if len(given) > 1:
+        faults.append(f"{port_addresses.OPTION} is given twice; allowed: once")
+    if given and network == names.WALT_NET:
+        faults.append(f"'{given[0]}' is not for {network}; allowed: without, as the platform gives its addresses")
+    return addresses
 
 
 def _is_address(word: str) -> bool:

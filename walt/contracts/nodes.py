@@ -4,8 +4,8 @@ Public RPC (users):
   create_nodes(names, settings=[], image=None) -> Changed
   get_nodes(selection) -> [NodeView]            selection: "a,b,my-nodes,free-nodes,all-nodes"
   configure_nodes(selection, settings, force=False) -> Changed        force: also what destroys data on a disk
-  link_nodes(selection, network, options, replace=False) -> Changed   options: ["lat=10ms", …] of that network's link;
-                                                the others stay as they are, unless replace
+  link_nodes(selection, network, options, replace=False) -> Changed   options: ["lat=10ms", …] of that network's link,
+                                                addr=; the others stay as they are, but for those of the link if replace
   reboot_nodes(selection, hard=False) | stop_nodes(selection, hard=False) -> Changed    hard: without asking the guest
   start_nodes(selection) -> Changed
   rename_node(name, new_name) -> Changed
@@ -287,7 +287,8 @@ class PortView:
     exist yet (`state` says why); its delay is shorter than requested by what the platform itself adds.
     mac: "" for an interface that the settings no longer have but the node keeps until its next boot.
     interface: its name in the guest. measured_latency_us: of what the node sends, None when it is not measured.
-    addresses: that the node gets at its boot, with their prefixes; none on walt-net."""
+    addresses: that the node is to have there, with their prefixes; none on walt-net. applied_addresses: that its
+    running system was given, None where that is not known; address_reason: why these are not the same."""
 
     node: str
     owner: str
@@ -303,6 +304,8 @@ class PortView:
     up: Traffic = field(default_factory=Traffic)
     down: Traffic = field(default_factory=Traffic)
     addresses: tuple[str, ...] = ()
+    applied_addresses: tuple[str, ...] | None = None
+    address_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from services.kit.files import write_atomically
@@ -18,13 +18,15 @@ class BootRecord:
 
     published_at, booted_at: epoch seconds; booted_at is 0 until the node has answered.
     folder: of the image at the time of publication, which the node keeps when the image is renamed or replaced; "" in
-    records of versions that did not note it.
+    records of versions that did not note it. is_addressed_anew: setting of addresses in the running
+    system was begun.
     """
 
     request: BootRequest
     published_at: float
     booted_at: float = 0.0
     folder: str = ""
+    is_addressed_anew: bool = field(default=False, compare=False)
 
 
 def record_boot(known: BootRecord | None, request: BootRequest, folder: str, now: float) -> BootRecord:
@@ -79,6 +81,10 @@ class BootRecordStore:
             return False
         self.put(replace(record, booted_at=at))
         return True
+
+    def note_addressed_anew(self, record: BootRecord) -> None:
+        if not record.is_addressed_anew:
+            self.put(replace(record, is_addressed_anew=True))
 
     def remove(self, node_id: int) -> None:
         self._path(node_id).unlink(missing_ok=True)

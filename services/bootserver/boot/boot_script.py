@@ -132,7 +132,7 @@ def seed(request: BootRequest, keys: SeedKeys, site: Site) -> bytes:
     folders = [("etc", 0o755), ("etc/ssh", 0o755), ("etc/walt", 0o755), ("root", 0o700), ("root/.ssh", 0o700)]
     files = [
         ("etc/hostname", 0o644, f"{request.name}\n"),
-        (HOSTS, 0o644, block(_hosts(request, site))),
+        (HOSTS, 0o644, hosts(request, site)),
         (RESOLVER, 0o644, block(f"search {DOMAIN}\nnameserver {site.server}\n")),
         (ADDRESSES_FILE, 0o644, _addresses(request)),  # also if empty: a root that lasts has that of an earlier boot
         ("etc/ssh/ssh_host_ed25519_key", 0o600, keys.host_private),
@@ -151,13 +151,14 @@ def seed(request: BootRequest, keys: SeedKeys, site: Site) -> bytes:
     return buffer.getvalue()
 
 
-def _hosts(request: BootRequest, site: Site) -> str:
+def hosts(request: BootRequest, site: Site) -> str:
+    """The platform's block of its /etc/hosts."""
     own = [
         f"{without_prefix(address)} {request.name}.{interface.network}\n"
         for interface in request.interfaces
         for address in interface.addresses
     ]
-    return (
+    return block(
         "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
         f"{request.ip} {request.name}\n{''.join(own)}{site.server} server\n"
     )

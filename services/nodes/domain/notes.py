@@ -80,7 +80,7 @@ def _waits_for_boot(name: str, before: NodeConfig, after: NodeConfig) -> bool:
     setting = settings.SETTINGS[name]
     old, new = getattr(before, setting.field), getattr(after, setting.field)
     if setting.takes_effect == settings.LINKS_LIVE:
-        return [(use.name, use.address) for use in old] != [(use.name, use.address) for use in new]
+        return [use.name for use in old] != [use.name for use in new]
     return setting.takes_effect == settings.NEXT_BOOT and bool(old != new)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from services.nodes.domain.model import Node
 from walt.contracts import vmrunner
+from walt.contracts.bootserver import SetAddresses
 from walt.contracts.links import format_link
 from walt.contracts.netemu import CABLE, DIRECT, KERNEL, PortReport
 from walt.contracts.nodes import Interface, PortView
@@ -21,9 +22,24 @@ GOES = "goes with the next boot"
 _RUNS = (vmrunner.BOOTING, vmrunner.BOOTED)
 
 
-def views(nodes: Iterable[Node], reports: Mapping[str, Sequence[PortReport] | None]) -> list[PortView]:
-    """reports: by host; None for a host that does not answer."""
-    return [view for node in nodes for view in _of_node(node, reports[node.host])]
+def views(
+    nodes: Iterable[Node],
+    reports: Mapping[str, Sequence[PortReport] | None],
+    set_addresses: Iterable[SetAddresses] = (),
+) -> list[PortView]:
+    """reports: by host; None for a host that does not answer. set_addresses: of the systems that run."""
+    given = {(one.node_id, one.mac): one for one in set_addresses}
+    return [
+        _with_addresses(node, view, given.get((node.id, view.mac)))
+        for node in nodes
+        for view in _of_node(node, reports[node.host])
+    ]
+
+
+def _with_addresses(node: Node, view: PortView, given: SetAddresses | None) -> PortView:
+    if given is None or node.status.state != vmrunner.BOOTED:
+        return view
+    return replace(view, applied_addresses=given.addresses, address_reason=given.reason)
 
 
 def _of_node(node: Node, reports: Sequence[PortReport] | None) -> Iterator[PortView]:

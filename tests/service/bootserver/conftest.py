@@ -67,6 +67,14 @@ def nodes_service(peers: Peers) -> FakeNodes:
 
 
 @pytest.fixture
+def console(peers: Peers) -> FakeConsole:
+    console = peers[2]
+    console.output, console.fault, console.status_of = "", None, lambda command: 0
+    console.commands.clear()
+    return console
+
+
+@pytest.fixture
 def server(amqp_uri, listener, nodes_service, images, network, tmp_path, monkeypatch) -> Iterator[Bootserver]:
     server = Bootserver(amqp_uri)
     monkeypatch.setenv("WALT_IMAGES_DIR", str(images))

@@ -9,6 +9,7 @@ from tests.service.nodes.world import HOST
 from tests.support.fakes.netemu import FakeNetemu
 from tests.support.wait import wait_until
 from walt.contracts import links
+from walt.contracts.bootserver import SetAddresses
 from walt.contracts.links import LinkModel
 from walt.contracts.netemu import CABLE, PortReport, Traffic
 from walt.contracts.vmrunner import BOOTED
@@ -70,6 +71,25 @@ def test_a_carrier_is_live_announced_and_shown(platform, ports):
     setting = ["networks=walt-net,home-net[lat=10ms,bw=5Mbps]"]
     answer = platform.call("alice", "configure_nodes", "v1", setting)
     assert (answer["notes"], platform.spec("v1").interfaces[1].link.no_carrier) == ([], False)
+
+
+def test_an_address_is_live_announced_and_shown(platform, ports):
+    create(platform, "v1", "v2", networks="networks=walt-net,home-net")
+    platform.apply(platform.report("v1", BOOTED))
+    before = platform.spec("v1").interfaces[1]
+    assert before.addresses[0] == "10.64.0.1/24"
+    answer = platform.call("alice", "link_nodes", "v1", "home-net", ["addr=192.168.55.2/24"])
+    assert answer["nodes"][0]["config"]["networks"] == "walt-net,home-net[addr=192.168.55.2/24]"
+    assert answer["notes"] == []
+    wait_until(lambda: platform.vmrunner.specs[-1].interfaces[1].addresses == ("192.168.55.2/24",))
+    assert (platform.vmrunner.specs[-1].boot, platform.spec("v1").interfaces[1].mac) == (1, before.mac)
+    refused = platform.refusal("alice", "link_nodes", "v2", "home-net", ["addr=192.168.55.2/24"])
+    assert refused.startswith("Conflict: home-net: 192.168.55.2 is the address of another node there")
+    given = SetAddresses(platform.spec("v1").id, before.mac, before.addresses, "it is being set")
+    platform.bootserver.set_addresses.append(given)
+    home_net = platform.call("alice", "get_ports", "v1")[1]
+    assert home_net["addresses"] == ["192.168.55.2/24"]
+    assert (home_net["applied_addresses"], home_net["address_reason"]) == (list(before.addresses), "it is being set")
 
 
 def test_link_is_its_owners_and_all_or_nothing(platform):

@@ -111,6 +111,7 @@ class Platform:
         self.vmrunner.persisted.clear()
         self.bootserver.persisted.clear()
         self.bootserver.machines.clear()
+        self.bootserver.set_addresses.clear()
 
     def announced(self) -> list[str]:
         """The names of the nodes whose specs vmrunner has received."""

@@ -6,14 +6,15 @@ from typing import Any
 
 from tests.support.fakes.fake_service import FakeService, serves
 from walt.contracts import bootserver, serialization
-from walt.contracts.bootserver import BootPlan, BootRequest, ImageUse, ImageView, NodeAccess
+from walt.contracts.bootserver import BootPlan, BootRequest, ImageUse, ImageView, NodeAccess, SetAddresses
 from walt.contracts.errors import NotFound
 from walt.contracts.vmrunner import VmReport
 
 
 class FakeBootserver(FakeService):
     """images: names, of users as USER/NAME; requests: boots published so far; persisted: {(node id, owner): bytes};
-    script_url: what every plan boots; nodes: ids of those that may be logged in to, by `access`."""
+    script_url: what every plan boots; nodes: ids of those that may be logged in to, by `access`;
+    set_addresses: of their systems."""
 
     name = bootserver.SERVICE
 
@@ -28,6 +29,7 @@ class FakeBootserver(FakeService):
         self.machines: list[VmReport] = []
         self.access = NodeAccess("127.0.0.1", "root", "KEY\n", "ssh-ed25519 AAAA")
         self.nodes: set[int] = set()
+        self.set_addresses: list[SetAddresses] = []
 
     @serves
     def publish_boot(self, request: Any) -> Any:
@@ -45,6 +47,10 @@ class FakeBootserver(FakeService):
         if node_id not in self.nodes:
             raise NotFound(f"node {node_id} has not booted")
         return serialization.dump(self.access)
+
+    @serves
+    def get_addresses(self, node_ids: list[int]) -> Any:
+        return serialization.dump_all([one for one in self.set_addresses if one.node_id in node_ids])
 
     @serves
     def check_image(self, name: str, user: str = "", account: str = "") -> Any:

@@ -14,7 +14,7 @@ from walt.contracts.console import CommandResult, LinePaths
 
 
 class FakeConsole(FakeService):
-    """commands: argv of each command so far; status_of: the exit status of each."""
+    """commands: argv of each command so far; status_of: the exit status of each; output: of all of them."""
 
     def __init__(self, folder: Path, host: str = "lab") -> None:
         super().__init__()
@@ -22,6 +22,7 @@ class FakeConsole(FakeService):
         self.folder = folder
         self.commands: list[list[str]] = []
         self.status_of: Callable[[list[str]], int] = lambda command: 0
+        self.output = "its output"
 
     @serves
     def prepare_line(self, node_id: int, name: str, owner: str | None = None, owner_account: str = "") -> Any:
@@ -34,7 +35,7 @@ class FakeConsole(FakeService):
     @serves
     def run_command(self, node_id: int, command: list[str], timeout_s: float) -> Any:
         self.commands.append(command)
-        return serialization.dump(CommandResult(self.status_of(command), "its output"))
+        return serialization.dump(CommandResult(self.status_of(command), self.output))
 
     @serves
     def diagnose(self) -> list[Any]:

@@ -62,6 +62,8 @@ def test_addresses_of_a_node():
     other = NodeAddresses({"02": "eth1"}, {})
     assert measure.destination(found, "52:54:00:00:00:aa", other, "02") == "192.168.55.2"
     assert measure.destination(found, "unknown", other, "02") is None
+    chosen = measure.destination(found, "52:54:00:00:00:aa", other, "02", ["10.9.9.9", "fd00::2"])
+    assert chosen == "fd00::2"  # of the platform, before others of its user
     local = NodeAddresses(found.macs, {"ens3": ["fe80::1"]})
     assert measure.destination(local, "52:54:00:00:00:aa", other, "02") == "fe80::1%eth1"
     assert measure.destination(local, "52:54:00:00:00:aa", other, "") is None

@@ -33,6 +33,9 @@ def port(name, network="walt-net", **changes):
         "measured_latency_us": None,
         "up": traffic(),
         "down": traffic(),
+        "addresses": [],
+        "applied_addresses": None,
+        "address_reason": "",
         **changes,
     }
 
@@ -73,6 +76,23 @@ def test_a_row_per_port(capsys):
 def test_plain_ports_make_a_narrow_table(capsys):
     head = shown(capsys, [port("a")]).splitlines()[0]
     assert words(head) == "network node interface backend frames drops late state"
+
+
+def test_an_address_that_a_running_node_has_not_is_told_with_the_reason(capsys):
+    asked = {"addresses": ["10.64.0.2/24", "fd77::2/64"]}
+    as_asked = port("a", **asked, applied_addresses=asked["addresses"])
+    head, row = shown(capsys, [as_asked]).splitlines()
+    assert words(head) == "network node interface address backend frames drops late state" and "10.64.0.2/24" in row
+    behind = port("b", **asked, applied_addresses=["10.64.0.1/24"], address_reason="it is being set")
+    without = port("c", **asked, applied_addresses=[], address_reason="no ip; at its next boot")
+    unknown = port("d", **asked, address_reason="no ssh; it is tried again")
+    shown_now = [words(row) for row in shown(capsys, [as_asked, behind, without, unknown]).splitlines()]
+    assert shown_now[0].startswith("network node interface address address now backend")
+    assert [row.partition("10.64.0.2/24 ")[2].partition(" direct")[0] for row in shown_now[2:]] == [
+        "10.64.0.1/24 (it is being set)",
+        "none (no ip; at its next boot)",
+        "not known (no ssh; it is tried again)",
+    ]
 
 
 def test_wide_tells_each_direction(capsys):

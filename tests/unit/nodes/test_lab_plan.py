@@ -10,6 +10,7 @@ from services.nodes.domain import creation, lab_plan
 from services.nodes.domain.lab_plan import LABS_OF_ONE, MAX_IMAGES
 from services.nodes.domain.model import Status
 from tests.unit.nodes.sample import ALICE, NODE, PLACEMENT
+from walt.contracts import network_uses
 from walt.contracts.errors import Conflict, InvalidRequest
 from walt.contracts.labs import CHANGE, CREATE, REMOVE, LabDocument, LabNode
 from walt.contracts.vmrunner import BOOTED, STOPPED, Capacity
@@ -53,6 +54,12 @@ def test_reboots_who_has_to(wanted, reboots):
     plan = planned([wanted], [RUNS])
     assert actions(plan) == [(CHANGE, "a", reboots, False, False)]
     assert plan.after[0].boot == RUNS.boot + reboots and plan.after[0].version > RUNS.version
+
+
+def test_an_address_reaches_a_running_node():
+    home_net = replace(RUNS.config, networks=network_uses.parse_networks("walt-net,demo/home-net"))
+    wanted = LabNode("a", settings=("networks=walt-net,home-net[addr=10.1.2.7/24]",))
+    assert actions(planned([wanted], [replace(RUNS, config=home_net)])) == [(CHANGE, "a", False, False, False)]
 
 
 @pytest.mark.parametrize("off", [{"power": "off"}, {"status": Status(STOPPED, 0.0, "", 2, 5)}])

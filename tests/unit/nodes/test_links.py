@@ -37,6 +37,8 @@ def networks(options, from_plain=False, network="home-net"):
         ([], True, "home-net"),
         (["carrier=down"], False, "home-net[lat=10ms,bw=5Mbps,carrier=down]"),
         (["carrier=up"], False, "home-net[lat=10ms,bw=5Mbps]"),
+        (["addr=10.1.2.7/24"], False, "home-net[lat=10ms,bw=5Mbps,addr=10.1.2.7/24]"),
+        (["addr=none", "lat=1ms"], True, "home-net[lat=1ms,addr=none]"),
     ],
 )
 def test_options_go_onto_the_present_link_or_a_plain_one(options, from_plain, home_net):
@@ -54,6 +56,15 @@ def test_the_platforms_network_keeps_its_carrier():
         "allowed: up, as the node boots and is reached over it"
     )
     assert networks(["carrier=up"], network="walt-net").startswith("walt-net,")
+
+
+def test_an_address_stays_unless_another_is_given():
+    (kept,) = links.linked([node("a", "walt-net,home-net[addr=10.1.2.7/24]")], links.parse("home-net", [], True))
+    assert format_networks(kept.config.networks) == "walt-net,home-net[addr=10.1.2.7/24]"
+    (fault,) = refusal(InvalidRequest, [N], "walt-net", ["addr=10.1.2.7/24"])
+    assert fault.startswith("'addr=10.1.2.7/24' is not for walt-net; allowed: without")
+    faults = refusal(InvalidRequest, [N], "home-net", ["addr=10.1.2.7", "addr=none", "lat=x"])
+    assert [one.split(" is ")[0] for one in faults] == ["'lat=x'", "'addr=10.1.2.7'", "addr"]
 
 
 def test_link_that_is_as_before_changes_nothing():

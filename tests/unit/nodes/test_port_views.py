@@ -9,6 +9,7 @@ import pytest
 from services.nodes.domain.model import Node, Status
 from services.nodes.domain.port_views import COMES, GOES, LAGS, NO_CARRIER, UP, views
 from walt.contracts import links
+from walt.contracts.bootserver import SetAddresses
 from walt.contracts.links import LinkModel
 from walt.contracts.netemu import CABLE, DIRECT, PortReport, Traffic
 from walt.contracts.nodes import Interface, Network
@@ -93,6 +94,19 @@ def test_interface_that_the_settings_no_longer_have_is_still_shown():
         GOES,
         "lat=10ms",
     )
+
+
+def test_addresses_that_the_running_system_was_given():
+    asked = replace(NODE, interfaces=(INTERFACES[0], replace(INTERFACES[1], addresses=("10.64.0.2/24",))))
+    given = SetAddresses(5, "52:54:00:00:00:02", ("10.64.0.1/24",), "it is being set")
+
+    def home(node, *set_addresses):
+        found = views([node], {"h": [WALT_PORT, report()]}, set_addresses)[1]
+        return found.addresses, found.applied_addresses, found.address_reason
+
+    assert home(asked, given) == (("10.64.0.2/24",), ("10.64.0.1/24",), "it is being set")
+    assert home(asked, replace(given, node_id=6)) == (("10.64.0.2/24",), None, "")
+    assert home(replace(asked, status=Status(BOOTING, 0.0, "")), given) == (("10.64.0.2/24",), None, "")
 
 
 def test_host_that_does_not_answer():
