@@ -15,6 +15,7 @@ from pathlib import Path
 
 from services.kit.say_once import SayOnce
 from services.netemu.cable.control import CableClient
+from services.netemu.cable.wiring import CableWiring
 from services.netemu.kernel.netlink import WALT_NET_PORT_GROUP, Netlink
 from services.netemu.ports import plan
 from services.netemu.ports.cable_limits import LimitLog
@@ -28,7 +29,6 @@ from services.netemu.ports.port import (
 )
 from services.netemu.ports.traffic import Readings
 from services.netemu.ports.tunnel import is_of_tunnel
-from services.netemu.wiring import CableWiring
 from walt.contracts.errors import Failed
 from walt.contracts.names import WALT_NET
 from walt.contracts.netemu import CABLE, DIRECT, KERNEL

@@ -152,7 +152,6 @@ ROOMS = {
         "app",
         "health metrics latency",
         "emulation uplink overlay",
-        "wiring",
         "cable filters capture",
         "kernel",
         "ports variables",
