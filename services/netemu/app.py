@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 from collections.abc import Iterable, Sequence
@@ -12,30 +11,32 @@ from prometheus_client import REGISTRY
 from services.kit import tasks
 from services.kit.bus.bus import Bus
 from services.kit.environment import Environment
+from services.kit.presence import keep_present
 from services.kit.reconcile_loop import keep_in_step
 from services.kit.registry_guard import RegistryGuard
-from services.netemu import health
+from services.kit.say_once import SayOnce
+from services.netemu import health, variables
 from services.netemu.capture.captures import Captures, port_of
 from services.netemu.emulation import Emulation
-from services.netemu.filters import anti_spoofing, input_filter
+from services.netemu.filters import anti_spoofing, input_filter, underlay
 from services.netemu.filters.anti_spoofing import Bindings
 from services.netemu.filters.nat import Nat, parse_networks
 from services.netemu.latency.calibration import Calibration
 from services.netemu.metrics import PortCollector
+from services.netemu.overlay.overlay import Overlay
 from services.netemu.ports import reports
 from services.netemu.uplink import PhysicalUplink
 from walt.contracts import netemu, nodes, serialization
 from walt.contracts.bootserver import NodeBooted
 from walt.contracts.checks import Check
-from walt.contracts.errors import Failed
+from walt.contracts.errors import Failed, Unreachable, WaltError
+from walt.contracts.hosts import AgentPresent, Fabric, HostAddresses
 from walt.contracts.netemu import AttachedPort, CaptureTarget, OpenCapture, PortReport
 from walt.contracts.nodes import ABSENT, Interface, NodeRemoved, NodeWanted, Specs
 
 log = logging.getLogger(__name__)
 
 RECONCILE_S = 300.0
-OWN, SUPERVISED = "own", "supervised"  # WALT_CABLE
-REQUIRED, OPTIONAL = "required", "optional"  # WALT_BINDING
 
 
 class NetemuApp:
@@ -46,8 +47,11 @@ class NetemuApp:
         self._bus = bus
         # beside the cable: a reboot removes both it and the ports
         self.registry = RegistryGuard(env.run_dir / "netemu", netemu.service_on(env.host), bus.call)
-        server = server_address(env.subnet)
-        self.emulation = Emulation(env.run_dir, server, supervised_cable=is_cable_supervised(env))
+        self._env = env
+        self._is_server = variables.is_server(env)
+        address = variables.server_address(env) if self._is_server else ""  # another host is told its own
+        self.emulation = Emulation(env.run_dir, address, supervised_cable=variables.is_cable_supervised(env))
+        self.overlay = Overlay(self.emulation.netlink, env.host, variables.underlay(env), self.registry.wake)
         self.calibration = Calibration(self.emulation)
         self.captures = Captures()
         try:
@@ -55,23 +59,31 @@ class NetemuApp:
         except Failed as error:  # serve all the same: calls fail with the reason, and `walt doctor` shows it
             log.error("%s", error)
         input_filter.install()
+        underlay.install()
         self.nat = Nat(parse_networks(env.variable("WALT_NAT_EXCEPT", "")))
         self.nat.install()
         # ports and their bindings change together; so do specs and the ports they describe
         self._lock = threading.Lock()
         self._specs = dict[int, NodeWanted]()  # the newest of each node of this host
-        self.bindings = Bindings(env.subnet, is_required=is_binding_required(env))
+        self._registry = ""  # that was reconciled with
+        self.bindings = Bindings(env.subnet, is_required=variables.is_binding_required(env))
         self.bindings.install()
         self.uplink = PhysicalUplink(self.emulation.netlink, env.variable("WALT_INTERFACE", ""))
         self.uplink.poll()
         log.info("link back-end: %s %s", self.emulation.shaper, self.emulation.no_netem)
-        self._collector = PortCollector(self.emulation)
+        self._knowing = SayOnce(log, "this host is alone: %s", "this host is told of the others")
+        self._presence: tasks.Task | None = None
+        self._collector = PortCollector(self.emulation, lambda: self.overlay.spanned)
         REGISTRY.register(self._collector)
 
     def start(self) -> None:
         tasks.spawn(keep_in_step, self.reconcile, RECONCILE_S, self.registry.wake)
+        presence = AgentPresent(self.host, netemu.SERVICE, underlay=self.overlay.underlay)
+        self._presence = keep_present(self._bus, lambda: presence)
 
     def stop(self) -> None:
+        if self._presence is not None:
+            self._presence.kill()
         REGISTRY.unregister(self._collector)
 
     def attach(
@@ -82,13 +94,14 @@ class NetemuApp:
             newest = self._specs.get(node_id)
             address = ip or (newest.ip if newest else "")
             self.bindings.bind(anti_spoofing.bindings_of_interfaces(node_id, address, interfaces))
-            self.emulation.attach(node_id, name, owner, interfaces)
+            self.overlay.forget(node_id)  # it may have been on another host
+            self.overlay.follow(self.emulation.attach(node_id, name, owner, interfaces))
             if newest is not None and newest.version > version:  # its links were changed while it was being prepared
-                self.emulation.update_links(newest)
+                self.overlay.follow(self.emulation.update_links(newest))
         return reports.attached(node_id, interfaces)
 
     def diagnose(self) -> list[Check]:
-        return health.diagnose(self.emulation, self.bindings, self.uplink, self.registry.fault)
+        return health.diagnose(self.emulation, self.bindings, self.uplink, self.overlay, self.registry.fault)
 
     def open_capture(self, target: CaptureTarget, expression: str, count: int) -> OpenCapture:
         ports = [state.port for state in self.emulation.snapshot().of_node(target.node_id)]
@@ -99,19 +112,26 @@ class NetemuApp:
 
     def apply_spec(self, node: NodeWanted) -> None:
         """Apply links and netsetup, live, unless a newer spec was received before."""
-        if node.host != self.host or not self.registry.allows(f"the spec of {node.name}", node.registry, node.revision):
-            return
-        with self._lock:
-            if self._keep_newest(node) is node:
-                self.nat.update(node)
-                self.emulation.update_links(node)
+        if node.host != self.host:
+            self._apply_elsewhere(node)
+        elif self.registry.allows(f"the spec of {node.name}", node.registry, node.revision):
+            with self._lock:
+                if self._keep_newest(node) is node:
+                    self._update_nat(node)
+                    self.overlay.follow(self.emulation.update_links(node))
 
     def remove(self, removed: NodeRemoved) -> None:
         if removed.host != self.host:
-            return
-        if self.registry.allows(f"the removal of {removed.name}", removed.registry, removed.revision):
+            if self._is_of_registry(removed.registry):
+                self.overlay.forget(removed.id)
+        elif self.registry.allows(f"the removal of {removed.name}", removed.registry, removed.revision):
             with self._lock:
                 self._detach(removed.id)
+
+    def set_hosts(self, addresses: HostAddresses) -> None:
+        with self._lock:
+            self.overlay.set_addresses(addresses)
+            self._join(addresses)
 
     def measure(self, booted: NodeBooted) -> None:
         """Measure the node's share of a round trip from now on, if it has ports here: machines and nodes of other hosts
@@ -128,11 +148,13 @@ class NetemuApp:
             self.registry.release()
         attached = {state.port.node_id for state in snapshot.ports.values()}
         self._specs.clear()  # a spec received from now on may be newer than the reply
+        self.overlay.expect()
         reply = serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs", host=self.host))
         self.registry.check(reply.registry, reply.revision)
+        fabric = self._get_fabric()
         with self._lock:
+            self._registry = reply.registry
             specs = {node.id: self._keep_newest(node) for node in reply.nodes}
-            self.nat.replace(specs.values())
             for node_id in attached - set(specs):
                 self._detach(node_id)
             self._bind_all(specs.values())
@@ -143,8 +165,16 @@ class NetemuApp:
         self.emulation.remove_orphans()
         self.emulation.forward_group_addresses()
         self.emulation.bound_forwarding_tables()
-        if faults:
-            raise Failed("; ".join(faults.values()))
+        texts = list(faults.values())
+        with self._lock:
+            try:
+                self._span(fabric)
+            except Failed as error:
+                texts.append(str(error))
+            if self._is_server:
+                self.nat.replace(self._specs.values(), self.overlay.stations.nat_addresses())
+        if texts:
+            raise Failed("; ".join(texts))
 
     def repair(self) -> None:
         self.emulation.repair()
@@ -154,8 +184,55 @@ class NetemuApp:
     def _detach(self, node_id: int) -> None:
         self._specs.pop(node_id, None)
         self.calibration.forget(node_id)
-        self.emulation.detach(node_id)
+        self.overlay.follow(self.emulation.detach(node_id))
         self.bindings.forget(node_id)
+
+    def _apply_elsewhere(self, node: NodeWanted) -> None:
+        """A node of another host: this one reaches it there."""
+        if not self._is_of_registry(node.registry):
+            return
+        with self._lock:
+            here = self._specs.get(node.id)
+            if here is not None and here.version > node.version:
+                return
+            if here is not None:  # it has moved
+                self._detach(node.id)
+            if self.overlay.put(node):
+                self._update_nat(node)
+
+    def _is_of_registry(self, registry: str) -> bool:
+        """Of an event about another host's node; the reconciliation guards what is kept of those of this one."""
+        return not self._registry or registry in ("", self._registry)
+
+    def _update_nat(self, node: NodeWanted) -> None:
+        if self._is_server:  # the gateway of the nodes of all hosts
+            self.nat.update(node)
+
+    def _get_fabric(self) -> Fabric | None:
+        """None from a `nodes` of the version before, which knows no hosts."""
+        try:
+            reply = self._bus.call(nodes.SERVICE, "get_fabric", host=self.host)
+        except Unreachable:
+            raise
+        except WaltError as error:
+            self._knowing.failed(error)
+            return None
+        self._knowing.succeeded()
+        return serialization.load(Fabric, reply)
+
+    def _span(self, fabric: Fabric | None) -> None:
+        if fabric is not None:
+            self._join(fabric.addresses)
+            self.overlay.reconcile(fabric, self.emulation.snapshot().bridges)
+        if not self.emulation.has_joined:
+            raise Failed(f"this host has not joined yet: nodes does not know {self.host}")
+
+    def _join(self, addresses: HostAddresses) -> None:
+        """Take part in walt-net, on a host that is not the server's."""
+        mine = next((one for one in addresses.hosts if one.name == self.host), None)
+        if mine is not None and not self._is_server:
+            address = variables.on_walt_net(self._env, mine.ip)
+            self.overlay.follow(self.emulation.join(address, mine.mac))
 
     def _keep_newest(self, node: NodeWanted) -> NodeWanted:
         """This spec, or a newer one that was received before: messages can overtake each other."""
@@ -169,24 +246,3 @@ class NetemuApp:
         ports = [state.port for state in self.emulation.snapshot().ports.values()]
         self.bindings.bind(anti_spoofing.bindings_of_ports(ports, specs))
         self.emulation.group_walt_net_ports()
-
-
-def is_cable_supervised(env: Environment) -> bool:
-    return _choice(env, "WALT_CABLE", OWN, SUPERVISED) == SUPERVISED
-
-
-def is_binding_required(env: Environment) -> bool:
-    return _choice(env, "WALT_BINDING", REQUIRED, OPTIONAL) == REQUIRED
-
-
-def _choice(env: Environment, name: str, default: str, *others: str) -> str:
-    choice = env.variable(name, default)
-    if choice not in (default, *others):
-        raise SystemExit(f"{name}={choice}: allowed: {', '.join((default, *others))}")
-    return choice
-
-
-def server_address(subnet: str) -> str:
-    """'192.168.172.0/22' -> '192.168.172.1/22'."""
-    network = ipaddress.ip_network(subnet)
-    return f"{network.network_address + 1}/{network.prefixlen}"

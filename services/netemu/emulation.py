@@ -29,10 +29,11 @@ from services.netemu.ports.port import (
     unfinished_alias,
 )
 from services.netemu.ports.traffic import Readings
+from services.netemu.ports.tunnel import is_of_tunnel
 from walt.contracts.errors import Failed
 from walt.contracts.names import WALT_NET
 from walt.contracts.netemu import CABLE, DIRECT, KERNEL
-from walt.contracts.nodes import WALT_NET_ID, Interface, NodeWanted
+from walt.contracts.nodes import WALT_NET_ID, Interface, Network, NodeWanted
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +43,15 @@ SERVER_MAC = "52:57:41:4c:54:00"  # a bridge without a MAC of its own changes it
 
 
 class Emulation:
-    """The networks of this host. A change that fails is undone."""
+    """The networks of this host. A change that fails is undone.
 
-    def __init__(self, run_dir: Path, server_address: str, *, supervised_cable: bool = False) -> None:
+    address, mac: of this host on walt-net, where it is the server's; "": it joins later, and has no walt-net before."""
+
+    def __init__(self, run_dir: Path, address: str, mac: str = SERVER_MAC, *, supervised_cable: bool = False) -> None:
         self.netlink = Netlink()
         self.cable = CableClient(run_dir, supervised=supervised_cable)
         self.no_netem = ""
-        self._server_address = server_address
+        self._address, self._mac = address, mac
         self._lock = threading.Lock()
         self._intact_with: int | None = NEVER  # start time of the cable with which all ports were last seen intact
         self._repairs = SayOnce(log, "ports are broken: %s", "all ports are repaired")
@@ -59,11 +62,25 @@ class Emulation:
     def shaper(self) -> str:
         return CABLE if self.no_netem else KERNEL
 
+    @property
+    def has_joined(self) -> bool:
+        return bool(self._address)
+
     def prepare(self) -> None:
         """Choose the back-end by trying it, and make walt-net."""
         self.no_netem = self.netlink.probe_netem()
+        if self.has_joined:
+            with self._lock:
+                self._execute(plan.plan_walt_net(self._snapshot()))
+
+    def join(self, address: str, mac: str) -> list[Action]:
+        """Take part in walt-net with this address and MAC."""
         with self._lock:
-            self._execute(plan.plan_walt_net(self._snapshot()))
+            self._address, self._mac = address, mac
+            done = self._execute(plan.plan_walt_net(self._snapshot()))
+            if not done:  # an earlier process made it
+                self.netlink.set_address(WALT_NET, address, mac)
+            return done
 
     def attach(self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface]) -> list[Action]:
         """Give the node exactly these ports."""
@@ -118,7 +135,8 @@ class Emulation:
         must be bound before."""
         with self._lock:
             for one in self.netlink.interfaces():
-                if one.is_ours and one.master == WALT_NET and one.group != WALT_NET_PORT_GROUP:
+                is_port = one.is_ours and one.master == WALT_NET and not is_of_tunnel(one)
+                if is_port and one.group != WALT_NET_PORT_GROUP:
                     self.netlink.set_group(one.name, WALT_NET_PORT_GROUP)
 
     def forward_group_addresses(self) -> None:
@@ -207,9 +225,7 @@ class Emulation:
         log.info("%s", action)
         match action:
             case plan.MakeBridge(network):
-                is_server = network.id == WALT_NET_ID
-                address, mac = (self._server_address, SERVER_MAC) if is_server else ("", "")
-                self.netlink.make_bridge(bridge_name(network.id), network_alias(network), address, mac)
+                self._make_bridge(network)
             case plan.MakePort(port):
                 self.netlink.make_tap(port.tap, port_alias(port), mtu=port.mtu)
             case plan.SetLink(port, backend, previous):
@@ -220,6 +236,13 @@ class Emulation:
                 self._remove_port(port)
             case plan.RemoveBridge(name):
                 self.netlink.remove(name)
+
+    def _make_bridge(self, network: Network) -> None:
+        is_walt_net = network.id == WALT_NET_ID
+        if is_walt_net and not self.has_joined:
+            raise Failed(f"this host has not joined yet: nodes has not told which address it has on {WALT_NET}")
+        address, mac = (self._address, self._mac) if is_walt_net else ("", "")
+        self.netlink.make_bridge(bridge_name(network.id), network_alias(network), address, mac)
 
     def _set_link(self, port: Port, backend: str, previous: str) -> None:
         if backend == CABLE:

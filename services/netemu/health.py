@@ -8,9 +8,13 @@ from pathlib import Path
 from services.kit import registry_guard
 from services.netemu.emulation import Emulation
 from services.netemu.filters.anti_spoofing import Bindings
+from services.netemu.overlay.overlay import Overlay
+from services.netemu.overlay.paths import measure_mtus
 from services.netemu.ports import cable_limits
 from services.netemu.ports.plan import BROKEN, Snapshot
+from services.netemu.ports.port import WALT_NET_MTU
 from services.netemu.ports.traffic import CableState
+from services.netemu.ports.tunnel import HEADERS_BYTES
 from services.netemu.uplink import PhysicalUplink
 from walt.contracts.checks import FAIL, OK, WARN, Check
 from walt.contracts.errors import Failed
@@ -20,12 +24,15 @@ from walt.contracts.netemu import KERNEL
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
-def diagnose(emulation: Emulation, bindings: Bindings, uplink: PhysicalUplink, registry_fault: str) -> list[Check]:
+def diagnose(
+    emulation: Emulation, bindings: Bindings, uplink: PhysicalUplink, overlay: Overlay, registry_fault: str
+) -> list[Check]:
     return [
         *_ports(emulation),
         _backend(emulation),
         _addresses(bindings),
         *_uplink(uplink),
+        *_underlay(overlay),
         _registry(registry_fault),
         *_bridge_filter(),
         _vhost(),
@@ -38,7 +45,14 @@ def _ports(emulation: Emulation) -> list[Check]:
     except Failed as error:
         consequence = "no link changes; frames may be late or stand still"
         return [Check("cable", FAIL, str(error), consequence, "end that process: netemu starts another one")]
+    if not emulation.has_joined and WALT_NET not in snapshot.bridges:
+        return [_not_joined(), *_cable(emulation, cable)]
     return [_walt_net(snapshot), *_cable(emulation, cable), *_shares(cable), _platform_latency(snapshot)]
+
+
+def _not_joined() -> Check:
+    found = "this host has not joined yet: nodes has not told which address it has"
+    return Check("walt-net", FAIL, found, "no node can boot here", "see the log of netemu, and the line 'nodes'")
 
 
 def _walt_net(snapshot: Snapshot) -> Check:
@@ -124,6 +138,43 @@ def _uplink(uplink: PhysicalUplink) -> list[Check]:
         return [Check("interface", OK, f"{uplink.name_or_mac} is in {WALT_NET}")]
     consequence = "no physical machine boots from here"
     return [Check("interface", WARN, uplink.fault, consequence, "connect the interface, or correct WALT_INTERFACE")]
+
+
+def _underlay(overlay: Overlay) -> list[Check]:
+    """Of the network between hosts; nothing where there is one host."""
+    others = overlay.stations.others
+    if not others:
+        return []
+    cut = "networks that span hosts are cut"
+    if not overlay.underlay:
+        found = f"this host has no address for {_some([one.name for one in others])}"
+        return [Check("underlay", WARN, found, cut, "WALT_UNDERLAY: its address towards the other hosts")]
+    try:
+        mtus = measure_mtus(overlay.underlay, [one.underlay for one in others])
+    except Failed as error:
+        return [Check("underlay", FAIL, str(error), cut, "correct WALT_UNDERLAY")]
+    if overlay.fault:
+        return [Check("underlay", FAIL, overlay.fault, cut, "a kernel with VXLAN; see the log of netemu")]
+    silent = [f"{one.name} ({one.underlay})" for one in others if not mtus[one.underlay]]
+    if silent:
+        fix = "start that host, or let ICMP and UDP port 4789 pass between hosts"
+        return [Check("underlay", WARN, f"no answer from {_some(silent)}", f"{cut} there", fix)]
+    return [_mtu(min(mtus.values()), len(others))]
+
+
+def _mtu(mtu: int, count: int) -> Check:
+    hosts = "1 other host answers" if count == 1 else f"{count} other hosts answer"
+    whole = mtu - HEADERS_BYTES
+    if whole >= WALT_NET_MTU:
+        return Check("underlay", OK, f"{hosts}; packets of up to {whole} bytes go there in one piece")
+    found = f"{hosts}; packets of nodes of more than {whole} bytes go there in pieces (MTU {mtu})"
+    consequence = "more CPU time for each, and a lost piece is a lost packet"
+    return Check("underlay", OK, found, consequence, f"an MTU of {WALT_NET_MTU + HEADERS_BYTES} between the hosts")
+
+
+def _some(names: list[str], at_most: int = 5) -> str:
+    more = len(names) - at_most
+    return ", ".join(sorted(names)[:at_most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _registry(fault: str) -> Check:

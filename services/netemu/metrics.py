@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -11,7 +11,9 @@ from prometheus_client.registry import Collector
 from services.netemu.emulation import Emulation
 from services.netemu.ports import traffic
 from services.netemu.ports.plan import BROKEN, PortState
-from services.netemu.ports.traffic import CableState, Readings
+from services.netemu.ports.port import bridge_name
+from services.netemu.ports.traffic import CableState, Counters, Readings
+from services.netemu.ports.tunnel import vxlan_name
 from walt.contracts.errors import Failed
 from walt.contracts.links import SIDES
 from walt.contracts.netemu import CABLE, DIRECT, KERNEL
@@ -21,8 +23,11 @@ BY_WAY = [*PORT, "direction"]
 
 
 class PortCollector(Collector):
-    def __init__(self, emulation: Emulation) -> None:
+    """spanned: the ids of the networks that have a tunnel."""
+
+    def __init__(self, emulation: Emulation, spanned: Callable[[], Sequence[int]] = tuple) -> None:
         self._emulation = emulation
+        self._spanned = spanned
 
     def collect(self) -> Iterable[Metric]:
         answers = GaugeMetricFamily("walt_cable_answers", "0 while the cable runs and does not answer")
@@ -38,6 +43,7 @@ class PortCollector(Collector):
         yield from _delays(readings)
         yield from _rates(readings)
         yield from _traffic(readings)
+        yield from _tunnels(readings, self._spanned())
 
     def describe(self) -> Iterable[Metric]:
         return []  # so that registering needs no root and no namespace
@@ -135,3 +141,20 @@ def _traffic(readings: Readings) -> Iterator[Metric]:
             for family, value in zip((size, frames, drops, late), values, strict=True):
                 family.add_metric([*_labels(state), direction], value)
     yield from (size, frames, drops, late)
+
+
+def _tunnels(readings: Readings, spanned: Sequence[int]) -> Iterator[Metric]:
+    yield GaugeMetricFamily("walt_tunnels", "Networks of this host that reach other hosts", value=len(spanned))
+    labels = ["bridge", "direction"]
+    size = CounterMetricFamily(
+        "walt_tunnel_bytes", "Bytes of a network between hosts: out to each of them, in from them", labels=labels
+    )
+    frames = CounterMetricFamily(
+        "walt_tunnel_frames", "Frames of a network between hosts: out to each of them, in from them", labels=labels
+    )
+    for network_id in spanned:
+        one = readings.interfaces.get(vxlan_name(network_id), Counters())
+        for direction, bytes_, count in (("out", one.tx_bytes, one.tx_frames), ("in", one.rx_bytes, one.rx_frames)):
+            size.add_metric([bridge_name(network_id), direction], bytes_)
+            frames.add_metric([bridge_name(network_id), direction], count)
+    yield from (size, frames)

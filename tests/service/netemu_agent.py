@@ -24,18 +24,20 @@ METRICS_PORT = 9177
 
 
 class Agent:
-    """The process, and the namespace it lives in."""
+    """The process, and the namespace it lives in, which the process `pid` holds."""
 
-    def __init__(self, uri, folder, **environment):
+    def __init__(self, uri, folder, host=HOST, **environment):
         port = str(urlsplit(uri).port)
         argv = [sys.executable, "-m", "tests.service.in_namespace", port]
         self._space = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.inside = ["nsenter", "-n", "-t", self._space.stdout.readline().strip()]
+        self.pid = self._space.stdout.readline().strip()
+        self.inside = ["nsenter", "-n", "-t", self.pid]
+        self._service = netemu.service_on(host)
         self.folder = folder
         self._env = {
             **os.environ,
             "WALT_AMQP_URI": uri,
-            "WALT_HOST": HOST,
+            "WALT_HOST": host,
             "WALT_RUN_DIR": str(folder),
             "WALT_METRICS_PORT": str(METRICS_PORT),
             **environment,
@@ -51,11 +53,11 @@ class Agent:
 
     def _answers(self):
         with contextlib.suppress(TimeoutError):
-            return "result" in self._user.reply(f"{SERVICE}.list_ports", user_id=self._user.name, wait_s=2)
+            return "result" in self._user.reply(f"{self._service}.list_ports", user_id=self._user.name, wait_s=2)
         return False
 
     def call(self, method, **arguments):
-        return self._user.call(f"{SERVICE}.{method}", **arguments)
+        return self._user.call(f"{self._service}.{method}", **arguments)
 
     def attach(self, node: NodeWanted) -> list[AttachedPort]:
         reply = self.call(

@@ -116,6 +116,7 @@ def test_cli_loads_words_not_machinery(path):
 # Within a part, a room (a folder, or a module beside the folders) imports only rooms that stand on a later line.
 ROOMS = {
     "services/kit": [
+        "presence",
         "bus",
         "web",
         "tasks registry_guard ssh guest_command docker tun reconcile_loop metrics persist_disk",
@@ -150,10 +151,10 @@ ROOMS = {
         "service",
         "app",
         "health metrics latency",
-        "emulation uplink",
+        "emulation uplink overlay",
         "cable filters capture",
         "kernel",
-        "ports",
+        "ports variables",
     ],
     "services/bootserver": [
         "__main__",

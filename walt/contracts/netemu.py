@@ -10,8 +10,12 @@ Internal RPC:
         the frames of this port from now on. expression: a filter of tcpdump; count: it ends after so many frames (0:
         when its reader says so). InvalidRequest that says what is wrong with the filter; NotFound without such a port;
         Conflict when the host has MAX_CAPTURES
-Hears: nodes NODE_WANTED (link values and netsetup, live), NODE_REMOVED;
+Hears: nodes NODE_WANTED (link values and netsetup, live; of nodes of other hosts: where they are), NODE_REMOVED,
+             HOSTS_CHANGED (hosts.py: the addresses of all hosts);
        bootserver NODE_BOOTED (measure the node's own latency)
+Announces: AGENT_PRESENT (hosts.py)
+Calls: nodes get_specs, check_history, get_fabric(host) -> Fabric (hosts.py): all hosts, and the stations that are not
+       on this one
 
 Who reads a capture connects to `address`, an abstract Unix socket (SOCK_SEQPACKET) of the network namespace, within 10
 s, and sends `key`. Then messages come, of a byte that tells the kind, and a body:

@@ -106,9 +106,10 @@ class Nat:
         if is_added:
             _enable_forwarding()
 
-    def replace(self, nodes: Iterable[NodeWanted]) -> None:
-        """Allow exactly these nodes that want it, also when somebody else has changed the rules."""
-        addresses = {node.ip for node in nodes if has_nat(node)}
+    def replace(self, nodes: Iterable[NodeWanted], others: Iterable[str] = ()) -> None:
+        """Allow exactly those of these nodes that want it, and the addresses of nodes of other hosts, also when
+        somebody else has changed the rules."""
+        addresses = {node.ip for node in nodes if has_nat(node)} | set(others)
         added = f"add element inet {TABLE} {NODES} {{ {', '.join(sorted(addresses))} }}\n" if addresses else ""
         self._addresses = None
         nft.apply(f"{ruleset(self._blocked)}flush set inet {TABLE} {NODES}\n{added}")

@@ -72,6 +72,11 @@ def bridge_name(network_id: int) -> str:
     return WALT_NET if network_id == WALT_NET_ID else f"net{network_id}"
 
 
+def network_of_bridge(name: str) -> int:
+    """The id of the network that this bridge of ours is."""
+    return WALT_NET_ID if name == WALT_NET else int(name.removeprefix("net"))
+
+
 def helpers(tap: str) -> dict[str, str]:
     """{role: name} of the interfaces of a shaped port: the cable's taps towards node and bridge, the kernel's ifb."""
     port = tap.removeprefix("vn")

@@ -9,9 +9,11 @@ from typing import Any
 from tests.support.fakes.fake_service import FakeService, serves
 from tests.support.specs import spec
 from walt.contracts import bootserver, nodes, serialization, vmrunner
-from walt.contracts.errors import Denied, NotFound, NotOwner
+from walt.contracts.errors import Denied, Failed, NotFound, NotOwner
+from walt.contracts.hosts import Fabric, HostAddresses, Station, StationPort
 from walt.contracts.limits import UNLIMITED
 from walt.contracts.nodes import Interface, Network, NodeRemoved, NodeTarget, NodeWanted, Owner, Revision, Specs
+from walt.contracts.settings import NAT
 from walt.contracts.vmrunner import BOOTED, VmRemoved, VmReport
 
 HOST = "lab"
@@ -19,7 +21,8 @@ HOST = "lab"
 
 class FakeNodes(FakeService):
     """specs: by node id; states: of nodes that are not booted; reports, removed: as they came from agents; accounts:
-    {name: id} of the present ones; administrators: names of users; limits: of each user."""
+    {name: id} of the present ones; administrators: names of users; limits: of each user; addresses: of the hosts, None
+    as from a `nodes` that knows none."""
 
     name = nodes.SERVICE
 
@@ -34,6 +37,7 @@ class FakeNodes(FakeService):
         self.administrators: set[str] = set()
         self.limits = UNLIMITED
         self.suspended: list[str] = []
+        self.addresses: HostAddresses | None = None
         self._hosts = hosts
         self.revision = Revision()
         self.accepted = set[str]()
@@ -57,6 +61,13 @@ class FakeNodes(FakeService):
     def get_specs(self, host: str = "") -> Any:
         found = [self._signed(spec) for spec in self.specs.values() if host in ("", spec.host)]
         return serialization.dump(Specs(self.registry, tuple(found), self.revision))
+
+    @serves
+    def get_fabric(self, host: str) -> Any:
+        if self.addresses is None:
+            raise Failed("there is no method get_fabric")
+        others = [spec for spec in self.specs.values() if spec.host != host and spec.power != nodes.ABSENT]
+        return serialization.dump(Fabric(self.addresses, tuple(map(_station, others))))
 
     @serves
     def check_history(self, agent: str, registry: str, epoch: str, sequence: int) -> Any:
@@ -126,3 +137,8 @@ class FakeNodes(FakeService):
 
     def _signed(self, spec: NodeWanted) -> NodeWanted:
         return replace(spec, registry=self.registry, revision=self.revision)
+
+
+def _station(spec: NodeWanted) -> Station:
+    ports = tuple(StationPort(one.network.id, one.mac) for one in spec.interfaces)
+    return Station(spec.id, spec.version, spec.host, spec.ip, spec.netsetup == NAT, ports)

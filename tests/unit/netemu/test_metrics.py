@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from services.netemu.metrics import PortCollector
 from services.netemu.ports.plan import PortState, Snapshot
+from services.netemu.ports.traffic import Counters
 from tests.unit.netemu.test_traffic import CABLED, PORT, readings
 from walt.contracts.errors import Failed
 from walt.contracts.links import Direction, LinkModel
@@ -43,6 +44,18 @@ def test_rate_and_jitter_asked():
     assert value("asked_rate_bytes_per_second", direction="up") == 1_000_000
     assert value("asked_rate_bytes_per_second", direction="down") is None
     assert value("asked_jitter_seconds") == pytest.approx(0.002)
+
+
+def test_what_passes_between_hosts():
+    counted = {"vx5": Counters(rx_bytes=10, rx_frames=1, tx_bytes=60, tx_frames=3)}
+    found = replace(readings(CABLE, cable=CABLED), interfaces=counted)
+    registry = CollectorRegistry()
+    registry.register(PortCollector(SimpleNamespace(readings=lambda: found, shaper=CABLE), lambda: [0, 5]))
+    assert registry.get_sample_value("walt_tunnels") == 2
+    labels = {"bridge": "net5", "direction": "out"}
+    assert registry.get_sample_value("walt_tunnel_bytes_total", labels) == 60
+    assert registry.get_sample_value("walt_tunnel_frames_total", labels) == 3
+    assert registry.get_sample_value("walt_tunnel_frames_total", {**labels, "direction": "in"}) == 1
 
 
 def test_fault_s13_a_cable_that_does_not_answer_ends_no_scrape():

@@ -1,6 +1,5 @@
 """Ports as the contract reports them."""
 
-from services.netemu.app import server_address
 from services.netemu.filters.input_filter import ruleset
 from services.netemu.ports import reports
 from services.netemu.ports.netem import queue_frames
@@ -38,10 +37,6 @@ def test_netem_has_room_for_all_that_is_only_delayed():
     assert queue_frames(Direction(latency_us=100_000)) >= 10_000_000_000 // 10 // (1514 * 8)
     assert queue_frames(Direction(100_000, 1_000_000_000)) >= 100_000_000 // (64 * 8)
     assert 70 <= queue_frames(Direction(0, 8_000_000)) <= 200
-
-
-def test_the_server_has_the_first_address():
-    assert server_address("192.168.172.0/22") == "192.168.172.1/22"
 
 
 def test_the_broker_is_not_among_the_ports_that_nodes_reach():

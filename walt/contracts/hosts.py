@@ -1,0 +1,81 @@
+"""Hosts: the servers that run nodes. Each has its agents (vmrunner, netemu, console), which announce that they are
+there.
+
+One of them, the server's host, has bootserver too: the first address of walt-net, DNS, DHCP, NAT. Networks span hosts
+by VXLAN between their underlay addresses; the registry tells each host which MAC addresses are on which other host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from walt.contracts.vmrunner import Capacity
+
+AGENT_PRESENT = "agent_present"  # an event of each agent, every PRESENCE_S
+HOSTS_CHANGED = "hosts_changed"  # an event of nodes: HostAddresses
+
+PRESENCE_S = 4.0
+UNREACHABLE_AFTER_S = 12.0  # without word of its vmrunner
+
+PRESENT = "present"
+UNREACHABLE = "unreachable"  # of a host, and of the nodes on it
+
+
+@dataclass(frozen=True)
+class AgentPresent:
+    """agent: 'netemu'; version: of walt. underlay: the IPv4 address at which the other hosts reach this one, "" from
+    the other agents and where the host is to be alone; capacity: vmrunner's."""
+
+    host: str
+    agent: str
+    version: str = ""
+    underlay: str = ""
+    capacity: Capacity | None = None
+
+
+@dataclass(frozen=True)
+class HostAddress:
+    """ip, mac: of its bridge on walt-net; those of the server's host are the server's. underlay: "" when the other
+    hosts do not reach it."""
+
+    name: str
+    underlay: str
+    ip: str
+    mac: str
+
+
+@dataclass(frozen=True)
+class HostAddresses:
+    """server: the name of the server's host, which is among the hosts."""
+
+    server: str
+    hosts: tuple[HostAddress, ...]
+
+
+@dataclass(frozen=True)
+class StationPort:
+    """A MAC address on a network."""
+
+    network_id: int
+    mac: str
+
+
+@dataclass(frozen=True)
+class Station:
+    """A node as the other hosts reach it. version: of its spec (NodeWanted); has_nat: it may reach more than
+    walt-net."""
+
+    node_id: int
+    version: int
+    host: str
+    ip: str
+    has_nat: bool
+    ports: tuple[StationPort, ...]
+
+
+@dataclass(frozen=True)
+class Fabric:
+    """The other end of the networks of one host: all hosts, and the stations that are not on it."""
+
+    addresses: HostAddresses
+    stations: tuple[Station, ...]
