@@ -177,25 +177,14 @@ def networks(request: CompletionRequest) -> list[str]:
     return list(dict.fromkeys([WALT_NET, *sorted(uses)]))
 
 
-def users(request: CompletionRequest) -> list[str]:
-    return [one["name"] for one in call_platform(request, "nodes", "get_users")]
+def names_from(method: str) -> CandidateFinder:
+    """What this method of nodes lists."""
+    return lambda request: [one["name"] for one in call_platform(request, "nodes", method)]
 
 
 def trashed_disks(request: CompletionRequest) -> list[str]:
     disks = call_platform(request, "nodes", "get_trash")
     return [one["id"] for one in disks if one["id"] not in request.given]
-
-
-def hosts(request: CompletionRequest) -> list[str]:
-    return [one["name"] for one in call_platform(request, "nodes", "get_hosts")]
-
-
-def traces(request: CompletionRequest) -> list[str]:
-    return [one["name"] for one in call_platform(request, "nodes", "get_traces")]
-
-
-def labs(request: CompletionRequest) -> list[str]:
-    return [one["name"] for one in call_platform(request, "nodes", "get_labs")]
 
 
 def copy_endpoints(request: CompletionRequest) -> list[str]:
@@ -254,13 +243,13 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "SRC...": copy_endpoints,
     "DST": copy_endpoints,
     "NETWORK": networks,
-    "HOST": hosts,
-    "LAB": labs,
-    "TRACE": traces,
-    "[LAB]": labs,
+    "HOST": names_from("get_hosts"),
+    "LAB": names_from("get_labs"),
+    "TRACE": names_from("get_traces"),
+    "[LAB]": names_from("get_labs"),
     "FILE": lambda request: (),
-    "USER": users,
-    "[USER]": users,
+    "USER": names_from("get_users"),
+    "[USER]": names_from("get_users"),
     "KEY=VALUE": settings,
     "[KEY=VALUE]...": settings,
     "[OPTION=VALUE]...": link_options,

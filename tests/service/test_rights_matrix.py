@@ -106,7 +106,6 @@ PUBLIC_TABLE = (
     Row("nodes.get_use", {"name": VICTIM}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.set_limits", VICTIMS_LIMITS, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.get_hosts"),
-    Row("nodes.drain_host", {"name": "x"}, owner=DENIED, other=DENIED, administrator=NOT_FOUND),
     Row("nodes.drain_host", {"name": HOST, "undo": True}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.remove_host", {"name": HOST}, owner=DENIED, other=DENIED, administrator=CONFLICT),  # the server's
     Row("nodes.get_trash", owner=DENIED, other=DENIED, administrator=SERVED),
