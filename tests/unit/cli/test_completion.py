@@ -202,5 +202,5 @@ def test_bash_itself(tmp_path):
 
 def test_labs_of_the_user_are_offered():
     request = candidates.CompletionRequest(FakeClient(get_labs=[{"name": "blog"}, {"name": "demo"}]), "plan", "")
-    assert candidates.labs(request) == ["blog", "demo"]
+    assert candidates.names_from("get_labs")(request) == ["blog", "demo"]
     assert {"LAB", "[LAB]"} <= set(candidates.CANDIDATES) & set(candidates.WITH_FILES)
