@@ -70,18 +70,10 @@ class Traffic:
 
 @dataclass(frozen=True)
 class PortReport:
-<<<<<<< HEAD
-    """One port. requested: the link of the setting; compensation_us: the latency that the platform itself adds,
-    measured, the way to other hosts included, which is subtracted from the outgoing delay; applied: the link that the
-    back-end realises; measured_latency_us: the mean delay of the last frames that the node sent, compensation included,
-    None where it is not measured; refused: frames of the node that were left out since it may not send them, on
-    walt-net."""
-=======
     """One port. requested: the link of the setting; compensation_us: the latency of the platform and of its underlay,
     measured, which is subtracted from the outgoing delay; applied: the link that the back-end realises;
     measured_latency_us: the mean delay of the last frames that the node sent, compensation included, None where it is
-    not measured."""
->>>>>>> main
+    not measured; refused: frames of the node that were left out since it may not send them, on walt-net."""
 
     node_id: int
     node: str
