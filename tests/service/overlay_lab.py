@@ -23,6 +23,7 @@ from walt.contracts.nodes import Interface, Network, NodeWanted
 
 CLONE_NEWNET = 0x40000000
 PROTOCOL_ALL = socket.htons(3)
+VNI = {5: 0xABC005, 6: 0xABC006}  # by network
 
 
 class Namespace:
@@ -140,7 +141,7 @@ class OverlayLab:
     def node(self, node_id: int, host: OverlayHost, network: Network = HOME) -> NodeWanted:
         """Registered; on no host yet."""
         interfaces = [Interface(2, f"52:54:00:00:00:{node_id:02x}", WALT_NET)]
-        interfaces.append(Interface(3, f"02:00:00:00:00:{node_id:02x}", replace(network, vni=network.id)))
+        interfaces.append(Interface(3, f"02:00:00:00:00:{node_id:02x}", replace(network, vni=VNI[network.id])))
         node = replace(spec(node_id, interfaces), host=host.name, ip=f"192.168.173.{node_id}")
         self.nodes[node_id] = node
         return node

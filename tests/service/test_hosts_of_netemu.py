@@ -28,7 +28,7 @@ NAT_SET = "nft list set inet walt_nat nat_nodes"
 
 
 def node(node_id: int, host: str, version: int = 1, netsetup: str = "LAN") -> NodeWanted:
-    home = Interface(3, f"52:54:00:00:01:0{node_id}", Network(5, "home-net", "alice"))
+    home = Interface(3, f"52:54:00:00:01:0{node_id}", Network(5, "home-net", "alice", vni=0xABC005))
     interfaces = (Interface(2, f"52:54:00:00:00:0{node_id}", Network(0, "walt-net", "")), home)
     values = (
         "alice",

@@ -14,7 +14,7 @@ import pytest
 from services.netemu.filters.nat import Nat
 from services.netemu.ports.tunnel import VXLAN_PORT, tunnel_alias
 from tests.links.rig import BROADCAST, OTHERS, Guest, large_frame, ones_sum, settle
-from tests.service.overlay_lab import OverlayLab, read_all
+from tests.service.overlay_lab import VNI, OverlayLab, read_all
 from walt.contracts.nodes import ABSENT
 
 pytestmark = pytest.mark.usefixtures("as_root")  # network namespaces
@@ -171,7 +171,7 @@ def socket_in(host) -> socket.socket:
 def test_only_hosts_send_into_networks(lab, spread):
     first, second, *_ = spread
     frame = BROADCAST + first.mac + b"\x88\xb5" + struct.pack("!IQ", 9, 0) + bytes(40)
-    packet = bytes((8, 0, 0, 0, 0, 0, 5, 0)) + frame
+    packet = bytes((8, 0, 0, 0)) + VNI[5].to_bytes(3) + bytes(1) + frame
     lab.wire.run("ip addr add 10.7.0.9/24 dev wire")
     with lab.wire.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(packet, (lab.hosts[1].underlay, VXLAN_PORT))

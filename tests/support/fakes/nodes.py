@@ -148,5 +148,5 @@ class FakeNodes(FakeService):
 
 
 def _station(spec: NodeWanted) -> Station:
-    ports = tuple(StationPort(one.network.id, one.mac) for one in spec.interfaces)
+    ports = tuple(StationPort(one.network.id, one.mac, one.network.vni) for one in spec.interfaces)
     return Station(spec.id, spec.version, spec.host, spec.ip, spec.netsetup == NAT, ports)
