@@ -21,6 +21,7 @@ from walt.contracts.names import MY_NODES
 from walt.contracts.nodes import NodeView
 
 from ..ui.messages import print_message
+from ..ui.tables import echo_data
 from ..ui.wait import get_node, get_nodes
 from . import capture
 
@@ -51,12 +52,12 @@ def interfaces(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str]]:
 
 def _answer(client: Client, asked: argparse.Namespace) -> int:
     if asked.interfaces:
-        print(ABOUT)
+        echo_data(ABOUT)
         with contextlib.suppress(WaltError):  # Wireshark starts without a platform too
             for name, shown in interfaces(get_nodes(client, MY_NODES)):
-                print(f"interface {{value={name}}}{{display={shown}}}")
+                echo_data(f"interface {{value={name}}}{{display={shown}}}")
     elif asked.dlts:
-        print(ETHERNET)
+        echo_data(ETHERNET)
     elif asked.capture:
         return _capture(client, asked)
     return 0
