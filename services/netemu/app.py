@@ -22,6 +22,7 @@ from services.netemu.filters import anti_spoofing, input_filter, underlay
 from services.netemu.filters.anti_spoofing import Bindings
 from services.netemu.filters.nat import Nat, parse_networks
 from services.netemu.latency.calibration import Calibration
+from services.netemu.latency.ways import Ways
 from services.netemu.metrics import PortCollector
 from services.netemu.overlay.overlay import Overlay
 from services.netemu.ports import reports
@@ -55,6 +56,7 @@ class NetemuApp:
         self.overlay = Overlay(self.emulation.netlink, env.host, variables.underlay(env), self.registry.wake)
         self.traces = TraceStore(env.run_dir, bus.call)
         self.calibration = Calibration(self.emulation)
+        self.ways = Ways(self.emulation, self.overlay)
         self.captures = Captures()
         try:
             self.emulation.prepare()
