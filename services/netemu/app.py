@@ -22,6 +22,7 @@ from services.netemu.filters import anti_spoofing, input_filter, underlay
 from services.netemu.filters.anti_spoofing import Bindings
 from services.netemu.filters.nat import Nat, parse_networks
 from services.netemu.latency.calibration import Calibration
+from services.netemu.latency.ways import Ways
 from services.netemu.metrics import PortCollector
 from services.netemu.overlay.overlay import Overlay
 from services.netemu.ports import reports
@@ -53,6 +54,7 @@ class NetemuApp:
         self.emulation = Emulation(env.run_dir, address, supervised_cable=variables.is_cable_supervised(env))
         self.overlay = Overlay(self.emulation.netlink, env.host, variables.underlay(env), self.registry.wake)
         self.calibration = Calibration(self.emulation)
+        self.ways = Ways(self.emulation, self.overlay)
         self.captures = Captures()
         try:
             self.emulation.prepare()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from services.kit.say_once import SayOnce
 from services.netemu.cable.control import CableClient
+from services.netemu.cable.wiring import CableWiring
 from services.netemu.kernel.netlink import WALT_NET_PORT_GROUP, Netlink
 from services.netemu.ports import plan
 from services.netemu.ports.cable_limits import LimitLog
@@ -22,11 +23,9 @@ from services.netemu.ports.plan import Action, Snapshot
 from services.netemu.ports.port import (
     Port,
     bridge_name,
-    helper_alias,
     helpers,
     network_alias,
     port_alias,
-    unfinished_alias,
 )
 from services.netemu.ports.traffic import Readings
 from services.netemu.ports.tunnel import is_of_tunnel
@@ -38,7 +37,6 @@ from walt.contracts.nodes import WALT_NET_ID, Interface, Network, NodeWanted
 log = logging.getLogger(__name__)
 
 NEVER = -1
-CABLE_QUEUE_FRAMES = 10_000  # frames of fast senders wait here, and are not lost, while the cable serves other ports
 SERVER_MAC = "52:57:41:4c:54:00"  # a bridge without a MAC of its own changes it whenever its ports change
 
 
@@ -56,7 +54,9 @@ class Emulation:
         self._intact_with: int | None = NEVER  # start time of the cable with which all ports were last seen intact
         self._repairs = SayOnce(log, "ports are broken: %s", "all ports are repaired")
         self._limits = LimitLog()
-        self._compensation_us: dict[int, int] = {}  # by node, also while it has no port
+        self._shares_us: dict[int, int] = {}  # by node, also while it has no port
+        self._ways_us: dict[int, int] = {}  # by network: of the way to other hosts
+        self.ports_changed = 0  # how often a port was made or removed
 
     @property
     def shaper(self) -> str:
@@ -109,16 +109,29 @@ class Emulation:
         return faults
 
     def compensate(self, node_id: int, share_us: int) -> list[Action]:
+        """Take the node's own share off what it sends, and on networks that span hosts what the way there takes."""
         with self._lock:
-            self._compensation_us[node_id] = share_us
+            self._shares_us[node_id] = share_us
+            return self._compensate(self._snapshot(), node_id)
+
+    def compensate_ways(self, ways_us: Mapping[int, int]) -> list[Action]:
+        """ways_us: by network, what the way to other hosts takes now; other networks stay as they are."""
+        done = list[Action]()
+        with self._lock:
+            self._ways_us.update(ways_us)
             snapshot = self._snapshot()
-            wanted = [replace(state.port, compensation_us=share_us) for state in snapshot.of_node(node_id)]
-            return self._execute(plan.plan(snapshot, node_id, wanted, live=True))
+            on_them = {one.port.node_id for one in snapshot.ports.values() if one.port.network.id in ways_us}
+            for node_id in sorted(on_them & set(self._shares_us)):  # of the others it is taken off with the share
+                done += self._compensate(snapshot, node_id)
+        return done
+
+    def way_us(self, network_id: int) -> int:
+        return self._ways_us.get(network_id, 0)
 
     def detach(self, node_id: int) -> list[Action]:
         """Of a node that is removed: nothing is kept of it."""
         with self._lock:
-            self._compensation_us.pop(node_id, None)
+            self._shares_us.pop(node_id, None)
             return self._execute(plan.plan(self._snapshot(), node_id, []))
 
     def remove_orphans(self) -> None:
@@ -204,15 +217,25 @@ class Emulation:
         return self._execute(plan.plan(snapshot, node.id, wanted, live=True))
 
     def _port(self, snapshot: Snapshot, node_id: int, name: str, owner: str, interface: Interface) -> Port:
-        known_us = [state.port.compensation_us for state in snapshot.of_node(node_id)]
-        compensation_us = self._compensation_us.get(node_id, max(known_us, default=0))
         link = interface.link.of_frames  # qemu passes no frame of an interface without a carrier
-        return Port(node_id, name, owner, interface.slot, interface.network, link, compensation_us)
+        port = Port(node_id, name, owner, interface.slot, interface.network, link)
+        known_us = {state.port.tap: state.port.compensation_us for state in snapshot.of_node(node_id)}
+        if node_id in self._shares_us or port.tap not in known_us:
+            share_us = self._shares_us.get(node_id, min(known_us.values(), default=0))
+            return replace(port, compensation_us=share_us + self.way_us(interface.network.id))
+        return replace(port, compensation_us=known_us[port.tap])  # from before a restart
+
+    def _compensate(self, snapshot: Snapshot, node_id: int) -> list[Action]:
+        ports = [state.port for state in snapshot.of_node(node_id)]
+        share_us = self._shares_us[node_id]
+        wanted = [replace(port, compensation_us=share_us + self.way_us(port.network.id)) for port in ports]
+        return self._execute(plan.plan(snapshot, node_id, wanted, live=True))
 
     def _execute(self, actions: Sequence[Action]) -> list[Action]:
         with contextlib.ExitStack() as undo:
             undo.callback(setattr, self, "_intact_with", NEVER)
             for action in actions:
+                self.ports_changed += isinstance(action, plan.MakePort | plan.RemovePort)
                 if isinstance(action, plan.MakeBridge):
                     undo.callback(self.netlink.remove, bridge_name(action.network.id))
                 elif isinstance(action, plan.MakePort):
@@ -245,53 +268,21 @@ class Emulation:
         self.netlink.make_bridge(bridge_name(network.id), network_alias(network), address, mac)
 
     def _set_link(self, port: Port, backend: str, previous: str) -> None:
+        wiring = CableWiring(self.netlink, self.cable)
         if backend == CABLE:
             if previous != CABLE:
-                self._wire_cable(port)
+                wiring.prepare(port)
             self.cable.set_port(port.tap, port.applied, port.owner)
             if previous != CABLE:
-                self._enter_cable(port, previous)
+                wiring.enter(port, previous)
             return
         if previous not in (DIRECT, KERNEL):
-            self._leave_cable(port)
+            wiring.leave(port)
         if backend == KERNEL:
             self.netlink.shape(port.tap, port.applied)
         else:
             self.netlink.unshape(port.tap)
         self.netlink.set_bridge(port.tap, port.bridge)
-
-    def _wire_cable(self, port: Port) -> None:
-        self.cable.start()
-        self.cable.drop_port(port.tap)  # it may hold taps of a port that was not finished
-        ends = helpers(port.tap)
-        for name in (ends["node_end"], ends["bridge_end"]):
-            self.netlink.make_tap(name, unfinished_alias(port.tap), mtu=port.mtu, queue_frames=CABLE_QUEUE_FRAMES)
-
-    def _enter_cable(self, port: Port, previous: str) -> None:
-        """The bridge end joins the bridge before the tap leaves it, so that a running node loses no frame.
-
-        While both are in the bridge they are isolated: otherwise they would send the node its own frames back.
-        """
-        node_end, bridge_end = helpers(port.tap)["node_end"], helpers(port.tap)["bridge_end"]
-        if previous == DIRECT:
-            self.netlink.set_isolated(port.tap, True)
-        else:
-            self.netlink.set_bridge(port.tap, "")  # never in its bridge without its shaping
-            self.netlink.unshape(port.tap)
-        self.netlink.redirect(node_end, port.tap)
-        self.netlink.set_bridge(bridge_end, port.bridge)
-        self.netlink.set_isolated(bridge_end, True)
-        self.netlink.redirect(port.tap, node_end)
-        self.netlink.set_bridge(port.tap, "")
-        self.netlink.set_isolated(bridge_end, False)
-        for name in (node_end, bridge_end):
-            self.netlink.set_alias(name, helper_alias(port.tap))
-
-    def _leave_cable(self, port: Port) -> None:
-        self.cable.drop_port(port.tap)
-        self.netlink.stop_redirect(port.tap)
-        for name in helpers(port.tap).values():
-            self.netlink.remove(name)
 
     def _remove_port(self, port: Port) -> None:
         self.cable.drop_port(port.tap)

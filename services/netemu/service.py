@@ -33,6 +33,7 @@ from walt.contracts.netemu import AttachedPort, CaptureTarget, OpenCapture, Port
 from walt.contracts.nodes import Interface, NodeRemoved, NodeWanted
 
 POLL_S = 2
+WAYS_S = 10
 
 
 class NetemuService:
@@ -81,3 +82,7 @@ class NetemuService:
     @every(seconds=POLL_S)
     def calibrate(self) -> None:
         self.app.calibration.step()
+
+    @every(seconds=WAYS_S)
+    def measure_ways(self) -> None:
+        self.app.ways.step()

@@ -70,7 +70,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class PortReport:
-    """One port. requested: the link of the setting; compensation_us: the latency that the platform itself adds,
+    """One port. requested: the link of the setting; compensation_us: the latency of the platform and of its underlay,
     measured, which is subtracted from the outgoing delay; applied: the link that the back-end realises;
     measured_latency_us: the mean delay of the last frames that the node sent, compensation included, None where it is
     not measured; refused: frames of the node that were left out since it may not send them, on walt-net."""

@@ -24,6 +24,8 @@ class Compensator(Protocol):
 
     def compensate(self, node_id: int, share_us: int) -> list[Action]: ...
 
+    def way_us(self, network_id: int) -> int: ...
+
 
 class Calibration:
     def __init__(self, emulation: Compensator, ping: Ping = ping) -> None:
@@ -62,7 +64,8 @@ class Calibration:
                 continue
             seen = compensation.observe(share, times[share.ip], shaped_us + server_us, time.monotonic())
             self._shares[share.node_id] = seen
-            applied = [state.port.compensation_us for state in snapshot.of_node(share.node_id)]
+            ports = [state.port for state in snapshot.of_node(share.node_id)]
+            applied = [port.compensation_us - self._emulation.way_us(port.network.id) for port in ports]
             if seen.share_us is not None and any(compensation.is_significant(one, seen.share_us) for one in applied):
                 done += self._emulation.compensate(share.node_id, seen.share_us)
         return done

@@ -19,6 +19,7 @@ from walt.contracts.netemu import DIRECT, KERNEL
 from walt.contracts.nodes import Interface, Network
 
 HOME = Network(5, "home-net", "alice")
+OTHERS = Network(7, "lab-net", "alice")
 WALT_NET = Network(0, "walt-net", "")
 SLOW, SLOWER = LinkModel(Direction(10_000)), LinkModel(Direction(20_000))
 
@@ -145,3 +146,25 @@ def test_nothing_is_kept_of_a_node_that_is_removed(emulation):
     emulation.attach(1, "vnode1", "alice", node(1, SLOW).interfaces)
     applied = {state.port.node_id: state.port.compensation_us for state in emulation.snapshot().ports.values()}
     assert applied == {1: 0, 2: 600}
+
+
+def compensation_of(emulation: Emulation) -> dict[str, int]:
+    return {tap: state.port.compensation_us for tap, state in emulation.snapshot().ports.items()}
+
+
+def test_the_way_to_other_hosts_is_taken_off_where_a_network_spans_them(emulation):
+    emulation.repair()
+    emulation.compensate(1, 600)
+    emulation.compensate_ways({5: 300, 6: 9})
+    assert compensation_of(emulation) == {"vn1e3": 900, "vn2e3": 0}, "the second node has not been measured"
+    emulation.compensate(2, 500)
+    emulation.attach(1, "vnode1", "alice", [Interface(3, "", HOME, SLOW), Interface(4, "", OTHERS, SLOW)])
+    emulation.update_links(node(2, SLOWER))
+    assert compensation_of(emulation) == {"vn1e3": 900, "vn1e4": 600, "vn2e3": 800}
+    emulation.compensate_ways({5: 0})
+    assert compensation_of(emulation) == {"vn1e3": 600, "vn1e4": 600, "vn2e3": 500}
+    emulation.compensate_ways({5: 300})
+    restarted = emulation_of(Path())
+    restarted.netlink = emulation.netlink
+    restarted.update_links(node(2, SLOW))
+    assert compensation_of(restarted) == {"vn1e3": 900, "vn1e4": 600, "vn2e3": 800}, "until it is measured again"
