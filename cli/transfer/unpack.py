@@ -29,6 +29,7 @@ from walt.contracts import file_attributes
 from walt.contracts.errors import Failed
 
 from .pack import BUFFER_BYTES, is_copied
+from .tar_stream import BROKEN, entries
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -52,11 +53,10 @@ def unpack(source: Any, folder: int) -> Unpacked:
     """Extract into an empty directory, given as a descriptor. What was sent is '.' or one './NAME'."""
     extractor = _Extractor(folder)
     try:
-        with tarfile.open(mode="r|", fileobj=source, bufsize=BUFFER_BYTES) as tar:
-            for member in tar:
-                extractor.add(member, tar)
+        for member, tar in entries(source):
+            extractor.add(member, tar)
         extractor.make_links()
-    except tarfile.TarError as error:
+    except BROKEN as error:
         raise Failed(f"the archive cannot be unpacked: {error}") from error
     return extractor.unpacked
 

@@ -18,7 +18,7 @@ from services.kit.say_once import SayOnce
 from services.netemu import health, variables
 from services.netemu.capture.captures import Captures, port_of
 from services.netemu.emulation import Emulation
-from services.netemu.filters import anti_spoofing, input_filter, underlay
+from services.netemu.filters import anti_spoofing, connection_shares, input_filter, underlay
 from services.netemu.filters.anti_spoofing import Bindings
 from services.netemu.filters.nat import Nat, parse_networks
 from services.netemu.latency.calibration import Calibration
@@ -60,7 +60,8 @@ class NetemuApp:
             self.emulation.prepare()
         except Failed as error:  # serve all the same: calls fail with the reason, and `walt doctor` shows it
             log.error("%s", error)
-        input_filter.install()
+        input_filter.install(env.subnet)
+        connection_shares.install()
         underlay.install()
         self.nat = Nat(parse_networks(env.variable("WALT_NAT_EXCEPT", "")))
         self.nat.install()

@@ -76,7 +76,7 @@ class OverlayHost(Namespace):
         self.overlay = Overlay(self.emulation.netlink, self.name, self.underlay, threading.Event())
         with self.inside():
             self.emulation.prepare()
-            input_filter.install()
+            input_filter.install("192.168.172.0/22")
             underlay.install()
             self.emulation.join(f"{self.address.ip}/22", self.address.mac)
 

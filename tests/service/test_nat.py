@@ -16,7 +16,7 @@ import pytest
 
 from deploy.local import host_nat
 from deploy.local.instance import UPLINK_POOL, Instance, Uplink
-from services.netemu.filters import nat
+from services.netemu.filters import connection_shares, nat
 from services.netemu.kernel.netlink import SEGMENT_GROUP
 from walt.contracts import nodes, serialization
 from walt.contracts.errors import InvalidRequest
@@ -36,6 +36,11 @@ OPEN = (53, 80)
 NODE = NodeWanted(7, "vnode1", "lab", "alice", nodes.POWER_ON, 1, 1, "default", NAT_NODE, 4, 2**29, 0, 180, 9, ())
 WITH_NAT = replace(NODE, netsetup=NAT)
 
+INSTALL = """
+from services.netemu.filters import connection_shares, input_filter
+input_filter.install("192.168.172.0/22")
+connection_shares.install()
+"""
 LISTEN = """
 import socket, sys, threading
 def serve(listener):
@@ -163,9 +168,7 @@ class NatLab:
         self.platform.serve_names()
         self.host.listen(22)
         self.internet.listen(80)
-        self.platform.run(
-            sys.executable, "-c", "from services.netemu.filters import input_filter; input_filter.install()"
-        )
+        self.platform.run(sys.executable, "-c", INSTALL)
         self.netemu("install()")
 
     def netemu(self, call: str) -> None:
@@ -263,6 +266,51 @@ def test_fault_s30_who_may_not_reach_the_outside_cannot_ask_it_for_names(lab):
     assert lab.lan.ask(SERVER, RESOLVER_PORT) == "unreachable"
     lab.want(NODE)
     assert (lab.nat.look_up(53), lab.nat.look_up(53, 4000)) == ("53", "unreachable")
+
+
+HEAR = """
+import socket
+with socket.socket(type=socket.SOCK_DGRAM) as listener:
+    listener.bind(("0.0.0.0", 5555))
+    print("ready", flush=True)
+    listener.settimeout(1.5)
+    try:
+        print(listener.recv(100).decode())
+    except OSError:
+        print("nothing")
+"""
+FORGE = """
+import socket, sys
+with socket.socket(type=socket.SOCK_DGRAM) as asking:
+    asking.bind((sys.argv[1], 5555))
+    for _ in range(3):
+        asking.sendto(b"tell them", (sys.argv[2], 53))
+"""
+FLOOD = """
+import socket, sys
+for port in range(10_000, 13_000):
+    with socket.socket(type=socket.SOCK_DGRAM) as asking:
+        asking.bind(("0.0.0.0", port))
+        asking.sendto(b"?", (sys.argv[1], 53))
+"""
+
+
+def test_the_platform_answers_nobody_in_the_name_of_an_outsider(lab):
+    """It would carry to the outside what a node without NAT says."""
+    lab.open_internet()
+    lab.lan.ip(f"addr add {INTERNET}/32 dev lo")
+    hearing = lab.internet._keep([*lab.internet.inside, sys.executable, "-c", HEAR])
+    assert hearing.stdout.readline() == "ready\n"
+    lab.lan.run(sys.executable, "-c", FORGE, INTERNET, SERVER)
+    assert hearing.stdout.readline() == "nothing\n"
+    lab.lan.ip(f"addr del {INTERNET}/32 dev lo")
+
+
+def test_a_node_has_its_share_of_the_table_of_connections(lab):
+    lab.lan.run(sys.executable, "-c", FLOOD, SERVER)
+    found = int(lab.platform.run("cat", "/proc/sys/net/netfilter/nf_conntrack_count"))
+    assert found <= connection_shares.TO_PLATFORM + 100
+    assert [lab.nat.ask(SERVER, port) for port in OPEN] == [NAT_NODE] * len(OPEN)
 
 
 def test_switching_is_live_and_survives_netemu(lab):

@@ -86,8 +86,8 @@ from services.netemu.emulation import Emulation
 from services.netemu.filters import input_filter
 emulation = Emulation(Path(sys.argv[1]), "192.168.172.1/22")
 emulation.prepare()
-input_filter.install()
-input_filter.install()
+input_filter.install("192.168.172.0/22")
+input_filter.install("192.168.172.0/22")
 tables = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
 assert tables.count("walt_netemu") == 2, tables
 node = subprocess.Popen(["unshare", "-n", "sleep", "60"])

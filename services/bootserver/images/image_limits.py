@@ -28,6 +28,11 @@ class ImageLimits:
         views = self._images.views(name for name in own if name != str(besides))
         return ImageUse(len(views), sum(view.size_bytes for view in views))
 
+    def bytes_left(self, image_name: ImageName) -> int | None:
+        """For this image; None: as much as there is."""
+        allowed = self._get_limits(image_name.owner).image_bytes
+        return None if allowed is None else max(0, allowed - self.use(image_name.owner, image_name).image_bytes)
+
     @contextlib.contextmanager
     def admitted(self, image_name: ImageName, image: Image) -> Iterator[None]:
         """As `check`; what makes it an image happens inside, so that of two that pass the limit one is refused."""

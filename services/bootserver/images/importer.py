@@ -19,6 +19,7 @@ from services.bootserver.images.staging import TREE, Staging
 from services.bootserver.images.store import ImageStore
 from services.bootserver.images.transfers import Transfer, Transfers
 from services.bootserver.workers import disk_reserve
+from services.bootserver.workers.unpack_rootfs import NO_LIMIT
 from services.bootserver.workers.worker import run_worker
 from walt.contracts.bootserver import BUILD, FILES, IMPORT, PURPOSES, ImageChanged
 from walt.contracts.errors import Failed, InvalidRequest
@@ -26,7 +27,8 @@ from walt.contracts.errors import Failed, InvalidRequest
 LIMIT_S = 1800
 PATH_BYTES = 4096  # PATH_MAX
 
-Fill = Callable[[Path, Progress], None]  # puts a root file system into the folder `tree` of this staging folder
+Check = Callable[[Path], None]  # of the tree
+Fill = Callable[[Path], Path]  # the tar of a root file system, made in this staging folder or elsewhere
 
 
 class ImageImporter:
@@ -106,44 +108,50 @@ class ImageImporter:
         return image_name
 
     def _import(self, image_name: ImageName, force: bool, reference: str, progress: Progress) -> ImageChanged:
-        def fill(folder: Path, progress: Progress) -> None:
+        def fill(folder: Path) -> Path:
             self._fetch(docker_images.EXPORT, reference, folder / "root.tar", progress)
-            _unpack(folder / "root.tar", folder, progress)
+            return folder / "root.tar"
 
         return self._make(image_name, force, fill, progress)
 
     def _import_tar(self, transfer: Transfer, progress: Progress) -> ImageChanged:
-        def fill(folder: Path, progress: Progress) -> None:
-            _unpack(transfer.file, folder, progress)
-            check_root(folder / TREE)
-
-        return self._make(image_names.new_name(transfer.image, transfer.user), transfer.force, fill, progress)
+        image_name = image_names.new_name(transfer.image, transfer.user)
+        return self._make(image_name, transfer.force, lambda _: transfer.file, progress, check_root)
 
     def _build(self, transfer: Transfer, progress: Progress) -> ImageChanged:
-        def fill(folder: Path, progress: Progress) -> None:
+        def fill(folder: Path) -> Path:
             context, sources = folder / "context.tar", self._sources
             run_worker("pack_context", transfer.file, context, sources.text, on_line=progress, timeout=LIMIT_S)
             verb = docker_images.BUILD_ONLINE if sources.builds_online else docker_images.BUILD
             self._fetch(verb, context, folder / "root.tar", progress)
             context.unlink()
-            _unpack(folder / "root.tar", folder, progress)
+            return folder / "root.tar"
 
         return self._make(image_names.new_name(transfer.image, transfer.user), transfer.force, fill, progress)
 
     def _fetch(self, verb: str, source: str | Path, tar: Path, progress: Progress) -> None:
         run_worker("fetch_docker_image", self._docker_socket, verb, source, tar, on_line=progress, timeout=LIMIT_S)
 
-    def _make(self, image_name: ImageName, force: bool, fill: Fill, progress: Progress) -> ImageChanged:
+    def _make(
+        self, image_name: ImageName, force: bool, fill: Fill, progress: Progress, check: Check = lambda tree: None
+    ) -> ImageChanged:
         notes: list[str] = []
         with self._staging.lock(image_name):
             self._staging.check_may_create(image_name, force)
             with self._staging.folder() as folder:
                 (folder / TREE).mkdir()
-                fill(folder, progress)
+                self._unpack(fill(folder), folder, image_name, progress)
+                check(folder / TREE)
                 progress("making it an image that boots")
                 run_worker("make_bootable", folder / TREE, self._platform_tree(), on_line=notes.append, timeout=LIMIT_S)
                 self._staging.install(folder, image_name)
         return self._catalogue.describe_change(image_name, notes)
+
+    def _unpack(self, archive: Path, folder: Path, image_name: ImageName, progress: Progress) -> None:
+        disk_reserve.check(folder, archive.stat().st_size)
+        left = self._staging.bytes_left(image_name)
+        limit = NO_LIMIT if left is None else str(left)
+        run_worker("unpack_rootfs", archive, folder / TREE, limit, on_line=progress, timeout=LIMIT_S)
 
     def _copy_in(self, transfer: Transfer, progress: Progress) -> ImageChanged:
         image_name = self._catalogue.find_owned(transfer.image, transfer.user)
@@ -162,11 +170,6 @@ class ImageImporter:
             except Failed:
                 continue
         raise Failed("no image of the platform has a kernel; see: walt doctor")
-
-
-def _unpack(archive: Path, folder: Path, progress: Progress) -> None:
-    disk_reserve.check(folder, archive.stat().st_size)
-    run_worker("unpack_rootfs", archive, folder / TREE, on_line=progress, timeout=LIMIT_S)
 
 
 def check_root(tree: Path) -> None:

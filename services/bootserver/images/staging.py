@@ -54,6 +54,10 @@ class Staging:
             raise NeedsForce(f"image '{image_name}' is there already; allowed: another name, or --force to replace it")
         self._limits.check(image_name)
 
+    def bytes_left(self, image_name: ImageName) -> int | None:
+        """What the owner may have for this image; None: as much as there is."""
+        return self._limits.bytes_left(image_name)
+
     def check_name_free(self, image_name: ImageName) -> None:
         if self._images.records.find(image_name):
             raise Conflict(f"image '{image_name}' is there already; allowed: another name")

@@ -32,6 +32,7 @@ from walt.contracts.nodes import Owner
 BUSYBOX = Path("/bin/busybox")  # Debian: busybox-static
 WALT_INIT = Path(__file__).parents[1] / "guest" / "walt-init"
 PACK_LIMIT_S = 120
+BYTES_OF_A_FILE = 4096  # at least: the server's disk has room for so many files
 ROOT_LIMIT_S = 1800
 BROKEN = f"{NO_KERNEL} (walt doctor)"
 
@@ -195,7 +196,7 @@ class ImageStore:
     def size_bytes(self, image: Image) -> int:
         cached = self._cache / f"{image.folder}.json"
         if not cached.exists():
-            size = int(run(["du", "--summarize", "--bytes", str(image.tree)]).split()[0])
+            size = max(_usage(image.tree, "--bytes"), _usage(image.tree, "--inodes") * BYTES_OF_A_FILE)
             write_atomically(cached, json.dumps({"size_bytes": size}))
         return int(json.loads(cached.read_text())["size_bytes"])
 
@@ -241,6 +242,10 @@ class ImageStore:
         """Changes with all that an initrd is made of, but for the image's own modules."""
         parts = (_read(BUSYBOX), _read(WALT_INIT), Path(initrd.__file__).read_bytes())
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def _usage(tree: Path, unit: str) -> int:
+    return int(run(["du", "--summarize", unit, str(tree)]).split()[0])
 
 
 def _read(path: Path) -> bytes:

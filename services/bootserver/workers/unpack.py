@@ -12,20 +12,24 @@ from pathlib import Path
 
 from services.kit.subprocesses import DIE_WITH_PARENT, ProgramFailed, follow
 from walt.contracts import file_attributes
-from walt.contracts.errors import InvalidRequest
+from walt.contracts.errors import InvalidRequest, LimitReached
 
 LIMIT_S = 1800
 STDERR_CHARS = 1000  # tar reports file after file; the end will do
 BLOCK_BYTES, SPARE_BLOCKS = 512, 2048  # of `ulimit -f`; the spare ones are for what tar writes to its stderr
+RECORD_BYTES = 10_240  # of tar, which counts those that it has read, unpacked
+END_AT_CHECKPOINT = "--checkpoint-action=exec=kill -s XCPU $PPID"  # that of tar itself
 EXTRACT = (
     *("tar", "--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--delay-directory-restore"),
     *file_attributes.TAR_OPTIONS,
 )
 
 
-def unpack_compressed(archive: Path, folder: Path, options: Sequence[str]) -> None:
-    """The tar may be compressed. A compressed one may claim any size: the caller has to watch the disk."""
-    _follow([*EXTRACT, *options, "--file", str(archive), "--directory", str(folder)])
+def unpack_compressed(archive: Path, folder: Path, options: Sequence[str], limit_bytes: int | None) -> None:
+    """The tar may be compressed, and a compressed one may claim any size: it is unpacked up to the limit. Without a
+    limit the caller has to watch the disk."""
+    limited = [] if limit_bytes is None else [f"--checkpoint={limit_bytes // RECORD_BYTES + 1}", END_AT_CHECKPOINT]
+    _follow([*EXTRACT, *limited, *options, "--file", str(archive), "--directory", str(folder)])
 
 
 def unpack(archive: Path, folder: Path, names: Container[str] | None = None) -> None:
@@ -43,6 +47,8 @@ def _follow(argv: Sequence[str]) -> None:
     try:
         follow([*DIE_WITH_PARENT, *argv], print, timeout=LIMIT_S)
     except ProgramFailed as failure:
+        if failure.status == -signal.SIGXCPU:
+            raise LimitReached("what was sent is larger than what image.space has left (walt user show)") from None
         reason = (
             "a file in it claims to be larger" if failure.status == -signal.SIGXFSZ else failure.stderr[-STDERR_CHARS:]
         )

@@ -14,9 +14,9 @@ from typing import NoReturn
 
 from services.bootserver.workers import disk_reserve
 from services.kit.subprocesses import DIE_WITH_PARENT, ProgramFailed, follow
-from walt.contracts.errors import Denied, Failed, InvalidRequest, NotFound, WaltError
+from walt.contracts.errors import Denied, Failed, InvalidRequest, LimitReached, NotFound, WaltError
 
-ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound, Denied)}
+ERRORS: dict[int, type[WaltError]] = {kind.exit_code: kind for kind in (InvalidRequest, NotFound, Denied, LimitReached)}
 BEHIND = ("nice", "-n", "5")  # work on images leaves the processor to the services
 CHECK_EVERY_S = 0.2
 MEMORY_BYTES = 2 * 2**30
@@ -46,6 +46,8 @@ def worker_main(work: Callable[[], None], folder: Path | None = None) -> NoRetur
         work()
     except (WaltError, OSError) as error:
         _exit(str(error), error.exit_code if isinstance(error, WaltError) else Failed.exit_code)
+    except RecursionError:
+        _exit("folders within folders are too deep", Failed.exit_code)
     except MemoryError:
         _exit(f"this takes more than {MEMORY_BYTES / 2**30:g} GiB of the server's memory", Failed.exit_code)
     _exit("", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 
 from services.bootserver.images.staging import Staging
@@ -44,6 +45,20 @@ def test_space_of_images_has_a_limit(walt, nodes_service, platform):
     assert [row["name"] for row in images(walt)] == ["default", "alice/one", "alice/two"]
     assert len(list((platform / "images/users").glob("[0-9a-f]*"))) == 1  # nothing is left of what was refused
     assert walt("image clone one two --force")[0] == walt("image clone default four", "bob")[0] == 0
+
+
+def test_an_archive_is_unpacked_only_as_far_as_its_user_has_space(walt, nodes_service, platform, system):
+    """Zeros, compressed to 10 KB, filled the server's disk while they were unpacked."""
+    (system / "zeros").write_bytes(bytes(60_000_000))
+    bomb = system.with_name("bomb.tar.xz")
+    subprocess.run(["tar", "-caf", str(bomb), "-C", str(system), "."], check=True)
+    assert bomb.stat().st_size < 2_000_000
+    nodes_service.limits = UserLimits(image_bytes=20_000_000)
+    status, _, err = walt(f"image import {bomb} mine")
+    assert status == 4 and "what was sent is larger than what image.space has left" in err
+    assert len(list((platform / "images/users").glob("[0-9a-f]*"))) == 0
+    nodes_service.limits = UserLimits()
+    assert walt(f"image import {bomb} mine")[0] == 0
 
 
 def test_image_that_a_node_uses_stays(walt, nodes_service):

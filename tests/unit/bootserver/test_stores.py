@@ -119,6 +119,15 @@ def test_the_kernel_of_an_image_is_searched_for_once(tmp_path, monkeypatch):
         images.find("default")
 
 
+def test_files_of_no_size_count(tmp_path):
+    """The server's disk has room for so many."""
+    images = ImageStore(tmp_path, {"default": "tiny-1"}, ImageRecords(tmp_path, "users"), tmp_path / "cache")
+    make_kernel(tmp_path / "tiny-1")
+    for number in range(1000):
+        (tmp_path / f"tiny-1/{number}").touch()
+    assert images.size_bytes(images.find("default")) >= 1000 * store.BYTES_OF_A_FILE
+
+
 def test_initrd_of_an_image_is_packed_once_for_all_who_wait_for_it(tmp_path, monkeypatch):
     packed = []
 

@@ -3,10 +3,11 @@
 import io
 import os
 import tarfile
+import tracemalloc
 
 import pytest
 
-from cli.transfer import unpack
+from cli.transfer import tar_stream, unpack
 from cli.transfer.unpack import Destination
 from walt.contracts.errors import Failed
 
@@ -256,3 +257,63 @@ def test_depth_has_a_limit(stage):
     with pytest.raises(Failed, match="is too deep; allowed: at most 256"):
         copy(stage, TOP, member(f"{deep}/d", DIRECTORY), name="deeper")
     assert os.listdir(stage) == ["deep"]
+
+
+class Endless(io.RawIOBase):
+    """A stream that begins so, and goes on."""
+
+    def __init__(self, begin, piece, size):
+        self.begin, self.piece, self.left = begin, piece, size
+
+    def read(self, size=-1):
+        if self.begin:
+            found, self.begin = self.begin[:size], self.begin[size:]
+            return found
+        self.left -= len(self.piece)
+        return self.piece[:size] if self.left > 0 else b""
+
+
+def header(kind, size, name="./a"):
+    one = tarfile.TarInfo(name)
+    one.type, one.size = kind, size
+    return one.tobuf(tarfile.GNU_FORMAT)
+
+
+def extended_header(records):
+    return header(tarfile.XHDTYPE, len(records)) + records.ljust(-(-len(records) // 512) * 512, b"\0")
+
+
+SPARSE = extended_header(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n25 GNU.sparse.realsize=1\n")
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (header(tarfile.GNUTYPE_LONGNAME, 10**12), b"a" * 65_536),
+        (header(tarfile.GNUTYPE_LONGLINK, 10**12), b"a" * 65_536),
+        (header(tarfile.XHDTYPE, 10**12), b"a" * 65_536),
+        (header(tarfile.XGLTYPE, 10**12), b"a" * 65_536),
+        (SPARSE + header(tarfile.REGTYPE, 10**12) + b"9" * 400 + b"\n", b"1\n" * 32_768),
+        (b"", header(tarfile.GNUTYPE_LONGNAME, 4) + b"abc\0".ljust(512, b"\0")),
+        (b"", extended_header(b"12 path=abc\n")),
+        (SPARSE + header(tarfile.REGTYPE, 1024), b"1" * 512),
+    ],
+)
+def test_no_entry_takes_memory_or_breaks_more_than_its_copy(stage, begin, piece, monkeypatch):
+    """A node may claim a name of a terabyte, and send it."""
+    monkeypatch.setattr(tar_stream, "MAX_HEADER_BYTES", 2**18)
+    tracemalloc.start()
+    with pytest.raises(Failed, match="the archive (cannot be unpacked|has an entry with more than)"):
+        unpack_to(stage, Endless(begin, piece, 50_000_000))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 20_000_000
+
+
+def test_many_entries_take_little_memory(stage):
+    stream = io.BytesIO(header(tarfile.FIFOTYPE, 0) * 5000 + bytes(1024))
+    tracemalloc.start()
+    unpack_to(stage, stream)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 2_000_000
