@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.lab import grammar
-from walt.contracts import names
+from walt.contracts import lab_events, names
 from walt.contracts.lab_expect import HEAD_RULE
 from walt.contracts.links import LINK_OPTIONS
 from walt.contracts.settings import SETTINGS, NodeConfig, show_settings
@@ -98,6 +98,11 @@ _TOP: dict[str, Any] = {
         },
     },
     "defaults": {"$ref": "#/$defs/settings"},
+    "events": {
+        "type": ["array", "null"],
+        "description": lab_events.HEAD_RULE,
+        "items": {"type": "object", "maxProperties": 1, "additionalProperties": {"$ref": "#/$defs/options"}},
+    },
     "expect": {
         "type": ["array", "null"],
         "description": HEAD_RULE,

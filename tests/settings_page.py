@@ -7,6 +7,7 @@ from pathlib import Path
 
 from walt.contracts.links import LINK_OPTIONS, LinkOption
 from walt.contracts.settings import SETTINGS, NodeConfig, show_settings
+from walt.contracts.trace_names import MAX_NUMBER
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 DIRECTIONS = {("up",): "what the node sends", ("up", "down"): "both directions", (): "the interface, never a suffix"}
@@ -54,6 +55,8 @@ def page() -> str:
 def _range(option: LinkOption) -> str:
     if not option.sides:
         return option.grammar
+    if option.maximum == MAX_NUMBER:
+        return "those of `walt network trace list`"
     return f"{option.format(option.minimum)} to {option.format(option.maximum)}"
 
 

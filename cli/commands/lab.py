@@ -11,6 +11,7 @@ from walt.client import Client
 
 from ..ui.messages import age
 from ..ui.options import check_timeout, force_option, timeout_option, wait_option
+from ..ui.schedules import start_option
 from ..ui.tables import Column, echo, output_option
 from .node import node_columns
 
@@ -105,6 +106,20 @@ def wait(client: Client, lab: str, timeout: float | None) -> None:
     from ..lab import operations
 
     operations.wait(client, lab, timeout)
+
+
+@lab.command()
+@lab_argument
+@start_option
+@click.pass_obj
+def start(client: Client, lab: str, after: float) -> None:
+    """Let the links of a lab change as its events say.
+
+    All of them from one moment on. To begin again, start it again; 'walt lab apply' ends it.
+    """
+    from ..lab import operations
+
+    operations.start(client, lab, after)
 
 
 @lab.command()

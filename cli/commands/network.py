@@ -13,13 +13,16 @@ from walt.contracts import links, network_uses, units
 from walt.contracts.links import LinkModel
 from walt.contracts.names import MY_NODES
 from walt.contracts.nodes import Changed, PortView
+from walt.contracts.schedules import PortSchedule
 from walt.replies import read
 
 from ..ui.messages import print_message
-from ..ui.options import Between, node_set, optional_selection_argument
+from ..ui.options import SECONDS, Between, node_set, optional_selection_argument
+from ..ui.schedules import start_option, start_schedules
 from ..ui.tables import JSON, YAML, Column, Row, echo, output_option
 from ..ui.wait import get_node
 from .node import selection_or_default
+from .trace import trace
 
 MAX_COUNT = 10**9
 
@@ -74,6 +77,23 @@ def link(client: Client, selection: str, name: str, options: Sequence[str], repl
 
 
 @network.command()
+@click.argument("selection", metavar="SET")
+@click.argument("name", metavar="NETWORK")
+@click.argument("words", metavar="[OPTION=VALUE]...", nargs=-1)
+@start_option
+@click.pass_obj
+def schedule(client: Client, selection: str, name: str, words: Sequence[str], after: float) -> None:
+    """Let links change by themselves.
+
+    For instance: walt network schedule vnode1 home-net at=10s lat=80ms at=20s every=10s until=60s lat=20ms loss=1%
+
+    Times count from one start for all links. lat, bw and loss can change. It ends, and the link is as before, by: walt
+    network link vnode1 home-net trace=none
+    """
+    start_schedules(client, [PortSchedule(node_set(selection), name, tuple(words))], after)
+
+
+@network.command()
 @click.argument("node_name", metavar="NODE")
 @click.argument("name", metavar="NETWORK")
 @click.option("-w", "--write", "path", metavar="FILE", help="Write a pcapng file; - is standard output.")
@@ -82,6 +102,9 @@ def link(client: Client, selection: str, name: str, options: Sequence[str], repl
     "--filter", "expression", metavar="EXPR", default="", help="Only these frames: 'tcp port 80' (man pcap-filter)."
 )
 @click.option("--count", type=Between(1, MAX_COUNT), metavar="N", help="End after N frames.")
+@click.option(
+    "--ring", type=SECONDS, metavar="S", help="Keep the frames of the last S seconds only; written at the end."
+)
 @click.pass_obj
 def capture(
     client: Client,
@@ -91,6 +114,7 @@ def capture(
     wireshark: bool,
     expression: str,
     count: int | None,
+    ring: float | None,
 ) -> int:
     """Capture the frames of a node on a network, until ctrl-c.
 
@@ -102,8 +126,13 @@ def capture(
 
     if wireshark and path is not None:
         raise click.UsageError("-w and --wireshark exclude each other")
+    if wireshark and ring is not None:
+        raise click.UsageError("--ring and --wireshark exclude each other")
     sink = session.sink_of(path, wireshark)
-    return session.capture(client, get_node(client, node_name), name, expression, count or 0, sink)
+    return session.capture(client, get_node(client, node_name), name, expression, count or 0, sink, ring)
+
+
+network.add_command(trace)
 
 
 def link_of(networks: str, name: str) -> str:

@@ -52,6 +52,7 @@ LINK_VALUES = {
     "limit": ("100", "1000"),
     "seed": ("1", "2"),
     "carrier": links.CARRIERS[::-1],
+    "trace": ("none",),
 }
 
 
@@ -185,6 +186,10 @@ def trashed_disks(request: CompletionRequest) -> list[str]:
     return [one["id"] for one in disks if one["id"] not in request.given]
 
 
+def traces(request: CompletionRequest) -> list[str]:
+    return [one["name"] for one in call_platform(request, "nodes", "get_traces")]
+
+
 def labs(request: CompletionRequest) -> list[str]:
     return [one["name"] for one in call_platform(request, "nodes", "get_labs")]
 
@@ -246,6 +251,7 @@ CANDIDATES: dict[str, CandidateFinder] = {
     "DST": copy_endpoints,
     "NETWORK": networks,
     "LAB": labs,
+    "TRACE": traces,
     "[LAB]": labs,
     "FILE": lambda request: (),
     "USER": users,

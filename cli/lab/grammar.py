@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from walt.contracts import lab_check, lab_expect, port_addresses, units
+from walt.contracts import lab_check, lab_events, lab_expect, port_addresses, units
 from walt.contracts.lab_check import Path
 from walt.contracts.labs import (
     LINK_SIGN,
     LabDocument,
+    LabEvent,
     LabExpectation,
     LabFault,
     LabFile,
@@ -23,7 +24,7 @@ from walt.contracts.labs import (
 from .shapes import Shapes, member
 from .yaml_tree import FileFaults, Finding, ListTree, MapTree, Position, Scalar, Tree, parse
 
-KEYS = ("name", "nodes", "networks", "links", "defaults", "expect")
+KEYS = ("name", "nodes", "networks", "links", "defaults", "expect", "events")
 NETWORK_KEYS = ("nodes", "link", "subnet", "external")
 IMAGE, FILES, RUN = "image", "files", "run"
 WORK = (FILES, RUN)
@@ -71,6 +72,7 @@ class _Reader(Shapes):
             tuple(self._networks(top.get("networks"))),
             tuple(self._links(top.get("links"))),
             tuple(self._expectations(top.get("expect"))),
+            tuple(self._events(top.get("events"))),
         )
         return LabReading(document, self.positions, self.findings)
 
@@ -134,15 +136,22 @@ class _Reader(Shapes):
             else:
                 self.find(one.position, f"{one.kind} is not a command; allowed: a text, or a list of them")
 
+    def _events(self, tree: Tree | None) -> Iterator[LabEvent]:
+        for key, value in self.pairs(tree, "an event", "at 10s vnode1 -- vnode2: lat=80ms"):
+            try:
+                one = lab_events.parse_head(key.text or "")
+            except units.Faults as found:
+                self.find(key.position, found.args[0])
+                continue
+            options = self.options(value)
+            self.positions.setdefault(("events", one.title), key.position)
+            for option in options:
+                self.positions[("events", one.title, option.text or "")] = option.position
+            yield replace(one, options=tuple(option.text or "" for option in options))
+
     def _expectations(self, tree: Tree | None) -> Iterator[LabExpectation]:
-        if tree is None or self.is_nothing(tree):
-            return
-        for item in tree.items if isinstance(tree, ListTree) else (tree,):
-            pair = item.items[0] if isinstance(item, MapTree) and len(item.items) == 1 else (item, None)
-            if isinstance(tree, ListTree) and isinstance(pair[0], Scalar) and pair[0].text is not None:
-                yield from self._expectation(pair[0], pair[1])
-            else:
-                self.find(item.position, f"{item.kind} is not an expectation; allowed: - rtt vnode1 vnode2: 20ms ± 2%")
+        for key, value in self.pairs(tree, "an expectation", "rtt vnode1 vnode2: 20ms ± 2%"):
+            yield from self._expectation(key, value)
 
     def _expectation(self, key: Scalar, value: Tree | None) -> Iterator[LabExpectation]:
         if isinstance(value, ListTree | MapTree):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from walt.client import Client
-from walt.contracts import lab_check, lab_expect
+from walt.contracts import lab_check, lab_events, lab_expect
 from walt.contracts.errors import Conflict
 from walt.contracts.labs import LabApplied
 from walt.contracts.nodes import Changed, NodeView, PortView
@@ -17,6 +17,7 @@ from walt.replies import read
 from ..ui.confirm import confirm_force
 from ..ui.messages import print_message
 from ..ui.options import node_set
+from ..ui.schedules import start_schedules
 from ..ui.tables import Column, echo, echo_data
 from ..ui.wait import get_nodes, wait_until
 from . import plan_text, source
@@ -66,6 +67,14 @@ def wait(client: Client, lab: str, timeout_s: float | None) -> None:
     names = source.get_lab(client, source.name_of(lab)).nodes
     if names:
         wait_until(client, get_nodes(client, ",".join(names)), BOOTED, timeout_s)
+
+
+def start(client: Client, lab: str, after_s: float) -> None:
+    found = source.load(client, lab)
+    ports = lab_events.port_schedules(found.document)
+    if not ports:
+        raise Conflict(f"{found.document.name} has no events; 'walt help labs' tells how")
+    start_schedules(client, ports, after_s)
 
 
 def check(client: Client, lab: str, timeout_s: float | None, output: str) -> int:

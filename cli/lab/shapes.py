@@ -54,6 +54,17 @@ class Shapes:
         elif not self.is_nothing(tree):
             self.find(tree.position, f"'{tree.text}' is not a list; allowed: [vnode1, vnode2], or a map of them")
 
+    def pairs(self, tree: Tree | None, what: str, example: str) -> Iterator[tuple[Scalar, Tree | None]]:
+        """The items of a list of texts, each with what stands behind its colon."""
+        if tree is None or self.is_nothing(tree):
+            return
+        for item in tree.items if isinstance(tree, ListTree) else (tree,):
+            pair = item.items[0] if isinstance(item, MapTree) and len(item.items) == 1 else (item, None)
+            if isinstance(tree, ListTree) and isinstance(pair[0], Scalar) and pair[0].text is not None:
+                yield pair[0], pair[1]
+            else:
+                self.find(item.position, f"{item.kind} is not {what}; allowed: - {example}")
+
     def keys(self, tree: MapTree, allowed: tuple[str, ...], what: str) -> dict[str, Tree]:
         found = {}
         for key, value in self.unique(tree):

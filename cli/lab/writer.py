@@ -34,6 +34,10 @@ def _lines(document: LabDocument) -> Iterator[str]:
         yield "expect:"
         for one in document.expect:
             yield f"  - {scalar(one.title)}" + (f": {scalar(one.value)}" if one.value else "")
+    if document.events:
+        yield "events:"
+        for event in document.events:
+            yield f"  - {scalar(event.title)}:{_value(event.options)}"
 
 
 def scalar(text: str, in_flow: bool = False) -> str:

@@ -18,6 +18,7 @@ from walt.contracts.errors import Failed, InvalidRequest, NotFound, Unreachable,
 from walt.contracts.nodes import NodeView
 
 from ..ui.messages import print_message
+from .capture_ring import CaptureRing
 from .remote_session import RemoteSession, SessionLost, SessionMessage, wait_for_messages
 from .terminal import STDOUT, write_all
 
@@ -70,26 +71,42 @@ def _wireshark() -> Iterator[int]:
         raise Failed(f"wireshark ended with status {process.returncode}")
 
 
-def capture(client: Client, node: NodeView, network: str, expression: str, count: int, sink: Sink) -> int:
-    """Until `count` frames, ctrl-c, or the end of who reads them."""
+def capture(
+    client: Client, node: NodeView, network: str, expression: str, count: int, sink: Sink, ring_s: float | None = None
+) -> int:
+    """Until `count` frames, ctrl-c, or the end of who reads them. ring_s: only the frames of so long before its end."""
+    ring = None if ring_s is None else CaptureRing(ring_s)
     arguments: dict[str, Any] = {"network": network, "expression": expression, "count": count}
     remote = RemoteSession(client, node.host, "open_capture", node=node.name, **arguments)
     remote.wait_until_open()
     try:
         with sink() as descriptor, _end_signals() as asked_to_end:
             print_message(f"capturing {node.name} on {network}; ctrl-c ends it")
-            return Capturing(client, node, remote, descriptor, asked_to_end).run()
+            status = Capturing(client, node, remote, descriptor, asked_to_end, ring).run()
+            if ring is not None:
+                write_all(descriptor, ring.content(), lambda: None)
+                print_message(
+                    f"{ring.frames} frames of the last {ring_s:g} s written, {ring.forgotten} were before them"
+                )
+            return status
     finally:
         with contextlib.suppress(WaltError):
             remote.close()
 
 
 class Capturing:
-    """One capture that is open."""
+    """One capture that is open. ring: takes the frames, instead of the descriptor."""
 
     def __init__(
-        self, client: Client, node: NodeView, remote: RemoteSession, descriptor: int, asked_to_end: Callable[[], bool]
+        self,
+        client: Client,
+        node: NodeView,
+        remote: RemoteSession,
+        descriptor: int,
+        asked_to_end: Callable[[], bool],
+        ring: CaptureRing | None = None,
     ) -> None:
+        self._ring = ring
         self._client = client
         self._node = node
         self._remote = remote
@@ -120,7 +137,9 @@ class Capturing:
             wait_for_messages(self._client, POLL_S)
 
     def _handle(self, message: SessionMessage) -> None:
-        if message.kind == console.DATA:
+        if message.kind == console.DATA and self._ring is not None:
+            self._ring.add(message.body)
+        elif message.kind == console.DATA:
             write_all(self._descriptor, message.body, self._remote.keep_while_blocked)
         elif message.kind == console.NOTICE:
             print_message(message.text)

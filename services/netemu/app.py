@@ -26,6 +26,7 @@ from services.netemu.latency.ways import Ways
 from services.netemu.metrics import PortCollector
 from services.netemu.overlay.overlay import Overlay
 from services.netemu.ports import reports
+from services.netemu.trace_store import TraceStore
 from services.netemu.uplink import PhysicalUplink
 from walt.contracts import netemu, nodes, serialization
 from walt.contracts.bootserver import NodeBooted
@@ -53,6 +54,7 @@ class NetemuApp:
         address = variables.server_address(env) if self._is_server else ""  # another host is told its own
         self.emulation = Emulation(env.run_dir, address, supervised_cable=variables.is_cable_supervised(env))
         self.overlay = Overlay(self.emulation.netlink, env.host, variables.underlay(env), self.registry.wake)
+        self.traces = TraceStore(env.run_dir, bus.call)
         self.calibration = Calibration(self.emulation)
         self.ways = Ways(self.emulation, self.overlay)
         self.captures = Captures()
@@ -93,6 +95,7 @@ class NetemuApp:
         self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface], ip: str, version: int
     ) -> list[AttachedPort]:
         """Give the node exactly these ports. Its addresses are bound before it can send on walt-net."""
+        self.traces.fetch(interface.link for interface in interfaces)
         with self._lock:
             newest = self._specs.get(node_id)
             address = ip or (newest.ip if newest else "")
@@ -118,6 +121,7 @@ class NetemuApp:
         if node.host != self.host:
             self._apply_elsewhere(node)
         elif self.registry.allows(f"the spec of {node.name}", node.registry, node.revision):
+            self._fetch_traces(node)
             with self._lock:
                 if self._keep_newest(node) is node:
                     self._update_nat(node)
@@ -154,6 +158,7 @@ class NetemuApp:
         self.overlay.expect()
         reply = serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs", host=self.host))
         self.registry.check(reply.registry, reply.revision)
+        self.traces.fetch(interface.link for node in reply.nodes for interface in node.interfaces)
         fabric = self._get_fabric()
         with self._lock:
             self._registry = reply.registry
@@ -168,6 +173,7 @@ class NetemuApp:
         self.emulation.remove_orphans()
         self.emulation.forward_group_addresses()
         self.emulation.bound_forwarding_tables()
+        self._keep_traces()
         texts = list(faults.values())
         with self._lock:
             try:
@@ -183,6 +189,19 @@ class NetemuApp:
         self.emulation.repair()
         self.uplink.poll()
         self.captures.reap()
+
+    def _fetch_traces(self, node: NodeWanted) -> None:
+        try:
+            self.traces.fetch(interface.link for interface in node.interfaces)
+        except WaltError:
+            self.registry.wake.set()  # the reconciliation tries it again and again
+            raise
+
+    def _keep_traces(self) -> None:
+        with self._lock:
+            ports = [state.port.link for state in self.emulation.snapshot().ports.values()]
+            specs = [interface.link for node in self._specs.values() for interface in node.interfaces]
+            self.traces.keep([*ports, *specs])
 
     def _detach(self, node_id: int) -> None:
         self._specs.pop(node_id, None)

@@ -71,9 +71,7 @@ def _walt_net(snapshot: Snapshot) -> Check:
 
 def _backend(emulation: Emulation) -> Check:
     if emulation.shaper == KERNEL:
-        found = (
-            "back-end kernel: netem; links with a seed, or with reorder and bw, go through the cable (in user space)"
-        )
+        found = "back-end kernel: netem; links with a seed or a trace, or with reorder and bw, go through the cable"
         consequence = "loss, dup and limit count a large frame of segmentation offload as one frame"
         return Check("links", OK, found, consequence, "in the node: ethtool -K ens3 tso off gso off")
     found = f"back-end cable (in user space), seeds included: {emulation.no_netem}"

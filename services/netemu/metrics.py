@@ -113,7 +113,7 @@ def _delays(readings: Readings) -> Iterator[Metric]:
     )
     for state in readings.snapshot.ports.values():
         requested.add_metric(_labels(state), state.port.link.up.latency_us / 1e6)
-        applied.add_metric(_labels(state), state.applied.up.latency_us / 1e6)
+        applied.add_metric(_labels(state), max(0, state.applied.up.latency_us) / 1e6)
         share.add_metric(_labels(state), state.port.compensation_us / 1e6)
         jitter.add_metric(_labels(state), state.port.link.up.jitter_us / 1e6)
         measured_us = traffic.measured_latency_us(readings, state)

@@ -13,12 +13,20 @@ from services.kit.bus.bus import Bus
 from services.kit.environment import Environment
 from services.kit.reconcile_loop import keep_in_step
 from services.nodes import health, operator_settings
-from services.nodes.commands import dispute, lab_commands, node_commands, queries, reconcile, run_command
+from services.nodes.commands import (
+    dispute,
+    lab_commands,
+    node_commands,
+    queries,
+    reconcile,
+    run_command,
+)
 from services.nodes.commands.node_commands import Command, Outcome
 from services.nodes.commands.run_command import Result
+from services.nodes.commands.trace_commands import TraceCommands
 from services.nodes.commands.trash_commands import TrashCommands
 from services.nodes.commands.user_commands import UserCommands
-from services.nodes.domain import creation, event_texts, lab_plan, model, port_views, registration
+from services.nodes.domain import creation, event_texts, lab_plan, model, port_views, registration, traces
 from services.nodes.domain.creation import Placement
 from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_kept
 from services.nodes.domain.model import NodeSummary, RequestContext
@@ -77,6 +85,7 @@ class NodesApp:
         self.accounts = accounts(env, self._broker)
         self.user_commands = UserCommands(self.store, self.accounts, self._execute)
         self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, env.host), self._execute)
+        self.traces = TraceCommands(self.store, self._execute)
         self.agents = Agents(bus)
         self.capacities = HostCapacities(bus)
         self.inspector = VolumeInspector(bus)
@@ -148,8 +157,11 @@ class NodesApp:
     def ports(self, user: str, selection: str) -> list[PortView]:
         with self.transaction() as registry:
             chosen = queries.select_nodes(registry, selection, registry.accounts.of(user).id)
-        set_addresses = self.agents.get_addresses([node.id for node in chosen])
-        return port_views.views(chosen, self.agents.list_ports(node.host for node in chosen), set_addresses)
+        reports = self.agents.list_ports(node.host for node in chosen)
+        with self.transaction() as registry:
+            names = registry.traces.names(traces.ids_of(one for found in reports.values() for one in found or ()))
+        named = {host: found and [traces.with_names(one, names) for one in found] for host, found in reports.items()}
+        return port_views.views(chosen, named, self.agents.get_addresses([node.id for node in chosen]))
 
     def events(self, user: str, selection: str | None, query: EventQuery) -> list[Event]:
         with self.transaction() as registry:

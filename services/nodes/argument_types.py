@@ -15,6 +15,7 @@ MAX_CHARACTERS = 65_536  # of one argument: the longest names of all the nodes t
 MAX_EVENTS = 10_000  # of one answer
 MAX_EVENT_ID = 2**63 - 1  # of the database
 MAX_SECONDS = 2**53
+MAX_START_DELAY_S = 86_400
 
 
 def check_text(text: str) -> None:
@@ -40,3 +41,4 @@ Texts = Annotated[tuple[str, ...], check_texts]
 Seconds = Annotated[float, Range(0, MAX_SECONDS, max_inclusive=False)]  # of the epoch
 EventId = Annotated[int, Range(0, MAX_EVENT_ID)]
 EventCount = Annotated[int, Range(1, MAX_EVENTS)]
+StartDelay = Annotated[float, Range(0, MAX_START_DELAY_S)]  # of a schedule, from now on

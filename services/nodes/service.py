@@ -1,12 +1,13 @@
 """nodes: the registry of nodes, central.
 
 Owns:       which nodes there are, their settings, owner, image, power, addresses; the networks of their owners; labs,
-            which are nodes of one document; the log of what happened to nodes (each command that changed them, each
-            transition of their states).
+            which are nodes of one document; traces that links follow; the log of what happened to nodes (each command
+            that changed them, each transition of their states).
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
-            boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, get_ports,
+            boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, import_trace,
+            get_traces, remove_trace, schedule_links, get_ports,
             get_events, get_notices, add_user, remove_user, get_users, get_use, set_limits, change_password,
-            accept_registry, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, authorize,
+            accept_registry, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace, authorize,
             get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user, register_machine,
             check_history (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
@@ -39,8 +40,8 @@ from services.kit.bus.arguments import Secret
 from services.kit.bus.call_metrics import Metrics
 from services.kit.bus.entrypoints import Caller, at_start, every, internal, on_event, public
 from services.nodes.app import NodesApp
-from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, Text, Texts
-from services.nodes.commands import lab_commands, node_commands
+from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, StartDelay, Text, Texts
+from services.nodes.commands import lab_commands, node_commands, trace_commands
 from services.nodes.domain import links, settings_request
 from services.nodes.domain.event_texts import EventQuery
 from walt.contracts import bootserver, nodes, vmrunner
@@ -64,6 +65,8 @@ from walt.contracts.nodes import (
     UserUse,
     UserView,
 )
+from walt.contracts.schedules import PortSchedule, ScheduleStarted
+from walt.contracts.traces import TraceContent, TraceView
 from walt.contracts.vmrunner import VmRemoved, VmReport
 
 RECONCILE_S = 20
@@ -139,6 +142,22 @@ class NodesService:
         return self.app.run(self.caller, lab_commands.remove, name, force=force)
 
     @public
+    def import_trace(self, name: Text, content: TraceContent) -> TraceView:
+        return self.app.traces.add(self.caller, name, content)
+
+    @public
+    def get_traces(self, name: Text | None = None) -> list[TraceView]:
+        return self.app.traces.views(self.caller, name)
+
+    @public
+    def remove_trace(self, name: Text) -> Changed:
+        return self.app.run(self.caller, trace_commands.remove, name)
+
+    @public
+    def schedule_links(self, ports: tuple[PortSchedule, ...], after: StartDelay = 2.0) -> ScheduleStarted:
+        return self.app.traces.schedule(self.caller, ports, after)
+
+    @public
     def get_ports(self, selection: NodeSet) -> list[PortView]:
         return self.app.ports(self.caller, selection)
 
@@ -199,6 +218,10 @@ class NodesService:
     @internal
     def get_specs(self, host: str = "") -> Specs:
         return self.app.specs(host)
+
+    @internal
+    def get_trace(self, trace: int) -> TraceContent:
+        return self.app.traces.content(trace)
 
     @internal
     def authorize(self, user: str, name: Text, action: str) -> NodeTarget:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
-from tests.links import chance, upkeep
+from tests.links import chance, following, upkeep
 from tests.links.rig import (
     BROADCAST,
     CLONE_NEWNET,
@@ -234,7 +234,7 @@ def check_fault_s16_random_sources_fill_no_table(testbed: Testbed) -> None:
 
 CHECKS: dict[str, Callable[[Testbed], None]] = {
     name.removeprefix("check_"): check
-    for name, check in [*globals().items(), *vars(chance).items(), *vars(upkeep).items()]
+    for name, check in [*globals().items(), *vars(chance).items(), *vars(following).items(), *vars(upkeep).items()]
     if name.startswith("check_")
 }
 

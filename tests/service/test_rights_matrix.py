@@ -39,6 +39,7 @@ from walt.contracts.vmrunner import Capacity
 HOST = "rightshost"
 NODE = "vn"
 LAB = "hers"
+TRACE = "lte"
 OWNER, OTHER, ADMINISTRATOR, VICTIM = "olga", "otto", "adam", "vera"
 
 NOT_OWNER, DENIED, CONFLICT, NOT_FOUND = "NotOwner", "Denied", "Conflict", "NotFound"
@@ -62,6 +63,11 @@ class Row:
 QUEUE, TRANSFER, JOB = object(), object(), object()
 THE_NODE = {"selection": NODE}
 
+SCHEDULE = {"ports": [{"nodes": NODE, "network": "walt-net", "words": ["at=1s", "lat=9ms"]}]}
+VICTIMS_LIMITS = {"name": VICTIM, "limits": ["nodes=9"]}
+CAPTURE = {"node": NODE, "network": "walt-net"}
+CONTENT = {"text": "keep_us loss_ppm\n9 9\n"}
+
 PUBLIC_TABLE = (
     Row("nodes.create_nodes", {"names": ["new"]}),
     Row("nodes.get_nodes", THE_NODE),
@@ -82,6 +88,11 @@ PUBLIC_TABLE = (
     Row("nodes.get_labs"),
     Row("nodes.get_labs", {"name": LAB}, other=NOT_FOUND),
     Row("nodes.remove_lab", {"name": LAB, "force": True}, other=NOT_FOUND),
+    Row("nodes.import_trace", {"name": "fresh", "content": CONTENT}),
+    Row("nodes.get_traces"),
+    Row("nodes.get_traces", {"name": TRACE}, other=NOT_FOUND),
+    Row("nodes.remove_trace", {"name": TRACE}, other=NOT_FOUND),
+    Row("nodes.schedule_links", SCHEDULE, other=NOT_OWNER),
     Row("nodes.get_ports", THE_NODE),
     Row("nodes.get_events", THE_NODE),
     Row("nodes.get_notices"),
@@ -93,13 +104,7 @@ PUBLIC_TABLE = (
     Row("nodes.accept_registry", owner=DENIED, other=DENIED, administrator=CONFLICT),  # there is nothing to decide
     Row("nodes.get_use"),
     Row("nodes.get_use", {"name": VICTIM}, owner=DENIED, other=DENIED, administrator=SERVED),
-    Row(
-        "nodes.set_limits",
-        {"name": VICTIM, "limits": ["nodes=9"]},
-        owner=DENIED,
-        other=DENIED,
-        administrator=SERVED,
-    ),
+    Row("nodes.set_limits", VICTIMS_LIMITS, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.get_trash", owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.restore_trash", {"disk": "d", "node": NODE}, owner=DENIED, other=DENIED, administrator=NOT_FOUND),
     Row("nodes.empty_trash", owner=DENIED, other=DENIED, administrator=SERVED),
@@ -130,19 +135,15 @@ PUBLIC_TABLE = (
     Row("console@*.open_ping", {"node": NODE, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
     Row("console@*.open_forward", {"node": NODE, "port": 80, "queue": QUEUE}, other=NOT_OWNER),
     Row("console@*.open_forward", {"node": NODE, "port": 80, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
-    Row("console@*.open_capture", {"node": NODE, "network": "walt-net", "queue": QUEUE}, other=NOT_OWNER),
-    Row(
-        "console@*.open_capture",
-        {"node": NODE, "network": "walt-net", "queue": f"user.{VICTIM}.1"},
-        owner=DENIED,
-        other=DENIED,
-    ),
+    Row("console@*.open_capture", {**CAPTURE, "queue": QUEUE}, other=NOT_OWNER),
+    Row("console@*.open_capture", {**CAPTURE, "queue": f"user.{VICTIM}.1"}, owner=DENIED, other=DENIED),
     Row("console@*.keep_session", {"session": "of olga"}, other=NOT_FOUND),
     Row("console@*.close_session", {"session": "of olga"}, other=NOT_FOUND),
 )
 
 INTERNAL_OF_NODES = (
     "get_specs",
+    "get_trace",
     "authorize",
     "get_account",
     "get_limits",
@@ -296,6 +297,10 @@ def things(platform, people):
     assert people[OWNER].outcome("nodes.create_nodes", {"names": [NODE]}, OWNER) == SERVED
     document = {"name": LAB, "nodes": [{"name": "of-lab"}]}
     assert people[OWNER].outcome("nodes.apply_lab", {"document": document}, OWNER) == SERVED
+    for name in (TRACE, "fresh"):
+        for who in (OWNER, OTHER, ADMINISTRATOR):
+            people[who].outcome("nodes.remove_trace", {"name": name}, who)
+    assert people[OWNER].outcome("nodes.import_trace", {"name": TRACE, "content": CONTENT}, OWNER) == SERVED
     yield {TRANSFER: transfer.id, JOB: app.jobs.start(OWNER, lambda say: None)}
     transfers.close(OWNER, transfer.id)
 

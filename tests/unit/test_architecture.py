@@ -151,7 +151,7 @@ ROOMS = {
         "service",
         "app",
         "health metrics latency",
-        "emulation uplink overlay",
+        "emulation uplink overlay trace_store",
         "cable filters capture",
         "kernel",
         "ports variables",
@@ -175,8 +175,8 @@ ROOMS = {
         "amqp_streams",
         "metrics",
     ],
-    "cli": ["__main__", "main", "tree", "commands", "lab", "completion transfer", "sessions", "ui", "topics"],
-    "walt": ["client client_toml replies", "configuration", "contracts"],
+    "cli": ["__main__", "main", "tree", "commands", "lab", "completion transfer", "sessions", "ui", "topics traces"],
+    "walt": ["client client_toml replies trace_formats", "configuration", "contracts"],
 }
 
 

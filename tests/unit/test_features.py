@@ -57,6 +57,11 @@ def test_what_we_have_is_proved(row):
         assert name in names_in(path), f"{path} has no {name}"
 
 
+def test_exactness_is_proved():
+    proofs = TEST.findall((ROOT / "docs" / "exactness.md").read_text())
+    assert len(proofs) > 15 and not [(path, name) for path, name in proofs if name not in names_in(path)]
+
+
 def test_every_feature_demand_and_fault_is_accounted_for():
     assert [int(row["number"]) for row in FEATURES] == list(range(1, 55))
     assert [row["number"] for row in DEMANDS] == [f"D{number}" for number in range(1, 16)]

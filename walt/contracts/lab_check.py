@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from walt.contracts import lab_expect, labs, names, network_uses, settings, units
+from walt.contracts import lab_events, lab_expect, labs, names, network_uses, settings, units
 from walt.contracts.errors import InvalidRequest, WaltError
 from walt.contracts.lab_expect import MAX_COMMAND
 from walt.contracts.labs import LabDocument, LabFault, LabLink, LabNode, LabPort
@@ -69,6 +69,8 @@ def check(document: LabDocument) -> CheckedLab:
     for name in units.doubled(node.name.lower() for node in document.nodes):
         faults.add(("nodes", name), f"'{name}' is given twice; allowed: each node once")
     _check_expectations(document, faults)
+    for fault in lab_events.faults(document):
+        faults.add(fault.path, fault.sentence)
     return CheckedLab(tuple(one for one in nodes if one), tuple(faults.found))
 
 
@@ -92,6 +94,7 @@ def _check_size(document: LabDocument, faults: FaultList) -> None:
     ports += [end for link in document.links for end in link.ends]
     items = sum(len(node.settings) + len(node.files) + len(node.run) for node in document.nodes)
     items += sum(1 + len(port.options) for port in ports) + len(document.expect)
+    items += sum(len(event.words) for event in document.events)
     for what, count, most in (("nodes", len(document.nodes), MAX_NODES), ("settings and ports", items, MAX_ITEMS)):
         if count > most:
             faults.add(("nodes",), f"{count} {what} are too many; allowed: at most {most} in one lab")

@@ -85,6 +85,32 @@ class LabExpectation:
 
 
 @dataclass(frozen=True)
+class LabEvent:
+    """What changes by itself (walt/contracts/lab_events.py). moment: ("at=10s", …); nodes: both ends of a link, or one,
+    on this network; options: ("lat=80ms", …)."""
+
+    moment: tuple[str, ...]
+    nodes: tuple[str, ...]
+    network: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """As `walt network schedule` takes them."""
+        return (*self.moment, *self.options)
+
+    @property
+    def target(self) -> str:
+        """'vnode1 -- vnode2' or 'vnode1 on home-net'."""
+        return f"{self.nodes[0]} on {self.network}" if self.network else LINK_SIGN.join(self.nodes)
+
+    @property
+    def title(self) -> str:
+        """'at 10s vnode1 -- vnode2', as in the file."""
+        return " ".join([*(word.replace("=", " ") for word in self.moment), self.target])
+
+
+@dataclass(frozen=True)
 class LabDocument:
     """Interfaces of a node are in this order: walt-net, its networks, its links; unless its own setting `networks`
     names some: then those come first."""
@@ -94,6 +120,7 @@ class LabDocument:
     networks: tuple[LabNetwork, ...] = ()
     links: tuple[LabLink, ...] = ()
     expect: tuple[LabExpectation, ...] = ()
+    events: tuple[LabEvent, ...] = ()
 
 
 @dataclass(frozen=True)

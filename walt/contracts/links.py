@@ -16,6 +16,7 @@ What both back-ends do, as tc-netem(8):
   limit    at most so many frames wait or are in flight; more are dropped. 0: as many as rate and delay need, but no
            more than MAX_DELAYED_BYTES or MAX_DELAYED_FRAMES: a long delay must not take the memory of the host
   seed     the same seed draws the same impairments for the same sequence of frames. 0: drawn anew each time
+  trace    rate, delay and loss as functions of time (walt/contracts/traces.py), from the moment it is set on
 
 `carrier` is of the port, not of a direction: with carrier=down the node's interface has no link, as with the cable
 pulled out at this end, and no frame passes either way. The other ends of the network keep theirs. The machine of the
@@ -32,7 +33,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
-from walt.contracts import units
+from walt.contracts import trace_names, units
 
 MAX_LATENCY_US = 60_000_000
 MAX_RATE_BPS = 100_000_000_000
@@ -78,6 +79,7 @@ class Direction:
     seed: int = 0
     burst_frames: int = 0
     distribution: int = Distribution.UNIFORM
+    trace: int = 0  # see trace_names.py
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ _UP = ("up",)
 _TIME = (units.LATENCY_RULE, units.parse_latency_us, units.format_latency, 0, MAX_LATENCY_US)
 _RATE = (units.RATE_RULE, units.parse_rate_bps, units.format_rate, MIN_RATE_BPS, MAX_RATE_BPS)
 _SHARE = (units.SHARE_RULE, units.parse_share_ppm, units.format_share, 0, MAX_SHARE_PPM)
+_NAME = (trace_names.RULE, trace_names.parse, trace_names.format_number, 0, trace_names.MAX_NUMBER)
 _COUNT = (units.COUNT_RULE, units.parse_whole, str, 0)
 _JITTER = "how far the delay varies either way, see dist; at most lat; the order is kept"
 _DISTRIBUTION = "how jitter is distributed; all but uniform: jitter is the standard deviation"
@@ -135,6 +138,7 @@ _DISTRIBUTION_RULE = ", ".join(DISTRIBUTION_NAMES)
 _BURST = "mean length of the runs in which frames are lost; 0: each frame by itself; needs loss"
 _REORDER = "share of the frames that skips the delay and overtakes others; needs lat"
 _CARRIER = "down: the interface of the node has no link, and no frame passes either way; not for walt-net"
+_TRACE = "rate, delay and loss over time, of a trace of yours; see 'walt network trace'"
 _LIMIT = "frames that may wait or be under way; 0: what rate and delay need, up to 256 MiB"
 
 
@@ -181,6 +185,7 @@ _OPTIONS = (
     LinkOption("reorder", "reorder_ppm", _UP, *_SHARE, _REORDER),
     LinkOption("limit", "limit_frames", SIDES, *_COUNT, MAX_LIMIT_FRAMES, _LIMIT),
     LinkOption("seed", "seed", SIDES, *_COUNT, MAX_SEED, "the same seed draws the same fates again; 0: drawn anew"),
+    LinkOption("trace", "trace", _UP, *_NAME, _TRACE),
     LinkOption("carrier", "no_carrier", (), ", ".join(CARRIERS), _parse_carrier, _format_carrier, 0, 1, _CARRIER),
 )
 LINK_OPTIONS = {option.name: option for option in _OPTIONS}

@@ -16,6 +16,11 @@ Public RPC (users):
                                                 force: also what destroys data on a disk
   get_labs(name=None) -> [LabView]              the caller's
   remove_lab(name, force=False) -> Changed      with its nodes
+  import_trace(name, content) -> TraceView      content: TraceContent (walt/contracts/traces.py)
+  get_traces(name=None) -> [TraceView]          the caller's
+  remove_trace(name) -> Changed                 Conflict while a link follows it
+  schedule_links(ports, after=2.0) -> ScheduleStarted      ports: [PortSchedule] (walt/contracts/schedules.py), whose
+                                                links change by themselves; after: seconds until T0, one for all
   get_ports(selection) -> [PortView]            every network port of these nodes, as requested and as it is
   get_events(selection=None, since=0.0, after=0, limit=1000) -> [Event]    oldest first; None: of the caller's nodes,
                                                 also of those that were his; since: epoch seconds; after: an Event.id;
@@ -38,6 +43,7 @@ Public RPC (users):
                                                 a new one is made; another's connections are closed
 Internal RPC (services):
   get_specs(host="") -> Specs                    of one host, or of all; including nodes wanted absent
+  get_trace(trace) -> TraceContent               trace: its id, which `trace` of a link is in a spec
   authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when the user may not do it
   get_account(user) -> Owner                     the present account of a caller; Denied when it has ended
   get_limits(user) -> UserLimits                     of what this user may have

@@ -2,6 +2,7 @@
 
 model.py        pure: arrival -> departure
 impairments.py  pure: loss, duplication, corruption, …
+trace.py        pure: bytes that may pass, delay and loss over time, from the file of a trace
 fairness.py     pure: whose turn it is, shares of time and memory
 idle.py         idle processors of the host, which owners may use
 lanes.py        ports, their two directions, the accounts of their owners

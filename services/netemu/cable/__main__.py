@@ -22,8 +22,9 @@ from typing import Any
 
 from services.netemu.cable.answering import Answering
 from services.netemu.cable.lanes import CablePort, Lane, OwnerLanes
-from services.netemu.cable.protocol import dump_link, load_link, lock_path, socket_path
+from services.netemu.cable.protocol import dump_link, load_link, lock_path, socket_path, traces_folder
 from services.netemu.cable.switch import Switch
+from services.netemu.cable.trace import TraceFiles
 
 REALTIME_PRIORITY = 10
 _PR_SET_TIMERSLACK = 29
@@ -35,7 +36,7 @@ class CableProcess:
     """The switch and its control socket."""
 
     def __init__(self, run_dir: Path) -> None:
-        self.switch = Switch()
+        self.switch = Switch(TraceFiles(traces_folder(run_dir)))
         self._started_ns = time.monotonic_ns()
         self.realtime = become_realtime()
         if self.realtime:

@@ -44,7 +44,7 @@ def random_options(direction: Direction) -> tuple[int, ...]:
 
 def is_per_frame(direction: Direction) -> bool:
     """Whether the options treat each frame on the wire separately, instead of its bytes only."""
-    return bool(direction.limit_frames) or impairments_of(direction) is not None
+    return bool(direction.limit_frames or direction.trace) or impairments_of(direction) is not None
 
 
 def impairments_of(direction: Direction) -> ImpairmentSequence | None:
@@ -60,6 +60,8 @@ class ImpairmentSequence:
         "_random",
         "_jitter_ns",
         "_deviation",
+        "_burst_frames",
+        "_loss_ppm",
         "_loss",
         "_stays_lost",
         "_in_burst",
@@ -72,11 +74,19 @@ class ImpairmentSequence:
         self._random = Random(direction.seed or None).random  # of seed 0: from the system
         self._jitter_ns = direction.jitter_us * 1000
         self._deviation = _DEVIATIONS[Distribution(direction.distribution)]
-        self._loss, self._stays_lost = loss_chances(direction)
+        self._burst_frames = direction.burst_frames
+        self._loss_ppm = -1
+        self.lose(direction.loss_ppm)
         self._in_burst = False
         self._duplicate = direction.duplicate_ppm / PPM
         self._corrupt = direction.corrupt_ppm / PPM
         self._reorder = direction.reorder_ppm / PPM
+
+    def lose(self, loss_ppm: int) -> None:
+        """Such a share from now on, as a trace says."""
+        if loss_ppm != self._loss_ppm:
+            self._loss_ppm = loss_ppm
+            self._loss, self._stays_lost = loss_chances(loss_ppm, self._burst_frames)
 
     def next(self) -> Impairment:
         draw = self._random
@@ -91,16 +101,16 @@ class ImpairmentSequence:
         )
 
 
-def loss_chances(direction: Direction) -> tuple[float, float]:
+def loss_chances(loss_ppm: int, burst_frames: int) -> tuple[float, float]:
     """The chance that a frame is lost after one that arrived, and after one that was lost.
 
     With a mean burst, as in the simple Gilbert model: a burst ends with a chance of 1/burst, and begins as often as it
     takes to lose the share that was asked for.
     """
-    loss = direction.loss_ppm / PPM
-    if not direction.burst_frames or loss >= 1:
+    loss = loss_ppm / PPM
+    if not burst_frames or loss >= 1:
         return loss, loss
-    ends = 1 / direction.burst_frames
+    ends = 1 / burst_frames
     return min(1.0, ends * loss / (1 - loss)), 1 - ends
 
 

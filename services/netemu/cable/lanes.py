@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import select
+import time
 from collections import deque
 from collections.abc import Iterator
 
@@ -20,7 +21,8 @@ from services.kit.tun import VNET_HEADER_BYTES, open_tap, set_offload
 from services.netemu.cable.fairness import OwnerShare
 from services.netemu.cable.impairments import is_per_frame
 from services.netemu.cable.model import Wire
-from walt.contracts.links import LinkModel
+from services.netemu.cable.trace import TraceFiles, playback_of
+from walt.contracts.links import Direction, LinkModel
 
 READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
 TAP_IS_GONE = (errno.EBADFD, errno.EIO)  # the interface was removed
@@ -64,7 +66,13 @@ class Lane:
 
 
 class CablePort:
-    def __init__(self, account: OwnerLanes, node_end: str, bridge_end: str, link: LinkModel) -> None:
+    """traces: that links may follow."""
+
+    def __init__(
+        self, account: OwnerLanes, node_end: str, bridge_end: str, link: LinkModel, traces: TraceFiles | None = None
+    ) -> None:
+        self._traces = traces
+        up, down = self._wire(link.up), self._wire(link.down)
         with contextlib.ExitStack() as undo:
             self.node_end = open_tap(node_end)
             undo.callback(os.close, self.node_end)
@@ -74,8 +82,8 @@ class CablePort:
             undo.pop_all()
         self.account = account
         self.link = link
-        self.up = _lane(account, self.node_end, self.bridge_end, Wire(link.up))
-        self.down = _lane(account, self.bridge_end, self.node_end, Wire(link.down))
+        self.up = _lane(account, self.node_end, self.bridge_end, up)
+        self.down = _lane(account, self.bridge_end, self.node_end, down)
 
     @property
     def lanes(self) -> Iterator[Lane]:
@@ -84,10 +92,18 @@ class CablePort:
             yield lane.overtaking
 
     def set(self, link: LinkModel) -> None:
+        """A trace that is followed already goes on."""
+        playbacks = [
+            now.playback if (now := lane.wire).direction.trace == direction.trace else self._wire(direction).playback
+            for lane, direction in ((self.up, link.up), (self.down, link.down))
+        ]
         self._set_offload(link)
         self.link = link
-        self.up.wire.set(link.up)
-        self.down.wire.set(link.down)
+        self.up.wire.set(link.up, playbacks[0])
+        self.down.wire.set(link.down, playbacks[1])
+
+    def _wire(self, direction: Direction) -> Wire:
+        return Wire(direction, playback_of(self._traces, direction.trace, time.monotonic_ns()))
 
     def close(self) -> None:
         os.close(self.node_end)

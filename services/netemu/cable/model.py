@@ -2,12 +2,13 @@
 
 A frame waits until the transmitter is free, occupies it for its bits at the rate, then travels for the latency. The
 order is kept whatever changes while frames are in flight; only a frame that overtakes (option reorder) skips the
-latency.
+latency. Where the direction follows a trace, that says when its bytes may pass, and adds to the latency.
 """
 
 from __future__ import annotations
 
-from services.netemu.cable.impairments import impairments_of, random_options
+from services.netemu.cable.impairments import Impairment, ImpairmentSequence, impairments_of, random_options
+from services.netemu.cable.trace import Playback
 from walt.contracts.links import MAX_DELAYED_BYTES, MAX_DELAYED_FRAMES, Direction
 
 S = 1_000_000_000
@@ -24,30 +25,35 @@ _ECN = 0x80
 
 
 class Wire:
-    """The state and the counters of one direction."""
+    """The state and the counters of one direction. pace: its playback, where the trace has rates."""
 
     __slots__ = (
         "direction", "is_plain", "latency_ns", "rate_bps", "queue_bytes", "limit_frames", "impairments", "free_ns",
-        "last_ns", "frames", "bytes", "dropped", "late", "in_flight_bytes", "in_flight_frames", "delay",
+        "last_ns", "frames", "bytes", "dropped", "late", "in_flight_bytes", "in_flight_frames", "delay", "playback",
+        "pace", "is_delayed",
     )  # fmt: skip
 
-    def __init__(self, direction: Direction) -> None:
+    def __init__(self, direction: Direction, playback: Playback | None = None) -> None:
         self.free_ns = self.last_ns = 0
         self.frames = self.bytes = self.dropped = self.late = self.in_flight_bytes = self.in_flight_frames = 0
-        self.impairments = impairments_of(direction)
-        self._set_fixed(direction)
+        self.impairments = _impairments(direction, playback)
+        self._set_fixed(direction, playback)
 
-    def set(self, direction: Direction) -> None:
-        """For the frames that arrive from now on; those in flight keep their departure."""
-        if random_options(direction) != random_options(self.direction):
-            self.impairments = impairments_of(direction)
-        self._set_fixed(direction)
+    def set(self, direction: Direction, playback: Playback | None = None) -> None:
+        """For the frames that arrive from now on; those in flight keep their departure. playback: the present one where
+        the trace is the same, so that it goes on."""
+        if random_options(direction) != random_options(self.direction) or playback is not self.playback:
+            self.impairments = _impairments(direction, playback)
+        self._set_fixed(direction, playback)
 
-    def _set_fixed(self, direction: Direction) -> None:
+    def _set_fixed(self, direction: Direction, playback: Playback | None) -> None:
         self.direction = direction
+        self.playback = playback
+        self.pace = playback if playback and playback.data.paces else None
         self.is_plain = direction == Direction()
         self.latency_ns = direction.latency_us * 1000
-        self.rate_bps = direction.rate_bps
+        self.is_delayed = bool(self.latency_ns or (playback and playback.data.delays))
+        self.rate_bps = self.pace.data.mean_bps if self.pace else direction.rate_bps
         self.limit_frames = direction.limit_frames
         waiting_ns = max(self.latency_ns, QUEUE_NS)
         self.queue_bytes = max(QUEUE_BYTES, self.rate_bps * waiting_ns // (8 * S))
@@ -59,6 +65,8 @@ class Wire:
             self.dropped += 1
             return None
         free_ns = now_ns
+        if self.pace:
+            return self._admit_paced(self.pace, now_ns, size, jitter_ns, overtakes)
         if self.rate_bps:
             start_ns = max(now_ns, self.free_ns)
             waiting_bytes = (start_ns - now_ns) * self.rate_bps // (8 * S)
@@ -70,12 +78,38 @@ class Wire:
             self.dropped += 1
             return None
         self.free_ns = free_ns
+        return self._departure(free_ns, size, jitter_ns, overtakes)
+
+    def _admit_paced(self, pace: Playback, now_ns: int, size: int, jitter_ns: int, overtakes: bool) -> int | None:
+        waiting_bytes = 0 if self.limit_frames else pace.waiting_bytes(now_ns)
+        free_ns = pace.leaving_ns(now_ns, size)
+        if (
+            free_ns is None
+            or (waiting_bytes and waiting_bytes + size > self.queue_bytes)
+            or self.in_flight_bytes + size > MAX_DELAYED_BYTES
+        ):
+            self.dropped += 1
+            return None
+        pace.take(now_ns, size)
+        return self._departure(max(free_ns, now_ns), size, jitter_ns, overtakes)
+
+    def _departure(self, free_ns: int, size: int, jitter_ns: int, overtakes: bool) -> int:
+        """Of a frame that leaves the transmitter then."""
         self.in_flight_bytes += size
         self.in_flight_frames += 1
         if overtakes:
             return free_ns
-        self.last_ns = max(self.last_ns, free_ns, free_ns + self.latency_ns + jitter_ns)
+        latency_ns = self.latency_ns + (self.playback.latency_ns(free_ns) if self.playback else 0)
+        self.last_ns = max(self.last_ns, free_ns, free_ns + latency_ns + jitter_ns)
         return self.last_ns
+
+    def impair(self, now_ns: int) -> Impairment | None:
+        """What happens to the frame that arrives now; None where nothing is left to chance."""
+        if self.impairments is None:
+            return None
+        if self.playback and self.playback.data.loses:
+            self.impairments.lose(self.playback.loss_ppm(now_ns))
+        return self.impairments.next()
 
     def drop(self) -> None:
         """The frame that arrives now is lost, by request or for lack of memory."""
@@ -92,6 +126,11 @@ class Wire:
             self.bytes += size
         else:
             self.dropped += 1
+
+
+def _impairments(direction: Direction, playback: Playback | None) -> ImpairmentSequence | None:
+    loses = playback is not None and playback.data.loses
+    return ImpairmentSequence(direction) if loses else impairments_of(direction)
 
 
 def wire_size(frame: bytes, header: int) -> int:

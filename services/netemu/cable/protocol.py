@@ -23,6 +23,11 @@ def lock_path(run_dir: Path) -> Path:
     return socket_path(run_dir).with_suffix(".lock")
 
 
+def traces_folder(run_dir: Path) -> Path:
+    """Of the files of traces, by their ids, that netemu writes before a link follows one."""
+    return run_dir / "netemu" / "traces"
+
+
 def dump_link(link: LinkModel) -> dict[str, list[int]]:
     return {"up": _values(link.up), "down": _values(link.down)}
 

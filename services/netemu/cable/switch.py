@@ -15,10 +15,11 @@ from collections.abc import Callable
 from services.kit.tun import VNET_HEADER_BYTES
 from services.netemu.cable.fairness import OwnerShares
 from services.netemu.cable.idle import IdleCpus
-from services.netemu.cable.impairments import ImpairmentSequence, corrupted
+from services.netemu.cable.impairments import Impairment, corrupted
 from services.netemu.cable.lanes import READ_BYTES, TAP_IS_GONE, CablePort, Head, Lane, OwnerLanes, memory_of
 from services.netemu.cable.model import RunningMean, wire_size
 from services.netemu.cable.timer import Timer
+from services.netemu.cable.trace import TraceFiles
 from walt.contracts.links import LinkModel
 
 MAX_COST_NS = 500_000  # so that one hiccup does not spoil a mean
@@ -28,9 +29,10 @@ FREED_PER_TURN = 64
 
 
 class Switch:
-    """All ports of the host in one loop."""
+    """All ports of the host in one loop. traces: that their links may follow."""
 
-    def __init__(self) -> None:
+    def __init__(self, traces: TraceFiles | None = None) -> None:
+        self._traces = traces
         self.ports: dict[str, CablePort] = {}
         self.accounts: dict[str, OwnerLanes] = {}
         self.lateness = RunningMean(MAX_COST_NS)  # from the expiry of the timer until we run
@@ -52,7 +54,7 @@ class Switch:
     def set_port(self, tap: str, node_end: str, bridge_end: str, link: LinkModel, owner: str = "") -> None:
         port = self.ports.get(tap)
         if port is None:
-            port = CablePort(self.account(owner), node_end, bridge_end, link)
+            port = CablePort(self.account(owner), node_end, bridge_end, link, self._traces)
             self.ports[tap] = port
             port.account.ports += 1
             self._attach(port)
@@ -199,7 +201,7 @@ class Switch:
         self._alone_since_ns = 0
         # A read wakes us as late as the timer does, so the frame arrived that much earlier.
         arrival_ns = turn_ns - int(self.lateness.mean_ns)
-        if wire.latency_ns:
+        if wire.is_delayed:
             arrival_ns -= self.overhead_ns
         for number in range(FRAMES_PER_TURN):
             try:
@@ -215,16 +217,15 @@ class Switch:
                 self._shares.drop(share, turn_ns)
                 wire.drop()
                 continue
-            if wire.impairments is not None:
-                self._impair(lane, wire.impairments, arrival_ns, frame)
+            if (impairment := wire.impair(arrival_ns)) is not None:
+                self._impair(lane, impairment, arrival_ns, frame)
                 continue
             size = wire_size(frame, VNET_HEADER_BYTES)
             due_ns = wire.admit(arrival_ns, size)
             if due_ns is not None:
                 self._enqueue(lane, due_ns, arrival_ns, size, frame)
 
-    def _impair(self, lane: Lane, impairments: ImpairmentSequence, arrival_ns: int, frame: bytes) -> None:
-        impairment = impairments.next()
+    def _impair(self, lane: Lane, impairment: Impairment, arrival_ns: int, frame: bytes) -> None:
         if not impairment.copies:
             lane.wire.drop()
             return

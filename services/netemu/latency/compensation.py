@@ -80,9 +80,9 @@ def observe(share: Share, rtts_us: Sequence[float], known_us: int, now_s: float)
 
 
 def shaped_us(applied: LinkModel) -> int | None:
-    """What a link adds to the round trip of a ping; None where that is random."""
+    """What a link adds to the round trip of a ping; None where that changes."""
     ways = (applied.up, applied.down)
-    if any(way.jitter_us or way.reorder_ppm for way in ways):
+    if any(way.jitter_us or way.reorder_ppm or way.trace for way in ways):
         return None
     return sum(way.latency_us + (PING_BITS * 1_000_000 // way.rate_bps if way.rate_bps else 0) for way in ways)
 

@@ -4,7 +4,7 @@ netem sorts frames by their delay, so jitter or a lowered delay would re-order t
 from the frame before. So a rate is always set: where none is requested, one that takes no time. Frames that overtake
 skip netem's rate too, its jitter is a signed 32-bit number of ns, and any change of a queue, even of its delay only,
 restarts its random sequence. Its tables of distributions are no part of the kernel, and its bursts (gemodel) do not
-restart with a queue. Links that need more go through the cable.
+restart with a queue; it knows no traces. Links that need more go through the cable.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def exceeds_netem(link: LinkModel) -> bool:
         way.seed
         or way.burst_frames
         or way.distribution
+        or way.trace
         or (way.reorder_ppm and way.rate_bps)
         or way.jitter_us > MAX_JITTER_US
         for way in (link.up, link.down)

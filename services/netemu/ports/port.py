@@ -7,10 +7,12 @@ netemu reads the interfaces and knows to which node each belongs, and which link
 from __future__ import annotations
 
 import re
+import string
 from base64 import b85decode, b85encode
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
 
+from walt.contracts.errors import Failed
 from walt.contracts.links import (
     LINK_OPTIONS,
     MAX_LATENCY_US,
@@ -22,6 +24,7 @@ from walt.contracts.links import (
 )
 from walt.contracts.names import WALT_NET
 from walt.contracts.nodes import WALT_NET_ID, Network
+from walt.contracts.trace_names import MAX_ID
 
 ALIAS_PREFIX = "walt "
 MAX_ALIAS_BYTES = 254  # the kernel's IFALIASZ, less two
@@ -59,8 +62,10 @@ class Port:
 
     @property
     def applied(self) -> LinkModel:
-        """The link that the back-end gets: the requested one, less what the platform itself adds, never below 0."""
-        latency_us = max(0, self.link.up.latency_us - self.compensation_us)
+        """The link that the back-end gets: the requested one, less what the platform itself adds. Below 0 only where a
+        trace adds to it."""
+        latency_us = self.link.up.latency_us - self.compensation_us
+        latency_us = latency_us if self.link.up.trace else max(0, latency_us)
         return replace(self.link, up=replace(self.link.up, latency_us=latency_us))
 
 
@@ -101,39 +106,60 @@ def port_alias(port: Port) -> str:
 
     Node and slot are in the name of the tap. Where that would not fit the kernel's limit, it begins with `walt pNODE`,
     and the link is packed. A port that an older version labelled has the packed form always, and keeps it until it
-    changes.
+    changes. A link that follows a trace, which is more than there is room for then, is packed with all words: `walt d`.
     """
-    words = (
-        f"{port.node} {port.owner or NO_OWNER} "
-        f"{_base36(port.network.id)} {port.network.name} {port.network.owner or NO_OWNER} "
-    )
+    words = f"{port.node} {port.owner or NO_OWNER} "
+    network_words = f"{port.network.name} {port.network.owner or NO_OWNER}"
     text = f"{port.compensation_us}:{format_link(port.link)}"
-    alias = f"{ALIAS_PREFIX}port {words}{text}"
+    alias = f"{ALIAS_PREFIX}port {words}{_base36(port.network.id)} {network_words} {text}"
     if len(alias) <= MAX_ALIAS_BYTES and _parse_link(text) == (port.compensation_us, port.link):
         return alias
     up, down = astuple(port.link.up), astuple(port.link.down)
-    first, later = slice(_FIRST_FIELDS), slice(_FIRST_FIELDS, None)
-    return f"{ALIAS_PREFIX}p{words}" + _pack([port.compensation_us, *up[first], *down[first], *up[later], *down[later]])
+    values = [port.compensation_us, *up[_FIRST], *down[_FIRST], *up[_LATER], *down[_LATER]]
+    if not port.link.up.trace and not port.link.down.trace:
+        return f"{ALIAS_PREFIX}p{words}{_base36(port.network.id)} {network_words} {_pack(values)}"
+    values += [port.link.up.trace, port.link.down.trace, port.network.id, _number_of(words + network_words)]
+    return f"{ALIAS_PREFIX}d{_pack(values)}"
 
 
 _TAP = re.compile(r"vn(\d+)e(\d+)", re.ASCII)
 _PORT = re.compile(r"walt (?:port |p)(\S+) (\S+) ([0-9a-z]+) (\S+) (\S+) (\S+)", re.ASCII)
+_DENSE = re.compile(r"walt d(\S+)", re.ASCII)
 
 
 def parse_port_alias(name: str, alias: str) -> Port | None:
     """The port whose tap is this interface, or None when it is not the tap of a port."""
-    tap, match = _TAP.fullmatch(name), _PORT.fullmatch(alias)
+    tap, match, dense = _TAP.fullmatch(name), _PORT.fullmatch(alias), _DENSE.fullmatch(alias)
     values = _parse_link(match[6]) if match else None
-    if tap is None or match is None or values is None:
+    if tap is None:
+        return None
+    if dense:
+        return _parse_dense(tap, dense[1])
+    if match is None or values is None:
         return None
     node, owner, network_id, network, network_owner, _ = match.groups()
-    compensation_us, link = values
+    return _port(tap, (node, owner, network, network_owner), int(network_id, 36), *values)
+
+
+def _parse_dense(tap: re.Match[str], text: str) -> Port | None:
+    values = _unpack(text, _DENSE_RADICES)
+    words = _text_of(values[-1]).split(" ") if values else []
+    if len(words) != 4:
+        return None
+    *numbers, up, down, network_id, _ = values
+    compensation_us, link = _link_of(numbers)
+    link = replace(link, up=replace(link.up, trace=up), down=replace(link.down, trace=down))
+    return _port(tap, words, network_id, compensation_us, link)
+
+
+def _port(tap: re.Match[str], words: Sequence[str], network_id: int, compensation_us: int, link: LinkModel) -> Port:
+    node, owner, network, network_owner = words
     return Port(
         node_id=int(tap[1]),
         node=node,
         owner=_owner_of(owner),
         slot=int(tap[2]),
-        network=Network(int(network_id, 36), network, _owner_of(network_owner)),
+        network=Network(network_id, network, _owner_of(network_owner)),
         link=link,
         compensation_us=compensation_us,
     )
@@ -147,7 +173,8 @@ def _parse_link(text: str) -> tuple[int, LinkModel] | None:
     """Compensation and link, from either form; None for anything else. No packed form contains a colon."""
     compensation, colon, options = text.partition(":")
     if not colon:
-        return _unpack(text)
+        values = _unpack(text, [*_RADICES, 1])
+        return _link_of(values[:-1]) if values else None
     link = LinkModel()
     try:
         for option in filter(None, options.split(",")):
@@ -159,35 +186,64 @@ def _parse_link(text: str) -> tuple[int, LinkModel] | None:
 
 _MAXIMA = {option.field: option.maximum for option in LINK_OPTIONS.values()}
 _RADIX = [_MAXIMA[one.name] + 1 for one in fields(Direction)]
-_FIRST_FIELDS = 9  # of Direction, up to seed; later ones are appended, so that an older packed alias still reads
-_FIRST, _LATER = _RADIX[:_FIRST_FIELDS], _RADIX[_FIRST_FIELDS:]
-_RADICES = [MAX_LATENCY_US + 1, *_FIRST, *_FIRST, *_LATER, *_LATER]  # compensation, up, down, up, down
+_FIRST = slice(0, 9)  # of Direction, up to seed; later ones are appended, so that an older packed alias still reads
+_LATER = slice(9, 11)  # without the trace
+_FIRSTS, _LATERS = _RADIX[_FIRST], _RADIX[_LATER]
+_RADICES = [MAX_LATENCY_US + 1, *_FIRSTS, *_FIRSTS, *_LATERS, *_LATERS]  # compensation, up, down, up, down
+_DENSE_RADICES = [*_RADICES, MAX_ID + 1, MAX_ID + 1, MAX_ID + 1, 0]  # traces, network, words
 
 
 def _pack(values: Sequence[int]) -> str:
     """The values as one number in mixed radix, the first the least significant; that number in base 85."""
     number = 0
-    for value, radix in zip(reversed(values), reversed(_RADICES), strict=True):
+    for value, radix in zip(reversed(values), reversed(_DENSE_RADICES[: len(values)]), strict=True):
         number = number * radix + value
     return b85encode(number.to_bytes(number.bit_length() // 8 + 1)).decode()
 
 
-def _unpack(text: str) -> tuple[int, LinkModel] | None:
+def _unpack(text: str, radices: Sequence[int]) -> list[int]:
+    """As many values; the last is what the others leave, and must be below its radix, if that is not 0. [] for a text
+    that is none."""
     try:
         number = int.from_bytes(b85decode(text))
     except ValueError:
-        return None
+        return []
     values = []
-    for radix in _RADICES:
+    for radix in radices[:-1]:
         number, value = divmod(number, radix)
         values.append(value)
-    if number:
-        return None
+    return [] if radices[-1] and number >= radices[-1] else [*values, number]
+
+
+def _link_of(values: Sequence[int]) -> tuple[int, LinkModel]:
+    """Without traces."""
     compensation_us, *both = values
-    first, later = both[: 2 * _FIRST_FIELDS], both[2 * _FIRST_FIELDS :]
-    up = first[:_FIRST_FIELDS] + later[: len(_LATER)]
-    down = first[_FIRST_FIELDS:] + later[len(_LATER) :]
+    first, later = both[: 2 * len(_FIRSTS)], both[2 * len(_FIRSTS) :]
+    up = first[: len(_FIRSTS)] + later[: len(_LATERS)]
+    down = first[len(_FIRSTS) :] + later[len(_LATERS) :]
     return compensation_us, LinkModel(Direction(*up), Direction(*down))
+
+
+_LETTERS = f"{string.ascii_letters}{string.digits}-_/ "  # of names and between them
+
+
+def _number_of(text: str) -> int:
+    if not set(text) <= set(_LETTERS):
+        raise Failed(
+            f"a link of '{text}' cannot follow a trace: these names have other letters than {_LETTERS.strip()}"
+        )
+    number = 0
+    for letter in text:
+        number = number * (len(_LETTERS) + 1) + _LETTERS.index(letter) + 1
+    return number
+
+
+def _text_of(number: int) -> str:
+    text = ""
+    while number:
+        number, digit = divmod(number, len(_LETTERS) + 1)
+        text = _LETTERS[digit - 1] + text
+    return text
 
 
 def _base36(number: int) -> str:

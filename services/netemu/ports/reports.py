@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from services.netemu.ports import traffic
 from services.netemu.ports.plan import PortState
 from services.netemu.ports.port import tap_name
 from services.netemu.ports.traffic import Readings
+from walt.contracts.links import LinkModel
 from walt.contracts.netemu import AttachedPort, PortReport
 from walt.contracts.nodes import Interface
 
@@ -37,9 +39,14 @@ def _report(readings: Readings, state: PortState, refused: Mapping[int, int]) ->
         backend=state.backend,
         requested=port.link,
         compensation_us=port.compensation_us,
-        applied=state.applied,
+        applied=_shown(state.applied),
         measured_latency_us=traffic.measured_latency_us(readings, state),
         up=up,
         down=down,
         refused=traffic.refused(state, refused),
     )
+
+
+def _shown(applied: LinkModel) -> LinkModel:
+    """Without the share of the platform that is taken off the delays of a trace."""
+    return replace(applied, up=replace(applied.up, latency_us=max(0, applied.up.latency_us)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.nodes.commands.node_commands import Outcome, check_limits, save
+from services.nodes.commands.node_commands import Outcome, check_limits, check_traces, save
 from services.nodes.domain import addresses, creation, data_loss, lab_plan, model, notes
 from services.nodes.domain.creation import Placement
 from services.nodes.domain.event_texts import Action
@@ -41,6 +41,7 @@ def apply(
     present = registry.of_lab(context.account, lab, [one.name for one in request.nodes])
     plan = _plan(registry, context, request, present, placement)
     check_limits(registry, context, plan.before, plan.after)
+    check_traces(registry, context, plan.after)
     said = notes.of_creation([new for old, new in zip(plan.before, plan.after, strict=True) if not old.id], capacities)
     if dry_run or plan.faults:
         return LabOutcome((), (), said, plan)

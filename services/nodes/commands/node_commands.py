@@ -20,6 +20,7 @@ from services.nodes.domain import (
     registration,
     selection,
     settings_request,
+    traces,
 )
 from services.nodes.domain.accounts import Claim
 from services.nodes.domain.creation import NodeRequest, Placement
@@ -128,7 +129,7 @@ def acquire(registry: Registry, context: RequestContext, text: str, takeover: Ta
     for node in nodes:
         if not node.is_free:
             log.warning("node taken over: node=%s from=%s by=%s", node.name, node.owner, context.user)
-    new = [model.acquired(node, context) for node in nodes]
+    new = [model.acquired(traces.without(node), context) for node in nodes]
     return save(registry, Action("acquire", context), nodes, new, _notes_of_change_of_owner(nodes, new))
 
 
@@ -157,6 +158,7 @@ def release_all(registry: Registry, context: RequestContext, claim: Claim) -> Ou
     """An account that an administrator removes ends, and its nodes are free."""
     registry.accounts.end(claim)
     registry.labs.remove_all(claim.account.id)
+    registry.traces.remove_all(claim.account.id)
     nodes = select_nodes(registry, MY_NODES, claim.account.id)
     new = [model.released(node, context) for node in nodes]
     action = Action("release", context, _log_text(f"{claim.account.name} leaves", force=context.force))
@@ -203,6 +205,7 @@ def save(
 ) -> Outcome:
     """How every command ends: what it made of `before` is checked, stored and logged. New nodes are in both."""
     check_limits(registry, action.context, before, after)
+    check_traces(registry, action.context, after)
     data_loss.check(action.context, before, after)
     pairs = list(zip(before, after, strict=True))
     nodes = [registry.save(new) if new is not old or not new.id else old for old, new in pairs]
@@ -218,6 +221,12 @@ def check_limits(registry: Registry, context: RequestContext, before: Sequence[N
     added, allowed = limits.growth(context.account, before, after), registry.accounts.limits(context.account)
     if limits.may_exceed(added, allowed):
         limits.check(context.user, allowed, limits.use(select_nodes(registry, MY_NODES, context.account)), added)
+
+
+def check_traces(registry: Registry, context: RequestContext, nodes: Sequence[Node]) -> None:
+    """Links follow what the account has."""
+    of_account = [node for node in nodes if node.owner_account == context.account and node.is_present]
+    traces.check_known(of_account, lambda: [one.name for one in registry.traces.of(context.account)])
 
 
 Command = Callable[..., Outcome]

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.nodes.domain import model
+from services.nodes.domain import model, traces
 from services.nodes.domain.event_texts import EVENTS_KEPT
 from services.nodes.domain.model import Node, NodeSummary
 from services.nodes.domain.network_addresses import AddressPlan
@@ -22,6 +22,7 @@ from services.nodes.storage.event_log import EventLog
 from services.nodes.storage.history import History
 from services.nodes.storage.lab_table import LabTable
 from services.nodes.storage.port_table import PortTable
+from services.nodes.storage.trace_table import TraceTable
 from walt.contracts import names
 from walt.contracts.limits import UNLIMITED, UserLimits
 from walt.contracts.nodes import ABSENT, PHYSICAL, VIRTUAL, Disk, NodeWanted
@@ -75,6 +76,7 @@ class Registry:
         self.accounts = AccountTable(connection, limits)
         self.labs = LabTable(connection)
         self.history = History(connection)
+        self.traces = TraceTable(connection, self.history)
         self._ports = PortTable(connection, self.history, plan)
 
     @functools.cached_property
@@ -131,8 +133,12 @@ class Registry:
 
     def specs(self, nodes: Iterable[Node]) -> tuple[NodeWanted, ...]:
         """For their agents."""
-        revision = self.history.revision
-        return tuple(model.spec(node, self.identity, revision) for node in nodes)
+        revision, nodes = self.history.revision, list(nodes)
+        following = {node.owner_account for node in nodes if traces.follows(node)}
+        ids = self.traces.ids(following) if following else {}
+        return tuple(
+            replace(model.spec(node, self.identity, revision), interfaces=traces.with_ids(node, ids)) for node in nodes
+        )
 
     def names(self, account: str | None = None) -> list[str]:
         """Of the present nodes, or of those of one account, sorted."""

@@ -172,3 +172,17 @@ events = Table(
     Column("owner_account", String(32), nullable=False, server_default="", index=True),
     sqlite_autoincrement=True,
 )
+
+# What links follow. An id stands for one content for good, as agents keep it. text: see
+# walt/contracts/traces.py.
+traces = Table(
+    "traces",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner_account", String(32), nullable=False),
+    Column("name", String(16), nullable=False),
+    Column("loops", Boolean, nullable=False),
+    Column("view", JSON, nullable=False),  # TraceView, without who uses it
+    Column("text", Text, nullable=False),
+    UniqueConstraint("owner_account", "name", name="one_trace_per_name"),
+)

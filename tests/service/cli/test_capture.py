@@ -80,6 +80,19 @@ def test_terminal_gets_no_frames(walt, vnode):
         assert "standard output is a terminal; use -w FILE or --wireshark" in said
 
 
+def test_with_a_ring_the_file_is_written_at_the_end(walt, vnode, tmp_path):
+    """The stand-in sends no frames; what has none is an empty file."""
+    path = tmp_path / "x.pcapng"
+    process = walt.start(
+        "network", "capture", vnode, "home-net", "-w", str(path), "--ring", "5", stderr=subprocess.PIPE
+    )
+    assert process.stderr.readline().decode() == f"capturing {vnode} on home-net; ctrl-c ends it\n"
+    status, errors = interrupted(process)
+    assert (status, path.read_bytes()) == (0, b"")
+    assert errors.splitlines()[-1] == "0 frames of the last 5 s written, 0 were before them"
+    assert walt("network", "capture", vnode, "home-net", "--wireshark", "--ring", "5").returncode == 2
+
+
 def test_what_is_refused_makes_no_file(walt, vnode, tmp_path):
     path = tmp_path / "x.pcapng"
     done = walt("network", "capture", vnode, "home-net", "-w", str(path), "--filter", "wrong")

@@ -14,6 +14,7 @@ from walt.contracts.hosts import Fabric, HostAddresses, Station, StationPort
 from walt.contracts.limits import UNLIMITED
 from walt.contracts.nodes import Interface, Network, NodeRemoved, NodeTarget, NodeWanted, Owner, Revision, Specs
 from walt.contracts.settings import NAT
+from walt.contracts.traces import TraceContent
 from walt.contracts.vmrunner import BOOTED, VmRemoved, VmReport
 
 HOST = "lab"
@@ -22,7 +23,7 @@ HOST = "lab"
 class FakeNodes(FakeService):
     """specs: by node id; states: of nodes that are not booted; reports, removed: as they came from agents; accounts:
     {name: id} of the present ones; administrators: names of users; limits: of each user; addresses: of the hosts, None
-    as from a `nodes` that knows none."""
+    as from a `nodes` that knows none; traces: {id: text}."""
 
     name = nodes.SERVICE
 
@@ -41,6 +42,8 @@ class FakeNodes(FakeService):
         self._hosts = hosts
         self.revision = Revision()
         self.accepted = set[str]()
+        self.traces: dict[int, str] = {}
+        self.asked_traces: list[int] = []
 
     def put(self, spec: NodeWanted) -> None:
         """Store the spec and announce it."""
@@ -61,6 +64,11 @@ class FakeNodes(FakeService):
     def get_specs(self, host: str = "") -> Any:
         found = [self._signed(spec) for spec in self.specs.values() if host in ("", spec.host)]
         return serialization.dump(Specs(self.registry, tuple(found), self.revision))
+
+    @serves
+    def get_trace(self, trace: int) -> Any:
+        self.asked_traces.append(trace)
+        return serialization.dump(TraceContent(self.traces[trace]))
 
     @serves
     def get_fabric(self, host: str) -> Any:

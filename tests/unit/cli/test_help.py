@@ -16,7 +16,7 @@ from walt.contracts.settings import SETTINGS, parse_settings
 from walt.contracts.vmrunner import STATES
 
 EXPECTED = ["boot", "console", "disks", "images"]
-EXPECTED += ["labs", "networks", "nodes", "ownership", "scripting", "settings", "users"]
+EXPECTED += ["labs", "networks", "nodes", "ownership", "scripting", "settings", "traces", "users"]
 
 
 def shown(topic):

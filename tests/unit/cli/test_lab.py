@@ -225,3 +225,24 @@ def test_export_prints_a_file(capsys):
         "    external: true\n    link: lat=10ms\n    nodes: [vnode1, vnode2]\n"
     )
     assert run(["lab", "export", "demo"], client) == 0
+
+
+EVENTS = """
+events:
+  - at 10s vnode1 -- vnode2: lat=80ms
+  - at 20s every 10s until 60s vnode2 -- vnode1: loss=1%
+"""
+
+
+def test_a_lab_is_started_with_all_its_links(tmp_path, capsys):
+    (tmp_path / "demo.yml").write_text(FILE + EVENTS)
+    client = FakeClient(schedule_links={"start_us": 1_000_000, "links": [], "traces": []})
+    assert run(["lab", "start", str(tmp_path / "demo.yml")], client) == 0
+    words = ("at=10s", "lat=80ms", "at=20s", "every=10s", "until=60s", "loss=1%")
+    ports = [{"nodes": one, "network": "demo/vnode1--vnode2", "words": words} for one in ("vnode1", "vnode2")]
+    assert client.calls == [("nodes.schedule_links", {"ports": ports, "after": 2.0})]
+
+
+def test_a_lab_without_events_is_not_started(file, capsys):
+    assert run(["lab", "start", file], FakeClient()) == 4
+    assert capsys.readouterr().err == "walt: demo has no events; 'walt help labs' tells how\n"

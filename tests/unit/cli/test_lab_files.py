@@ -10,7 +10,7 @@ import pytest
 from cli.lab import grammar, writer
 from cli.lab.yaml_tree import MAX_FILE_BYTES, FileFaults
 from walt.contracts.lab_check import MAX_FAULTS, MAX_NODES, check
-from walt.contracts.labs import LabDocument, LabLink, LabNetwork, LabNode, LabPort, link_network
+from walt.contracts.labs import LabDocument, LabEvent, LabLink, LabNetwork, LabNode, LabPort, link_network
 from walt.contracts.settings import show_settings
 
 WRONG = sorted((Path(__file__).parent / "wrong_files").glob("*.yml"))
@@ -137,6 +137,10 @@ def test_network_of_a_link_has_one_name_whatever_the_order():
                 LabNetwork("unused", (), is_external=True),
             ),
             (LabLink((LabPort("a"), LabPort("null"))), LabLink((LabPort("a", ("bw=1Mbps",)), LabPort("y")))),
+            events=(
+                LabEvent(("at=10s", "every=5s", "until=60s"), ("a", "null"), "", ("lat=80ms", "loss=1%")),
+                LabEvent(("at=1s",), ("a",), "home-net", ("bw=1Mbps",)),
+            ),
         ),
     ],
     ids=["blog", "everything"],

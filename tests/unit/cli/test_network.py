@@ -161,3 +161,63 @@ def test_link_replaced_by_a_plain_one(capsys):
 )
 def test_exit_codes(line, status, capsys):
     assert run(["network", *line.split()], FakeClient(link_nodes=NotFound("node 'a' has no network 'x'"))) == status
+
+
+LEO = {
+    "name": "leo",
+    "at": 0.0,
+    "loops": True,
+    "rows": 33,
+    "length_us": 60_000_000,
+    "columns": ["rate_bps", "latency_us", "loss_ppm"],
+    "mean_bps": 143_000_000,
+    "min_latency_us": 21_000,
+    "max_latency_us": 54_000,
+    "used_by": ["vnode1 (home-net)"],
+}
+
+
+def test_a_trace_that_comes_along_is_imported(capsys):
+    client = FakeClient(import_trace=LEO)
+    assert run(["network", "trace", "import", "handover", "leo", "--once"], client) == 0
+    ((method, arguments),) = client.calls
+    assert (method, arguments["name"], arguments["content"]["loops"]) == ("nodes.import_trace", "leo", False)
+    assert arguments["content"]["text"].startswith("keep_us rate_bps latency_us loss_ppm\n80000 0 47000 0\n")
+    assert capsys.readouterr().err == "leo: imported, 60 s in 33 rows, 143 Mbps on average\n"
+
+
+def test_a_file_of_mahimahi_is_imported(tmp_path):
+    (tmp_path / "lte").write_text("1\n1\n3\n")
+    client = FakeClient(import_trace=LEO)
+    assert run(["network", "trace", "import", str(tmp_path / "lte"), "lte", "--as", "mahimahi"], client) == 0
+    content = {"text": "keep_us pass_bytes\n1000 1500\n2000 3000\n", "loops": True}
+    assert client.calls == [("nodes.import_trace", {"name": "lte", "content": content})]
+
+
+def test_faults_of_a_trace_name_the_file_and_the_line(tmp_path, capsys):
+    (tmp_path / "lte").write_text("at,bw\n0s,fast\n1s,\n")
+    assert run(["network", "trace", "import", str(tmp_path / "lte"), "lte"], FakeClient()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(
+        f"walt: {tmp_path}/lte: line 2: 'fast' is not a value of bw; allowed: 0, or a number above 0"
+    )
+    assert run(["network", "trace", "import", str(tmp_path / "none"), "lte"], FakeClient()) == 3
+    assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_traces_are_listed_and_shown(capsys):
+    assert run(["network", "trace", "list"], FakeClient(get_traces=[LEO])) == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    assert words(heading) == "name length rows at its end mean rate delay age"
+    assert words(row).startswith("leo 60 s 33 begins again 143 Mbps 21ms to 54ms ")
+    assert run(["network", "trace", "show", "leo"], FakeClient(get_traces=[LEO])) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("vnode1 (home-net)")
+    assert run(["network", "trace", "remove", "leo"], FakeClient(remove_trace={})) == 0
+
+
+def test_a_schedule_is_sent_as_it_is_written(capsys):
+    client = FakeClient(schedule_links={"start_us": 1_000_000_250_000, "links": ["vnode1 (home-net)"], "traces": []})
+    assert run(["network", "schedule", "vnode1", "home-net", "at=10s", "lat=80ms", "--in", "5"], client) == 0
+    port = {"nodes": "vnode1", "network": "home-net", "words": ("at=10s", "lat=80ms")}
+    assert client.calls == [("nodes.schedule_links", {"ports": [port], "after": 5.0})]
+    assert capsys.readouterr().err.startswith("vnode1 (home-net): changes by itself, beginning at ")

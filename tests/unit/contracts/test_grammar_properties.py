@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from walt.contracts import disks, links, names, settings, units
+from walt.contracts import disks, links, names, settings, trace_names, units
 from walt.contracts.disks import DiskUse
 from walt.contracts.errors import InvalidRequest
 from walt.contracts.links import Direction, LinkModel
@@ -18,6 +18,7 @@ from walt.contracts.settings import NodeConfig
 latencies = st.integers(0, links.MAX_LATENCY_US)
 rates = st.one_of(st.just(0), st.integers(links.MIN_RATE_BPS, links.MAX_RATE_BPS))
 shares = st.integers(0, links.MAX_SHARE_PPM)
+traces = st.from_regex(r"\A[a-z][a-z0-9-]{0,15}\Z").map(trace_names.parse)
 
 
 @st.composite
@@ -40,6 +41,7 @@ def _directions(draw):
         reorder_ppm=draw(shares) if latency_us else 0,
         limit_frames=draw(st.integers(0, links.MAX_LIMIT_FRAMES)),
         seed=draw(st.integers(0, links.MAX_SEED)),
+        trace=draw(traces),
     )
 
 

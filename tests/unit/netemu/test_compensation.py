@@ -124,7 +124,9 @@ def test_what_a_link_adds_to_a_ping_on_purpose():
     assert shaped_us(LinkModel()) == 0
 
 
-@pytest.mark.parametrize("chance", [Direction(10_000, jitter_us=5), Direction(10_000, reorder_ppm=5)])
+@pytest.mark.parametrize(
+    "chance", [Direction(10_000, jitter_us=5), Direction(10_000, reorder_ppm=5), Direction(trace=1)]
+)
 def test_where_delays_are_left_to_chance_a_ping_tells_nothing(chance):
     assert shaped_us(LinkModel(up=chance)) is None
     assert postpone(after(600, 600), 300).due_s == 300 + CONVERGED_PAUSE_S

@@ -83,6 +83,7 @@ def test_a_limit_is_passed_on_and_else_there_is_room_for_all_that_is_delayed():
         (Direction(10_000, 1_000_000, reorder_ppm=1), True),
         (Direction(loss_ppm=1, seed=1), True),
         (Direction(loss_ppm=1, burst_frames=1), True),
+        (Direction(trace=1), True),
         (Direction(10_000, jitter_us=1, distribution=Distribution.NORMAL), True),
         (Direction(60_000_000, jitter_us=MAX_JITTER_US), False),
         (Direction(60_000_000, jitter_us=MAX_JITTER_US + 1), True),

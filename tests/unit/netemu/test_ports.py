@@ -7,21 +7,18 @@ from hypothesis import strategies as st
 from services.netemu.ports.port import Port, bridge_name, helpers, network_alias, parse_port_alias, port_alias
 from walt.contracts.links import DIRECTION_OPTIONS, Direction, LinkModel
 from walt.contracts.nodes import Network
+from walt.contracts.trace_names import MAX_ID
 
 LONGEST = "x" * 63, "o" * 32, "w" * 32, "p" * 32
-MOST = Direction(**{option.field: option.maximum for option in DIRECTION_OPTIONS.values()})
+MAXIMA = {option.field: option.maximum for option in DIRECTION_OPTIONS.values()} | {"trace": MAX_ID}
+MOST = Direction(**MAXIMA)
 IFALIAS_BYTES = 254  # the kernel's, less the NUL that is sent along
 
 directions = st.builds(
     Direction,
-    **{
-        option.field: st.sampled_from([0, 1, min(7, option.maximum), option.maximum])
-        for option in DIRECTION_OPTIONS.values()
-    },
+    **{name: st.sampled_from([0, 1, min(7, maximum), maximum]) for name, maximum in MAXIMA.items()},
 )
-directions |= st.builds(
-    Direction, **{option.field: st.integers(0, option.maximum) for option in DIRECTION_OPTIONS.values()}
-)
+directions |= st.builds(Direction, **{name: st.integers(0, maximum) for name, maximum in MAXIMA.items()})
 ids = st.integers(0, 2**31 - 1)
 ports = st.builds(
     Port,
@@ -118,3 +115,8 @@ def test_the_share_of_the_platform_is_taken_off(asked_us, share_us, applied_us):
     link = LinkModel(Direction(asked_us, 1_000_000), Direction(3_000, 2_000_000))
     port = Port(1, "a", "", 2, Network(5, "n", ""), link, share_us)
     assert port.applied == LinkModel(Direction(applied_us, 1_000_000), Direction(3_000, 2_000_000))
+
+
+def test_the_share_of_the_platform_is_taken_off_the_delays_of_a_trace():
+    port = Port(1, "a", "", 2, Network(5, "n", ""), LinkModel(Direction(500, trace=7)), 600)
+    assert port.applied.up == Direction(-100, trace=7)

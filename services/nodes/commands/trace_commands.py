@@ -1,0 +1,71 @@
+"""The commands of traces and schedules: what they do to the registry, within one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from services.nodes.commands import schedule_commands
+from services.nodes.commands.node_commands import Outcome
+from services.nodes.commands.queries import select_nodes
+from services.nodes.commands.schedule_commands import ScheduleOutcome
+from services.nodes.domain import schedules, traces
+from services.nodes.domain.model import RequestContext
+from services.nodes.storage.registry import Registry, RegistryStore
+from walt.contracts.errors import NotFound
+from walt.contracts.names import MY_NODES
+from walt.contracts.schedules import PortSchedule, ScheduleStarted
+from walt.contracts.traces import Trace, TraceContent, TraceView
+
+Execute = Callable[..., Any]  # of `NodesApp`: runs a command of nodes in the name of a user
+
+
+def add(registry: Registry, context: RequestContext, name: str, trace: Trace, content: TraceContent) -> Outcome:
+    new = traces.view(name, trace, content.loops, context.at)
+    traces.check_room(registry.traces.of(context.account), new)
+    registry.traces.put(context.account, new, content)
+    return Outcome((), ())
+
+
+def remove(registry: Registry, context: RequestContext, name: str) -> Outcome:
+    traces.check_present([one.name for one in registry.traces.of(context.account)], name)
+    traces.check_unused(name, traces.uses(select_nodes(registry, MY_NODES, context.account)).get(name, ()))
+    registry.traces.remove(context.account, name)
+    return Outcome((), ())
+
+
+class TraceCommands:
+    """What users and agents ask about traces."""
+
+    def __init__(self, store: RegistryStore, execute: Execute) -> None:
+        self._store = store
+        self._execute = execute
+
+    def add(self, user: str, name: str, content: TraceContent) -> TraceView:
+        self._execute(user, add, name, traces.parse(name, content), content)
+        return self.views(user, name)[0]
+
+    def schedule(self, user: str, ports: Sequence[PortSchedule], after_s: float) -> ScheduleStarted:
+        request, start_us = schedules.parse(ports), round((time.time() + after_s) * 1e6)
+        outcome: ScheduleOutcome = self._execute(user, schedule_commands.start, request, start_us)
+        return outcome.started
+
+    def views(self, user: str, name: str | None) -> list[TraceView]:
+        """Of the traces of this user, or of one of them."""
+        with self._store.transaction() as registry:
+            account = registry.accounts.of(user).id
+            found = registry.traces.of(account)
+            if name is not None:
+                traces.check_present([one.name for one in found], name)
+            uses = traces.uses(select_nodes(registry, MY_NODES, account))
+        return [replace(one, used_by=uses.get(one.name, ())) for one in found if name in (None, one.name)]
+
+    def content(self, trace_id: int) -> TraceContent:
+        """For agents."""
+        with self._store.transaction() as registry:
+            found = registry.traces.content(trace_id)
+        if found is None:
+            raise NotFound(f"no trace with the id {trace_id}")
+        return found
