@@ -35,6 +35,7 @@ from walt.contracts.errors import Failed, Unreachable, WaltError
 from walt.contracts.hosts import AgentPresent, Fabric, HostAddresses
 from walt.contracts.netemu import AttachedPort, CaptureTarget, OpenCapture, PortReport
 from walt.contracts.nodes import ABSENT, Interface, NodeRemoved, NodeWanted, Specs
+from walt.contracts.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class NetemuApp:
 
     def start(self) -> None:
         tasks.spawn(keep_in_step, self.reconcile, RECONCILE_S, self.registry.wake)
-        presence = AgentPresent(self.host, netemu.SERVICE, underlay=self.overlay.underlay)
+        presence = AgentPresent(self.host, netemu.SERVICE, VERSION, self.overlay.underlay)
         self._presence = keep_present(self._bus, lambda: presence)
 
     def stop(self) -> None:
