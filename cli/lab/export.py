@@ -34,10 +34,11 @@ def document_of(lab: str, nodes: Sequence[NodeView]) -> LabDocument:
 
 
 def with_work_of(document: LabDocument, former: LabDocument) -> LabDocument:
-    """With what nodes do not show of themselves: files, commands, expectations and events of the lab that they are."""
-    work = {node.name.lower(): (node.files, node.run) for node in former.nodes}
-    nodes = [(node, *work.get(node.name, ((), ()))) for node in document.nodes]
-    full = tuple(replace(node, files=files, run=run) for node, files, run in nodes)
+    """With what nodes do not show of themselves: files, commands and wanted hosts, expectations and events of the lab
+    that they are."""
+    work = {node.name.lower(): (node.files, node.run, node.host) for node in former.nodes}
+    nodes = [(node, *work.get(node.name, ((), (), ""))) for node in document.nodes]
+    full = tuple(replace(node, files=files, run=run, host=host) for node, files, run, host in nodes)
     return replace(document, nodes=full, expect=former.expect, events=former.events)
 
 
