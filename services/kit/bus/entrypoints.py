@@ -35,7 +35,7 @@ from kombu import compression
 from kombu.exceptions import ContentDisallowed
 from nameko.events import EventHandler
 from nameko.exceptions import deserialize_to_instance
-from nameko.extensions import DependencyProvider, Entrypoint, register_entrypoint
+from nameko.extensions import ENTRYPOINT_EXTENSIONS_ATTR, DependencyProvider, Entrypoint, register_entrypoint
 from nameko.messaging import QueueConsumer
 from nameko.rpc import Rpc
 
@@ -147,19 +147,25 @@ class _Event(EventHandler):
 
 
 def on_event(service: str, event: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The method hears this event of this service, on whichever host. Its one parameter is the event's dataclass."""
+    """The method hears this event of this service, on whichever host; it may hear several. Its one parameter is the
+    dataclass of the event."""
 
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
-        signature = Signature(method)
-
-        @functools.wraps(method)
-        def hear(self: Any, payload: Any) -> None:
-            method(self, **signature.load([payload], {}))
-
+        hear = method if hasattr(method, ENTRYPOINT_EXTENSIONS_ATTR) else _hearing(method)
         register_entrypoint(hear, _Event(service, event, expected_exceptions=WaltError))
         return hear
 
     return decorate
+
+
+def _hearing(method: Callable[..., Any]) -> Callable[..., Any]:
+    signature = Signature(method)
+
+    @functools.wraps(method)
+    def hear(self: Any, payload: Any) -> None:
+        method(self, **signature.load([payload], {}))
+
+    return hear
 
 
 class _Timer(Entrypoint):
