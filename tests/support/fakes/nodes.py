@@ -10,7 +10,7 @@ from tests.support.fakes.fake_service import FakeService, serves
 from tests.support.specs import spec
 from walt.contracts import bootserver, nodes, serialization, vmrunner
 from walt.contracts.errors import Denied, Failed, NotFound, NotOwner
-from walt.contracts.hosts import Fabric, HostAddresses, Station, StationPort
+from walt.contracts.hosts import PRESENT, Fabric, HostAddresses, HostView, Station, StationPort
 from walt.contracts.limits import UNLIMITED
 from walt.contracts.nodes import Interface, Network, NodeRemoved, NodeTarget, NodeWanted, Owner, Revision, Specs
 from walt.contracts.settings import NAT
@@ -69,6 +69,14 @@ class FakeNodes(FakeService):
     def get_trace(self, trace: int) -> Any:
         self.asked_traces.append(trace)
         return serialization.dump(TraceContent(self.traces[trace]))
+
+    @serves
+    def get_hosts(self) -> Any:
+        hosts = self.addresses.hosts if self.addresses else ()
+        views = (
+            HostView(one.name, PRESENT, 0.0, False, not number, 0, 0, ip=one.ip) for number, one in enumerate(hosts)
+        )
+        return serialization.dump_all(views)
 
     @serves
     def get_fabric(self, host: str) -> Any:
