@@ -49,27 +49,21 @@ def persist(fault: str) -> Check:
 
 
 def dns(fault: str, server: str) -> Check:
-    if not fault:
-        return Check("DNS server", OK, f"answers at {server}")
-    return Check(
-        "DNS server",
-        FAIL,
-        f"does not answer at {server} ({fault})",
-        "nodes do not know each other by name",
-        "look at the log of the dns process; package dnsmasq-base must be installed",
-    )
+    consequence = "nodes do not know each other by name"
+    fix = "look at the log of the dns process; package dnsmasq-base must be installed"
+    return _answering("DNS server", fault, server, consequence, fix)
 
 
 def ntp(fault: str, server: str) -> Check:
+    consequence = "the clocks of nodes differ by up to a second after a boot, and drift apart"
+    return _answering("time server", fault, server, consequence, "look at the log of the ntp process")
+
+
+def _answering(subject: str, fault: str, server: str, consequence: str, fix: str) -> Check:
+    """server: its address; consequence, fix: of a fault."""
     if not fault:
-        return Check("time server", OK, f"answers at {server}")
-    return Check(
-        "time server",
-        FAIL,
-        f"does not answer at {server} ({fault})",
-        "the clocks of nodes differ by up to a second after a boot, and drift apart",
-        "look at the log of the ntp process",
-    )
+        return Check(subject, OK, f"answers at {server}")
+    return Check(subject, FAIL, f"does not answer at {server} ({fault})", consequence, fix)
 
 
 def image_checks(faults: Mapping[str, str], folder: Path) -> list[Check]:

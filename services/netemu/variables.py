@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from services.kit.environment import Environment
+from walt.contracts import walt_net_addresses
 
 OWN, SUPERVISED = "own", "supervised"  # WALT_CABLE
 REQUIRED, OPTIONAL = "required", "optional"  # WALT_BINDING
@@ -36,7 +37,7 @@ def underlay(env: Environment) -> str:
 
 def server_address(env: Environment) -> str:
     """'192.168.172.0/22' -> '192.168.172.1/22'."""
-    return on_walt_net(env, str(ipaddress.ip_network(env.subnet).network_address + 1))
+    return on_walt_net(env, str(walt_net_addresses.server(env.subnet)))
 
 
 def on_walt_net(env: Environment, address: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from walt.contracts.nodes import NodeWanted
+from walt.contracts.settings import NAT
 from walt.contracts.vmrunner import Capacity
 
 AGENT_PRESENT = "agent_present"  # an event of each agent, every PRESENCE_S
@@ -90,6 +92,12 @@ class Station:
     ip: str
     has_nat: bool
     ports: tuple[StationPort, ...]
+
+
+def station_of(node: NodeWanted) -> Station:
+    """Of a node that is not to go."""
+    ports = tuple(StationPort(one.network.id, one.mac, one.network.vni) for one in node.interfaces)
+    return Station(node.id, node.version, node.host, node.ip, node.netsetup == NAT, ports)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from services.netemu.filters.nat import has_nat
-from walt.contracts.hosts import Fabric, HostAddress, HostAddresses, Station, StationPort
+from walt.contracts.hosts import Fabric, HostAddress, HostAddresses, Station
+from walt.contracts.hosts import station_of as station_of_present
 from walt.contracts.nodes import ABSENT, WALT_NET_ID, NodeWanted
 
 WALT_NET_VNI = 0
@@ -21,10 +21,7 @@ Places = set[tuple[int, str]]  # (network id, MAC address) of what has changed
 
 def station_of(node: NodeWanted) -> Station | None:
     """None for a node that is to go."""
-    if node.power == ABSENT:
-        return None
-    ports = tuple(StationPort(one.network.id, one.mac, one.network.vni) for one in node.interfaces)
-    return Station(node.id, node.version, node.host, node.ip, has_nat(node), ports)
+    return None if node.power == ABSENT else station_of_present(node)
 
 
 class Stations:

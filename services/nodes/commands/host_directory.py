@@ -39,7 +39,8 @@ class HostDirectory:
         self._announce = announce
         self._seen_at = dict[str, float]()  # when its vmrunner announced itself last, by the monotonic clock
         with store.transaction() as registry:
-            self._known = {host.name: host for host in self._with_server(registry)}
+            self._put_server(registry)
+            self._known = _by_name(registry)
         for host in self._known.values():
             if host.version:
                 self._seen_at[host.name] = time.monotonic()  # it has as long to announce itself again
@@ -94,9 +95,8 @@ class HostDirectory:
 
     def set_drained(self, name: str, is_drained: bool) -> None:
         with self._store.transaction() as registry:
-            self._known = {host.name: host for host in registry.hosts.all()}
             registry.hosts.put(hosts.drained(self.find(name), is_drained))
-            self._known = {host.name: host for host in registry.hosts.all()}
+            self._known = _by_name(registry)
 
     def remove(self, name: str) -> None:
         """NotFound, or Conflict while it is in use."""
@@ -114,21 +114,24 @@ class HostDirectory:
     def _update(self, said: AgentPresent) -> None:
         before = self.addresses
         with self._store.transaction() as registry:
-            stored = {host.name: host for host in registry.hosts.all()}
+            stored = _by_name(registry)
             host = stored.get(said.host)
             if host is None:
                 host = hosts.new_host(said.host, list(stored.values()), registry.ips(), self._subnet)
                 log.warning("host %s has joined: %s on walt-net", host.name, host.ip)
             registry.hosts.put(hosts.announced(host, said))
-            self._known = {host.name: host for host in registry.hosts.all()}
+            self._known = _by_name(registry)
         if self.addresses != before:
             self._announce(self.addresses)
 
-    def _with_server(self, registry: Registry) -> list[HostRecord]:
-        """The stored hosts; the server's is the one of this name, whatever it was called before."""
+    def _put_server(self, registry: Registry) -> None:
+        """The server's host is the one of this name, whatever it was called before."""
         first = next(iter(registry.hosts.all()), None)
         if first is None or first.name != self.server:
             if first is not None and first.number == hosts.SERVER_NUMBER:
                 registry.hosts.remove(first.name)
             registry.hosts.put(hosts.server_host(self.server, self._subnet))
-        return registry.hosts.all()
+
+
+def _by_name(registry: Registry) -> dict[str, HostRecord]:
+    return {host.name: host for host in registry.hosts.all()}

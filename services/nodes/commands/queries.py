@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from services.nodes.domain import hosts, model, ownership, selection
+from services.nodes.domain import model, ownership, selection
 from services.nodes.domain.event_texts import EventQuery
 from services.nodes.domain.hosts import HostUse
 from services.nodes.domain.model import Node
@@ -13,7 +13,7 @@ from services.nodes.domain.ownership import Watchers
 from services.nodes.domain.placement import HostPool
 from services.nodes.domain.selection import Selection
 from services.nodes.storage.registry import Registry
-from walt.contracts.hosts import Fabric, HostAddresses
+from walt.contracts.hosts import Fabric, HostAddresses, station_of
 from walt.contracts.network_uses import NetworkUse
 from walt.contracts.nodes import Event, NodeTarget, Specs
 
@@ -69,7 +69,7 @@ def pool_in_use(registry: Registry, pool: HostPool, account: str, networks: Iter
 
 def fabric(registry: Registry, addresses: HostAddresses, host: str) -> Fabric:
     """For this host."""
-    return Fabric(addresses, tuple(map(hosts.station, registry.nodes_of_others(host))))
+    return Fabric(addresses, tuple(map(station_of, registry.specs(registry.nodes_of_others(host)))))
 
 
 def _resolve(registry: Registry, selected: Selection) -> list[Node]:

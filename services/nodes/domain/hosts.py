@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from services.nodes.domain.model import Node
 from walt.contracts import netemu, units, walt_net_addresses
 from walt.contracts.errors import Conflict, NotFound
 from walt.contracts.hosts import (
@@ -15,11 +14,8 @@ from walt.contracts.hosts import (
     HostAddress,
     HostAddresses,
     HostView,
-    Station,
-    StationPort,
 )
 from walt.contracts.nodes import NodeView
-from walt.contracts.settings import NAT
 from walt.contracts.vmrunner import Capacity
 
 SERVER_NUMBER = 0
@@ -84,11 +80,6 @@ def announced(host: HostRecord, said: AgentPresent) -> HostRecord:
 def addresses(hosts: Iterable[HostRecord]) -> HostAddresses:
     ordered = sorted(hosts, key=lambda host: host.number)
     return HostAddresses(ordered[0].name, tuple(host.address for host in ordered))
-
-
-def station(node: Node) -> Station:
-    ports = tuple(StationPort(one.network.id, one.mac, one.network.vni) for one in node.interfaces)
-    return Station(node.id, node.version, node.host, node.ip, node.config.netsetup == NAT, ports)
 
 
 def find(hosts: Mapping[str, HostRecord], name: str) -> HostRecord:

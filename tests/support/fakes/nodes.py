@@ -10,10 +10,9 @@ from tests.support.fakes.fake_service import FakeService, serves
 from tests.support.specs import spec
 from walt.contracts import bootserver, nodes, serialization, vmrunner
 from walt.contracts.errors import Denied, Failed, NotFound, NotOwner
-from walt.contracts.hosts import PRESENT, Fabric, HostAddresses, HostView, Station, StationPort
+from walt.contracts.hosts import PRESENT, Fabric, HostAddresses, HostView, station_of
 from walt.contracts.limits import UNLIMITED
 from walt.contracts.nodes import Interface, Network, NodeRemoved, NodeTarget, NodeWanted, Owner, Revision, Specs
-from walt.contracts.settings import NAT
 from walt.contracts.traces import TraceContent
 from walt.contracts.vmrunner import BOOTED, VmRemoved, VmReport
 
@@ -83,7 +82,7 @@ class FakeNodes(FakeService):
         if self.addresses is None:
             raise Failed("there is no method get_fabric")
         others = [spec for spec in self.specs.values() if spec.host != host and spec.power != nodes.ABSENT]
-        return serialization.dump(Fabric(self.addresses, tuple(map(_station, others))))
+        return serialization.dump(Fabric(self.addresses, tuple(map(station_of, others))))
 
     @serves
     def check_history(self, agent: str, registry: str, epoch: str, sequence: int) -> Any:
@@ -153,8 +152,3 @@ class FakeNodes(FakeService):
 
     def _signed(self, spec: NodeWanted) -> NodeWanted:
         return replace(spec, registry=self.registry, revision=self.revision)
-
-
-def _station(spec: NodeWanted) -> Station:
-    ports = tuple(StationPort(one.network.id, one.mac, one.network.vni) for one in spec.interfaces)
-    return Station(spec.id, spec.version, spec.host, spec.ip, spec.netsetup == NAT, ports)
