@@ -77,17 +77,18 @@ def test_boot_files_are_served_to_who_boots_them(server):
     assert server.status(path, source=OTHER_IP) == 200
 
 
-def test_vmrunner_gets_what_the_node_boots_that_it_names(server, images):
+def test_vmrunner_gets_what_the_node_boots_that_it_names(server, images, nodes_service):
     """Its boot script is a user's, which may ask for the script of another node in whatever spelling, or for files of
     another's image by their digest."""
     (images / "tiny-2/boot").mkdir(parents=True)
     make_kernel(images / "tiny-2")
     (images / "tiny-2/secret").touch()
+    nodes_service.accounts["bob"] = "b1"  # to which the next reconciliation binds the image
     record = ImageRecord("bob", "private", "tiny-2", 0.0)
     (images / "users/.records/bob").mkdir(parents=True)
     (images / "users/.records/bob/private.json").write_text(json.dumps(serialization.dump(record)))
     server.publish()
-    server.publish(replace(REQUEST, node_id=8, ip=OTHER_IP, image="bob/private", owner="bob"))
+    server.publish(replace(REQUEST, node_id=8, ip=OTHER_IP, image="bob/private", owner="bob", owner_account="b1"))
     script = server.text("/boot/8/script.ipxe", source=OTHER_IP)
     root = server.path_of("sanhook", script)
     for path in ("/boot/8/script.ipxe", root):
