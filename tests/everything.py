@@ -1,6 +1,8 @@
-"""`python -m tests.everything`: the three levels, each in a process of its own, and one closing line for all.
+"""`python -m tests.everything`: the three levels, each apart from the others, and one closing line for all.
 
-Apart, because service tests patch the standard library for eventlet, which no other level is to run with.
+Apart, because service tests patch the standard library for eventlet, which no other level is to run with. They wait
+more than they compute, so their files are dealt to two processes, which run side by side and are printed one after the
+other.
 """
 
 from __future__ import annotations
@@ -13,20 +15,52 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
-LEVELS = ("unit", "service", "system")
 NO_TESTS = 5  # pytest's status for an empty level
+SERVICE_PROCESSES = 2
 
 
 def main(options: list[str]) -> int:
     started = time.monotonic()
-    statuses, total = [], Counter[str]()
-    for level in LEVELS:
-        with tempfile.NamedTemporaryFile(suffix=".xml") as report:
-            argv = [sys.executable, "-m", "pytest", f"tests/{level}", f"--junitxml={report.name}", *options]
-            statuses.append(subprocess.run(argv, check=False).returncode)
-            total += outcomes(Path(report.name).read_text())
+    service = sorted(str(path) for path in Path("tests/service").rglob("test_*.py"))
+    runs = [*run(["tests/unit"], options), *run_together(deal(service), options), *run(["tests/system"], options)]
+    total = sum((outcomes(report) for _, report in runs), Counter[str]())
     print(closing_line(total, time.monotonic() - started))
-    return int(any(status not in (0, NO_TESTS) for status in statuses))
+    return int(any(status not in (0, NO_TESTS) for status, _ in runs))
+
+
+def deal(files: list[str]) -> list[list[str]]:
+    """In turns, so that the files of one folder, which cost alike, are shared out."""
+    return [files[first::SERVICE_PROCESSES] for first in range(SERVICE_PROCESSES)]
+
+
+def run(paths: list[str], options: list[str]) -> list[tuple[int, str]]:
+    """(status, JUnit report)."""
+    with tempfile.NamedTemporaryFile(suffix=".xml") as report:
+        status = subprocess.run(pytest_argv(paths, options, report.name), check=False).returncode
+        return [(status, Path(report.name).read_text())]
+
+
+def run_together(parts: list[list[str]], options: list[str]) -> list[tuple[int, str]]:
+    """As `run`, each part in a process of its own; the first prints as it goes, the others when they have ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        reports = [Path(folder) / f"{number}.xml" for number in range(len(parts))]
+        outputs = [Path(folder) / f"{number}.txt" for number in range(len(parts))]
+        processes = []
+        for number, part in enumerate(parts):
+            argv = pytest_argv(part, options, str(reports[number]))
+            with outputs[number].open("wb") as output:
+                processes.append(subprocess.Popen(argv, stdout=output if number else None, stderr=subprocess.STDOUT))
+        statuses = [process.wait() for process in processes]
+        for output in outputs[1:]:
+            print(output.read_text(errors="replace"), flush=True)
+        return [
+            (status, report.read_text() if report.exists() else "")
+            for status, report in zip(statuses, reports, strict=True)
+        ]
+
+
+def pytest_argv(paths: list[str], options: list[str], report: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", *paths, f"--junitxml={report}", *options]
 
 
 def outcomes(report: str) -> Counter[str]:
