@@ -45,10 +45,12 @@ class HostRecord:
 
 @dataclass(frozen=True)
 class HostUse:
-    """What the present virtual nodes of a host have. ram_bytes: of those that are on."""
+    """What the present virtual nodes of a host have. ram_bytes: of those that are on; leaving: nodes of other
+    hosts, whose disks it has still."""
 
     nodes: int = 0
     ram_bytes: int = 0
+    leaving: int = 0
 
 
 def server_host(name: str, subnet: str) -> HostRecord:
@@ -117,6 +119,7 @@ def view(host: HostRecord, use: HostUse, unreachable_since: float | None) -> Hos
         underlay=host.underlay,
         ip=host.ip,
         version=host.version,
+        leaving=use.leaving,
     )
 
 
