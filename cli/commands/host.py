@@ -8,12 +8,15 @@ from typing import Any
 import click
 
 from walt.client import Client
-from walt.contracts.hosts import UNREACHABLE, HostView
+from walt.contracts.errors import Conflict
+from walt.contracts.hosts import UNREACHABLE, HostEvacuation, HostView
 from walt.contracts.units import format_size
 from walt.replies import read
 
 from ..ui.messages import age, print_message
 from ..ui.tables import Column, Row, echo, output_option
+
+LOOK_S = 2.0
 
 
 @click.group()
@@ -43,11 +46,18 @@ def show(client: Client, name: str, output: str) -> None:
 
 @host.command()
 @click.argument("name", metavar="HOST")
+@click.option("--move", is_flag=True, help="Stop its nodes too, and move them with their disks to other hosts.")
 @click.pass_obj
-def drain(client: Client, name: str) -> None:
-    """Let no new node go to a host. Its nodes stay, and run on."""
+def drain(client: Client, name: str, move: bool) -> None:
+    """Let no new node go to a host. Its nodes stay, and run on.
+
+    With --move they go to the hosts that have room, each with its disks, and boot there. It returns once all have come;
+    to end it before that stops no move.
+    """
     (view,) = read(list[HostView], client.call("nodes", "drain_host", name=name))
     print_message(f"{view.name}: no new node goes there; it has {view.nodes} nodes")
+    if move:
+        _move_nodes(client, name)
 
 
 @host.command()
@@ -68,6 +78,23 @@ def remove(client: Client, name: str) -> None:
     print_message(f"{name}: removed")
 
 
+def _move_nodes(client: Client, name: str) -> None:
+    plan = read(HostEvacuation, client.call("nodes", "evacuate_host", name=name, dry_run=True))
+    for move in plan.moves:
+        print_message(f"{move.node}: goes to host {move.host}")
+    for one in plan.stuck:
+        print_message(f"{one.node}: stays, as {one.why}")
+    done = read(HostEvacuation, client.call("nodes", "evacuate_host", name=name))
+    while True:
+        (view,) = read(list[HostView], client.call("nodes", "get_hosts", name=name))
+        if not view.leaving and view.nodes <= len(done.stuck):
+            break
+        time.sleep(LOOK_S)
+    print_message(f"{name}: {len(done.moves)} nodes have gone with their disks, {len(done.stuck)} stay")
+    if done.stuck:
+        raise Conflict(f"host {name} is not empty: {', '.join(one.node for one in done.stuck)}")
+
+
 def _echo(rows: list[dict[str, Any]], output: str) -> None:
     echo(rows, _columns(time.time()), output, "no hosts")
 
@@ -77,6 +104,7 @@ def _columns(now: float) -> list[Column]:
         Column("name"),
         Column("state", cell=lambda row: _state(row, now)),
         Column("nodes"),
+        Column("leaving", cell=lambda row: str(row.get("leaving") or ""), sparse=True),
         Column("promised_bytes", "promised", cell=_promised),
         Column("capacity", "cores", cell=lambda row: str((row["capacity"] or {}).get("cpu_cores", "?"))),
         Column("underlay", sparse=True),

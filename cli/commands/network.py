@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from walt.client import Client
-from walt.contracts import links, network_uses, units
-from walt.contracts.links import LinkModel
+from walt.contracts import network_uses, units
 from walt.contracts.names import MY_NODES
 from walt.contracts.nodes import Changed, PortView
 from walt.contracts.schedules import PortSchedule
@@ -21,6 +20,7 @@ from ..ui.options import SECONDS, Between, node_set, optional_selection_argument
 from ..ui.schedules import start_option, start_schedules
 from ..ui.tables import JSON, YAML, Column, Row, echo, output_option
 from ..ui.wait import get_node
+from .delays import delay_us, say_shortfalls, shortfalls
 from .node import selection_or_default
 from .trace import trace
 
@@ -47,14 +47,17 @@ def show(client: Client, selection: Sequence[str], everyone: bool, output: str) 
     chosen = selection_or_default(selection, everyone)
     rows: list[dict[str, Any]] = client.call("nodes", "get_ports", selection=chosen)
     rows.sort(key=lambda row: (row["network"], row["owner"], row["node"], row["interface"]))
+    ports = read(list[PortView], rows)
     if output not in (JSON, YAML):
-        rows = [flat(port) for port in read(list[PortView], rows)]
+        rows = [flat(port) for port in ports]
     echo(
         rows,
         COLUMNS,
         output,
         "no ports: no nodes" + ("" if chosen != MY_NODES else " of yours; --all shows everybody's"),
     )
+    for sentence in shortfalls(ports):
+        print_message(sentence)
 
 
 @network.command()
@@ -74,6 +77,8 @@ def link(client: Client, selection: str, name: str, options: Sequence[str], repl
         print_message(f"{node.name}: the link to {name} is {link_of(node.config['networks'], name)}")
     for note in changed.notes:
         print_message(note)
+    if any(option.startswith("lat=") for option in options):
+        say_shortfalls(client, arguments["selection"], name)
 
 
 @network.command()
@@ -146,12 +151,8 @@ def flat(port: PortView) -> dict[str, Any]:
     up, down = dataclasses.asdict(port.up), dataclasses.asdict(port.down)
     counts = {f"{side}_{name}": traffic[name] for side, traffic in (("up", up), ("down", down)) for name in COUNTERS}
     sums = {name: up[name] + down[name] for name in COUNTERS}
-    delays = {"delay_us": _delay_us(port.asked), "applied_delay_us": _delay_us(port.applied)}
+    delays = {"delay_us": delay_us(port.asked), "applied_delay_us": delay_us(port.applied)}
     return {**dataclasses.asdict(port), **delays, **counts, **sums}
-
-
-def _delay_us(link: str | None) -> int | None:
-    return None if link is None else links.parse_options(LinkModel(), link.split(",") if link else []).up.latency_us
 
 
 def _address_now(row: Row) -> str:

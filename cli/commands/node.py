@@ -29,6 +29,7 @@ from ..ui.options import (
 from ..ui.tables import CSV, JSON, WIDE, YAML, Column, Row, as_document, echo, echo_data, output_option
 from ..ui.wait import get_nodes, state_text, wait_until
 from . import node_power, node_use
+from .delays import say_shortfalls
 from .node_save import save
 
 
@@ -97,6 +98,8 @@ def config(client: Client, first: str, words: Sequence[str], force: bool, output
 
     For instance: walt node config vnode1 ram=1G networks=walt-net,home-net[lat=10ms]
 
+    With host=NAME a node moves to another host, with its disks, as soon as it is off or at its next boot.
+
     The settings are explained by: walt help settings
     """
     more, settings = split_at_first_setting(words)
@@ -104,6 +107,8 @@ def config(client: Client, first: str, words: Sequence[str], force: bool, output
     if settings:
         arguments: dict[str, Any] = {"selection": selection, "settings": settings}
         node_power.change_nodes_with_force(client, "configure_nodes", "configured", force, **arguments)
+        if any(one.startswith("networks=") and "lat=" in one for one in settings):
+            say_shortfalls(client, selection)
     elif force:
         raise click.UsageError("--force needs settings: KEY=VALUE")
     else:
@@ -153,6 +158,7 @@ def node_columns(now: float, with_owner: bool) -> list[Column]:
         Column("ip"),
         Column("mac", wide=True),
         Column("host"),
+        Column("moves_to", "goes to", sparse=True),
         Column("type", cell=lambda row: "" if row["type"] == VIRTUAL else row["type"], sparse=True),
         Column("config", cell=lambda row: " ".join(_lines(row["config"])), wide=True),
         Column("cause", wide=True),

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import shutil
 import textwrap
+from dataclasses import replace
 from typing import Any
 
 from services.console import health, metrics, requests
@@ -178,7 +179,9 @@ class ConsoleApp:
         return serialization.load(NodeAccess, found)
 
     def _get_specs(self) -> Specs:
-        return serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs", host=self.host))
+        found: Specs = serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs", host=self.host))
+        here = tuple(spec for spec in found.nodes if spec.host == self.host)  # of others there are disks here
+        return replace(found, nodes=here)
 
 
 def _log_out(login: Login, group: int | None) -> None:

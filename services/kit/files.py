@@ -39,6 +39,15 @@ def remove_tree(*paths: Path) -> None:
     subprocesses.run(["rm", "-rf", "--one-file-system", "--", *map(str, paths)], timeout=REMOVAL_LIMIT_S)
 
 
+def sync_folder(folder: Path) -> None:
+    """The names in it are there after a power failure too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def hold_lock(path: Path) -> IO[bytes]:
     """Lock this file until the result is closed or the process ends, however it ends; BlockingIOError while another
     process has it. Children do not inherit it."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from services.kit import subprocesses
+from services.kit.files import sync_folder
 
 COPY_LIMIT_S = 1800  # of what versions before kept in a folder
 SIZE_LIMIT_S = 300
@@ -32,7 +33,7 @@ def make(path: Path, size_bytes: int, content: Path | None = None) -> None:
             subprocesses.run(mke2fs(str(draft), None if content is None else str(content)), timeout=COPY_LIMIT_S)
             os.fsync(descriptor)
         draft.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -61,14 +62,6 @@ def new_file(path: Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

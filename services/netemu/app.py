@@ -159,11 +159,12 @@ class NetemuApp:
         self.overlay.expect()
         reply = serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs", host=self.host))
         self.registry.check(reply.registry, reply.revision)
-        self.traces.fetch(interface.link for node in reply.nodes for interface in node.interfaces)
+        here = [node for node in reply.nodes if node.host == self.host]  # others have no more than their disks here
+        self.traces.fetch(interface.link for node in here for interface in node.interfaces)
         fabric = self._get_fabric()
         with self._lock:
             self._registry = reply.registry
-            specs = {node.id: self._keep_newest(node) for node in reply.nodes}
+            specs = {node.id: self._keep_newest(node) for node in here}
             for node_id in attached - set(specs):
                 self._detach(node_id)
             self._bind_all(specs.values())

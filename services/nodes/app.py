@@ -83,7 +83,7 @@ class NodesApp:
         self.hosts = HostDirectory(
             self.store, self.capacities, env.host, env.subnet, lambda hosts: bus.announce(HOSTS_CHANGED, hosts)
         )
-        self.host_commands = HostCommands(self.store, self.accounts, self.hosts)
+        self.host_commands = HostCommands(self.store, self.accounts, self.hosts, self._execute)
         self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, self.hosts.reachable), self._execute)
         self.inspector = VolumeInspector(bus)
         self._collector = NodesCollector(self._summaries, self.hosts.answering)
@@ -120,7 +120,7 @@ class NodesApp:
 
     def configure(self, user: str, selection: str, request: SettingsRequest, force: bool) -> Changed:
         capacities = self.capacities.of(self.hosts.known) if request.concerns_host else {}
-        return self.run(user, node_commands.configure, selection, request, capacities, force=force)
+        return self.run(user, node_commands.configure, selection, request, capacities, self.hosts.pool(), force=force)
 
     def apply_lab(self, user: str, document: LabDocument, dry_run: bool, force: bool) -> LabApplied:
         capacities, account = self.capacities.of(self.hosts.known), self.account(user)
@@ -234,15 +234,15 @@ class NodesApp:
 
     def apply_report(self, report: VmReport) -> None:
         with self.transaction() as registry:
-            reconcile.apply_report(registry, report, time.time())
+            changed = reconcile.apply_report(registry, report, time.time())
+        reconcile.announce_all(self.bus.announce, changed)
 
     def forget(self, removed: VmRemoved) -> None:
-        reconcile.forget(self.store, self.bus.announce, removed.node_id)
+        reconcile.forget(self.store, self.bus.announce, removed.node_id, removed.host)
 
     def announce_specs(self) -> None:
         """All of them, as a crash may have come between a commit and its event."""
-        for spec in self.specs().nodes:
-            self.bus.announce(nodes.NODE_WANTED, spec)
+        reconcile.announce_all(self.bus.announce, self.specs().nodes)
 
     def reconcile(self) -> None:
         """Virtual nodes with the vmrunner of their host, physical nodes with bootserver."""
@@ -266,8 +266,7 @@ class NodesApp:
         """Runs the command and announces the specs that it changed."""
         context = RequestContext(user, time.time(), force)
         outcome = run_command.run(self.store, self.inspector.check_empty, command, context, *arguments)
-        for spec in outcome.specs:
-            self.bus.announce(nodes.NODE_WANTED, spec)
+        reconcile.announce_all(self.bus.announce, outcome.specs)
         return outcome
 
     def _may_take_over(self, user: str, force: bool) -> bool:

@@ -5,10 +5,10 @@ Owns:       which nodes there are, their settings, owner, image, power, addresse
 Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, import_trace,
             get_traces, remove_trace, schedule_links, get_ports, get_events, get_notices, add_user, remove_user,
-            get_users, get_use, set_limits, change_password, accept_registry, get_hosts, drain_host, remove_host,
-            get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace, get_fabric, authorize,
-            get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user, register_machine,
-            check_history (services).
+            get_users, get_use, set_limits, change_password, accept_registry, get_hosts, drain_host, evacuate_host,
+            remove_host, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace, get_fabric,
+            authorize, get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user,
+            register_machine, check_history (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
             persist_bytes, list_machines, get_addresses; netemu list_ports; the management API of the broker, which
             stores the accounts of users; all services for diagnose.
@@ -42,7 +42,7 @@ from services.nodes.domain.event_texts import EventQuery
 from walt.contracts import bootserver, hosts, netemu, nodes, vmrunner
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.checks import Check
-from walt.contracts.hosts import AgentPresent, Fabric, HostView
+from walt.contracts.hosts import AgentPresent, Fabric, HostEvacuation, HostView
 from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
@@ -55,11 +55,7 @@ from walt.contracts.nodes import (
     NodeWanted,
     Owner,
     PortView,
-    Revision,
     Specs,
-    TrashView,
-    UserUse,
-    UserView,
 )
 from walt.contracts.schedules import PortSchedule, ScheduleStarted
 from walt.contracts.traces import TraceContent, TraceView
@@ -181,15 +177,15 @@ class NodesService:
         return self.app.accept_registry(self.caller)
 
     @public
-    def get_users(self) -> list[UserView]:
+    def get_users(self) -> list[nodes.UserView]:
         return self.app.users(self.caller)
 
     @public
-    def get_use(self, name: Text | None = None) -> UserUse:
+    def get_use(self, name: Text | None = None) -> nodes.UserUse:
         return self.app.use(self.caller, name or self.caller)
 
     @public
-    def set_limits(self, name: Text, limits: Texts) -> UserUse:
+    def set_limits(self, name: Text, limits: Texts) -> nodes.UserUse:
         return self.app.limit(self.caller, name, limits)
 
     @public
@@ -201,11 +197,15 @@ class NodesService:
         return self.app.host_commands.drain(self.caller, name, not undo)
 
     @public
+    def evacuate_host(self, name: Text, dry_run: bool = False) -> HostEvacuation:
+        return self.app.host_commands.evacuate(self.caller, name, dry_run)
+
+    @public
     def remove_host(self, name: Text) -> None:
         self.app.host_commands.remove(self.caller, name)
 
     @public
-    def get_trash(self) -> list[TrashView]:
+    def get_trash(self) -> list[nodes.TrashView]:
         return self.app.trash.views(self.caller)
 
     @public
@@ -241,8 +241,8 @@ class NodesService:
         return self.app.authorize(user, name, action)
 
     @internal
-    def check_history(self, agent: str, registry: str, epoch: str, sequence: int) -> Revision | None:
-        return self.app.check_history(agent, registry, Revision(epoch, sequence))
+    def check_history(self, agent: str, registry: str, epoch: str, sequence: int) -> nodes.Revision | None:
+        return self.app.check_history(agent, registry, nodes.Revision(epoch, sequence))
 
     @internal
     def get_account(self, user: Text) -> Owner:

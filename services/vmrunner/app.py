@@ -19,8 +19,9 @@ from services.kit.reconcile_loop import keep_in_step
 from services.kit.registry_guard import RegistryGuard
 from services.vmrunner import health
 from services.vmrunner.boot.cache import BootFileCache
-from services.vmrunner.boot.persist_disks import PersistDisks
+from services.vmrunner.boot.persist_disks import PersistDisks, is_disk
 from services.vmrunner.boot.power_on import Booter
+from services.vmrunner.disks.moving import MovingDiskStore
 from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.disks.trash import AGE_EVERY_S, Trash
@@ -46,6 +47,7 @@ from walt.contracts.hosts import AgentPresent
 from walt.contracts.nodes import NodeWanted, Specs
 from walt.contracts.units import parse_disk_bytes
 from walt.contracts.version import VERSION
+from walt.contracts.vmrunner import MovingDisks, MovingPiece
 
 RECONCILE_S = 30.0
 DISK_FLOOR = "4G"
@@ -68,9 +70,10 @@ class VmrunnerApp:
         self.disks = DiskStore(self._state_folder, self.trash)
         self.persist = PersistDiskStore(self._state_folder, self._launcher.trial_uid, self.trash)
         self._persist_folders = Path(env.variable("WALT_PERSIST_FOLDERS", str(env.state_dir / "bootserver/persist")))
+        self._floor_bytes = disk_floor(env)
+        self.moving = MovingDiskStore(self._state_folder, self.disks, self._floor_bytes)
         self.memory = MemoryLedger(env.host, number_above_0(env, "WALT_MEMORY_FACTOR", "1.5"))
         self.fleet = self._fleet(number_above_0(env, "WALT_SOFT_END_S", "20"), boot_slots(env))
-        self._floor_bytes = disk_floor(env)
         self.space = SpaceGuard(self.fleet, self.trash, self._state_folder, self._floor_bytes)
         self._collector = FleetCollector(self.fleet, self.memory)
 
@@ -93,6 +96,19 @@ class VmrunnerApp:
     def apply(self, spec: NodeWanted) -> None:
         if self._registry.allows(f"the spec of {spec.name}", spec.registry, spec.revision):
             self.fleet.apply(spec)
+
+    def list_moving(self, node_id: int, move: int) -> MovingDisks:
+        """With what was to be taken back from the trash at its next boot."""
+        runner = self.fleet.leaving(node_id, move)
+        spec = runner.spec
+        self.disks.take_back(node_id, spec.disks, spec.owned_by)
+        if is_disk(spec):
+            self.persist.take_back(node_id, spec.owned_by, spec.name)
+        return MovingDisks(runner.record.run, self.moving.files(node_id))
+
+    def read_moving(self, node_id: int, move: int, name: str, offset: int) -> MovingPiece:
+        self.fleet.leaving(node_id, move)
+        return self.moving.read(node_id, name, offset)
 
     def diagnose(self) -> list[Check]:
         return list(
@@ -128,6 +144,7 @@ class VmrunnerApp:
             booter=booter,
             disks=self.disks,
             persist=self.persist,
+            moving=self.moving,
             memory=self.memory,
             slots=BootSlots(slots),
             soft_end_s=soft_end_s,

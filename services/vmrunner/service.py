@@ -2,7 +2,8 @@
 
 Owns:       qemu and its life cycle; the carriers of its interfaces; disks; the host's memory; the cache of kernels and
             initrds; the choice of accelerator.
-Serves:     list_vms, list_data, persist_bytes, list_trash, claim_trash, empty_trash, capacity, diagnose (services).
+Serves:     list_vms, list_data, persist_bytes, list_trash, claim_trash, empty_trash, list_moving, read_moving,
+            capacity, diagnose (services).
 Announces:  VM_CHANGED at every transition, VM_REMOVED, AGENT_PRESENT (as `vmrunner`, of every host).
 Hears:      nodes NODE_WANTED (carriers: live); bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING. An event may be
             lost: at start and every 30 s it calls nodes get_specs.
@@ -36,7 +37,7 @@ from walt.contracts import bootserver, nodes, vmrunner
 from walt.contracts.bootserver import NodeBooted, NodeCopying, NodeReachable
 from walt.contracts.checks import Check
 from walt.contracts.nodes import NodeWanted
-from walt.contracts.vmrunner import Capacity, DiskData, TrashedDisk, VmReport
+from walt.contracts.vmrunner import Capacity, DiskData, MovingDisks, MovingPiece, TrashedDisk, VmReport
 
 
 class VmrunnerService:
@@ -68,6 +69,14 @@ class VmrunnerService:
     @internal
     def empty_trash(self, disks: tuple[str, ...]) -> None:
         self.app.trash.remove(disks)
+
+    @internal
+    def list_moving(self, node_id: int, move: int) -> MovingDisks:
+        return self.app.list_moving(node_id, move)
+
+    @internal
+    def read_moving(self, node_id: int, move: int, name: str, offset: int) -> MovingPiece:
+        return self.app.read_moving(node_id, move, name, offset)
 
     @internal
     def capacity(self) -> Capacity:

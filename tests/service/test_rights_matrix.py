@@ -107,6 +107,7 @@ PUBLIC_TABLE = (
     Row("nodes.set_limits", VICTIMS_LIMITS, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.get_hosts"),
     Row("nodes.drain_host", {"name": HOST, "undo": True}, owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("nodes.evacuate_host", {"name": HOST, "dry_run": True}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.remove_host", {"name": HOST}, owner=DENIED, other=DENIED, administrator=CONFLICT),  # the server's
     Row("nodes.get_trash", owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.restore_trash", {"disk": "d", "node": NODE}, owner=DENIED, other=DENIED, administrator=NOT_FOUND),
@@ -166,7 +167,7 @@ INTERNAL_TABLE = (
     *(f"bootserver.{method}" for method in ("check_image", "count_images", "persist_bytes", "drop_persist_folder")),
     *(f"bootserver.{method}" for method in ("list_machines", "get_addresses", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "persist_bytes", "capacity", "diagnose")),
-    *(f"vmrunner@*.{method}" for method in ("list_trash", "claim_trash", "empty_trash")),
+    *(f"vmrunner@*.{method}" for method in ("list_trash", "claim_trash", "empty_trash", "list_moving", "read_moving")),
     *(f"netemu@*.{method}" for method in ("attach_ports", "list_ports", "open_capture", "diagnose")),
     *(f"console@*.{method}" for method in ("prepare_line", "run_command", "diagnose")),
 )

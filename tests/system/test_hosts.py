@@ -124,6 +124,37 @@ def test_a_drained_host_gets_no_node(hosts, names):
     assert done.status != 0 and "no host 'nowhere'" in done.stderr
 
 
+def test_a_node_moves_with_its_disks_whoever_is_killed(hosts, names):
+    """vnode2 has written to its disk and to /persist; the vmrunner that fetches them is killed in the middle."""
+    hosts.walt("node", "config", "vnode2", "disks=200M[template=ext4]")
+    hosts.walt("node", "reboot", "vnode2")
+    hosts.walt("node", "wait", "vnode2", timeout=300)
+    on(hosts, "vnode2", "mkdir -p /mnt && mount /dev/vda1 /mnt && head -c 90000000 /dev/urandom > /mnt/data && sync")
+    on(hosts, "vnode2", "echo mine > /persist/note && sync")
+    before = on(hosts, "vnode2", "sha256sum < /mnt/data")
+    hosts.walt("node", "config", "vnode2", f"host={names[0]}")
+    assert shown(hosts, "vnode2")["host"] == names[1], "not before its next boot"
+    hosts.walt("node", "reboot", "vnode2")
+    wait_until(lambda: "its disks come from" in shown(hosts, "vnode2")["reason"], 120, pause_s=0.1)
+    hosts.kill("vmrunner")
+    hosts.walt("node", "wait", "vnode2", timeout=300)
+    assert shown(hosts, "vnode2")["host"] == names[0]
+    assert on(hosts, "vnode2", "mount /dev/vda1 /mnt && sha256sum < /mnt/data") == before
+    assert on(hosts, "vnode2", "cat /persist/note") == "mine\n"
+    assert "0% packet loss" in on(hosts, "vnode1", "ping -c 3 vnode2.home-net")
+    wait_until(lambda: json.loads(hosts.walt("host", "show", names[1], "-o", "json").stdout)[0]["nodes"] == 0, 60)
+
+
+def test_a_host_is_emptied_by_its_administrator(hosts, names):
+    assert hosts.local("user", "admin", "--admin").status == 0
+    done = hosts.walt("host", "drain", names[0], "--move", user="admin", timeout=300)
+    assert f"vnode1: goes to host {names[1]}" in done.stderr and "2 nodes have gone with their disks" in done.stderr
+    hosts.walt("node", "wait", "vnode1,vnode2", timeout=300)
+    assert {shown(hosts, node)["host"] for node in ("vnode1", "vnode2")} == {names[1]}
+    assert on(hosts, "vnode2", "cat /persist/note") == "mine\n"
+    hosts.walt("host", "undrain", names[0], user="admin")
+
+
 def test_removed_nodes_leave_nothing_behind(hosts):
     hosts.walt("node", "remove", "vnode1,vnode2", "--force")
     wait_until(lambda: not hosts.machines(), 60)

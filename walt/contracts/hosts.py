@@ -57,7 +57,8 @@ class HostAddresses:
 @dataclass(frozen=True)
 class HostView:
     """A host as `walt host` shows it. state: PRESENT, or UNREACHABLE with since (epoch seconds). nodes: how many of its
-    nodes are virtual; promised_bytes: memory of those that are on; ip: of the host on walt-net."""
+    nodes are virtual; leaving: how many others have their disks there still; promised_bytes: memory of those that are
+    on; ip: of the host on walt-net."""
 
     name: str
     state: str
@@ -70,6 +71,29 @@ class HostView:
     underlay: str = ""
     ip: str = ""
     version: str = ""
+    leaving: int = 0
+
+
+@dataclass(frozen=True)
+class NodeMove:
+    node: str
+    host: str
+
+
+@dataclass(frozen=True)
+class StuckNode:
+    """why: a sentence."""
+
+    node: str
+    why: str
+
+
+@dataclass(frozen=True)
+class HostEvacuation:
+    """moves: where the nodes of a host go; stuck: those that cannot go anywhere."""
+
+    moves: tuple[NodeMove, ...]
+    stuck: tuple[StuckNode, ...]
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ Public RPC (users):
                                                 that these agents last obeyed
   get_hosts(name=None) -> [HostView]            walt/contracts/hosts.py; None: of all
   drain_host(name, undo=False) -> [HostView]    administrators: no new node goes there; undo: one may again
+  evacuate_host(name, dry_run=False) -> HostEvacuation      administrators: drains it, stops its nodes and moves them
+                                                with their disks to where placement puts them; they boot there
   remove_host(name)                             administrators: forget a host without nodes whose agents are stopped
   get_trash() -> [TrashView]                    administrators: removed disks that hold data, kept for a while
   restore_trash(disk, node) -> Changed          administrators: it becomes the node's last disk, or its /persist, at the
@@ -45,7 +47,8 @@ Public RPC (users):
   change_password(name=None, password=None) -> NewPassword    name None: one's own, else administrators; password None:
                                                 a new one is made; another's connections are closed
 Internal RPC (services):
-  get_specs(host="") -> Specs                    of one host, or of all; including nodes wanted absent
+  get_specs(host="") -> Specs                    of one host, with those whose disks are still there, or of all;
+                                                 including nodes wanted absent
   get_fabric(host) -> Fabric                     all hosts, and the nodes that are not on this one, by their MACs
   get_trace(trace) -> TraceContent               trace: its id, which `trace` of a link is in a spec
   authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when the user may not do it
@@ -203,6 +206,8 @@ class NodeWanted:
     owner_account: str = ""  # id of the owner's account, which no other ever has; as `registry`, and "" when free
     revision: Revision = field(default_factory=Revision, compare=False)  # of that database when this was read
     persist_bytes: int = DEFAULT_PERSIST_BYTES  # of the disk that is /persist
+    moves_from: str = ""  # the host that has its disks, until `host` has them all; that one must not start it
+    move: int = 0  # which of its moves this is, or was
 
     @property
     def owned_by(self) -> Owner:
@@ -267,7 +272,8 @@ class NodeTarget:
 @dataclass(frozen=True)
 class NodeView:
     """What `walt node show` prints of a node. since: epoch seconds; config: {setting: text}; cause: a code for why it
-    is in this state (CAUSE_… of vmrunner), reason: the same as a sentence; lab: "" when it is of none."""
+    is in this state (CAUSE_… of vmrunner), reason: the same as a sentence; lab: "" when it is of none; moves_to: the
+    host to which its next boot takes it, "" for none."""
 
     name: str
     owner: str
@@ -282,6 +288,7 @@ class NodeView:
     config: dict[str, str] = field(default_factory=dict)
     cause: str = ""
     lab: str = ""
+    moves_to: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ Internal RPC: list_vms() -> [VmReport]     list_data(node_id) -> [DiskData]     
               diagnose() -> [Check]
               persist_bytes(node_id) -> {owner: int}     on the disks for /persist that hold files, former owners' too
               list_trash() -> [TrashedDisk]     empty_trash(disks)
+              list_moving(node_id, move) -> MovingDisks     of a node that leaves, once its VM has ended
+              read_moving(node_id, move, name, offset) -> MovingPiece     of one of these files
               claim_trash(disk, node_id, account)     kept for this node and owner, until its next boot takes it back
 Events of `vmrunner`, whichever host they come from; nodes hears both:
         AGENT_PRESENT (walt/contracts/hosts.py): now and then
@@ -55,6 +57,7 @@ CAUSE_NO_ANSWER = "no-answer"  # BOOTED: it does not answer any more; STOPPED: a
 CAUSE_NO_BOOT = "no-boot"  # its ssh server did not answer within boot.timeout
 # The host could not do it:
 CAUSE_NO_MEMORY = "no-memory"  # DELAYING: not now; FAILED: never on this host
+CAUSE_MOVING = "moving"  # DELAYING, STOPPED: its disks come from another host
 CAUSE_NO_SPACE = "no-space"  # BOOTED: it is paused, as the disk of its host is nearly full
 CAUSE_WAITS_FOR_SLOT = "waits-for-slot"  # DELAYING: as many nodes as it has CPUs boot on its host already
 CAUSE_PEER_AWAY = "peer-away"  # another service does not answer
@@ -77,7 +80,8 @@ class VmReport:
     boot: the `NodeWanted.boot` it answers; run: counts every power-on of this node; sequence: grows with every
     report of this node, over restarts too, so that a late report is told from a new one; since: epoch seconds.
     cause: a code for why it is in this state (CAUSE_…); "" from an agent of the version before. reason: the same
-    as a sentence for people, which may hold figures, such as the progress of a download.
+    as a sentence for people, which may hold figures, such as the progress of a download. arrived: the last move
+    (`NodeWanted.move`) of which this host has all disks.
     """
 
     node_id: int
@@ -90,6 +94,7 @@ class VmReport:
     since: float
     reason: str
     cause: str = ""
+    arrived: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,37 @@ class TrashedDisk:
     for_node: int = 0
     for_account: str = ""
     host: str = ""
+
+
+@dataclass(frozen=True)
+class MovingFile:
+    """A disk of a node that moves. name: 'disks/7.raw' or 'persist/OWNER~ACCOUNT.raw'; used_bytes: of the disk of its
+    host; info: what is kept beside it, "" for nothing."""
+
+    name: str
+    size_bytes: int
+    used_bytes: int
+    modified_ns: int
+    info: str = ""
+
+
+@dataclass(frozen=True)
+class MovingDisks:
+    """run: of the last power-on (VmReport)."""
+
+    run: int
+    files: tuple[MovingFile, ...]
+
+
+@dataclass(frozen=True)
+class MovingPiece:
+    """The next bytes of a file that are not all zero. offset: where they are; data: zlib, then base64, "" for none as
+    far as was looked; digest: their SHA-256; next: where the next piece is to be looked for, -1 at the end."""
+
+    offset: int
+    data: str
+    digest: str
+    next: int
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from services.nodes.commands import move_commands
 from services.nodes.commands.host_directory import HostDirectory
+from services.nodes.commands.move_commands import Evacuated
 from services.nodes.domain import hosts
 from services.nodes.domain.hosts import HostUse
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users.accounts import Accounts
-from walt.contracts.hosts import HostView
+from walt.contracts.hosts import HostEvacuation, HostView
 
 
 class HostCommands:
-    def __init__(self, store: RegistryStore, accounts: Accounts, known: HostDirectory) -> None:
+    """execute: runs a command of a user, and announces the specs that it changed."""
+
+    def __init__(
+        self, store: RegistryStore, accounts: Accounts, known: HostDirectory, execute: Callable[..., Evacuated]
+    ) -> None:
         self._store = store
         self._accounts = accounts
         self._hosts = known
+        self._execute = execute
 
     def views(self, name: str | None) -> list[HostView]:
         """Of all hosts, or of one."""
@@ -29,6 +38,14 @@ class HostCommands:
         self._accounts.check_administrator(caller)
         self._hosts.set_drained(name, is_drained)
         return self.views(name)
+
+    def evacuate(self, caller: str, name: str, dry_run: bool) -> HostEvacuation:
+        """Doing it again moves what could not go before."""
+        self._accounts.check_administrator(caller)
+        self._hosts.check_answers(name)
+        if not dry_run:
+            self._hosts.set_drained(name, True)
+        return self._execute(caller, move_commands.evacuate, name, self._hosts.pool(), dry_run).plan
 
     def remove(self, caller: str, name: str) -> None:
         self._accounts.check_administrator(caller)

@@ -15,6 +15,7 @@ from services.nodes.domain.hosts import HostRecord
 from services.nodes.domain.placement import HostPool, HostState
 from services.nodes.peers.capacities import HostCapacities
 from services.nodes.storage.registry import Registry, RegistryStore
+from walt.contracts.errors import Conflict
 from walt.contracts.hosts import UNREACHABLE_AFTER_S, AgentPresent, HostAddresses
 from walt.contracts.vmrunner import SERVICE as VMRUNNER
 
@@ -92,6 +93,11 @@ class HostDirectory:
         host = self._known.get(said.host)
         if host is None or hosts.announced(host, said) != host:
             self._update(said)
+
+    def check_answers(self, name: str) -> None:
+        """NotFound; Conflict while nothing is heard of it."""
+        if not self.answering()[self.find(name).name]:
+            raise Conflict(f"host {name} does not answer, and has the disks of its nodes; allowed: once it does")
 
     def set_drained(self, name: str, is_drained: bool) -> None:
         with self._store.transaction() as registry:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.nodes.commands.queries import find_node, pool_in_use, select_nodes
+from services.nodes.commands.queries import find_node, hosts_in_use, pool_in_use, select_nodes
 from services.nodes.domain import (
     creation,
     data_loss,
@@ -14,6 +14,7 @@ from services.nodes.domain import (
     limits,
     links,
     model,
+    moves,
     notes,
     ownership,
     physical,
@@ -57,12 +58,22 @@ def create(
 
 
 def configure(
-    registry: Registry, context: RequestContext, text: str, request: SettingsRequest, capacities: Capacities
+    registry: Registry,
+    context: RequestContext,
+    text: str,
+    request: SettingsRequest,
+    capacities: Capacities,
+    pool: HostPool,
 ) -> Outcome:
+    """pool: where nodes can go, for those that are to move."""
     nodes = _select_owned(registry, context, text, _invalid(request.faults))
     configs = settings_request.new_configs(nodes, request, capacities)
     new = [model.configured(node, config) for node, config in zip(nodes, configs, strict=True)]
-    action = Action("config", context, _log_text(event_texts.settings_text(request.values), force=context.force))
+    moves.check_disks_stay(nodes, new)
+    if request.host:
+        new = moves.sent(new, request.host, hosts_in_use(registry, pool), context.at)
+    words = [event_texts.settings_text(request.values), f"host={request.host}" if request.host else ""]
+    action = Action("config", context, _log_text(" ".join(filter(None, words)), force=context.force))
     return save(registry, action, nodes, new, notes.of_configuration(nodes, new, capacities))
 
 

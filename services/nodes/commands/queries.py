@@ -67,6 +67,11 @@ def pool_in_use(registry: Registry, pool: HostPool, account: str, networks: Iter
     return replace(pool, hosts=tuple(states))
 
 
+def hosts_in_use(registry: Registry, pool: HostPool) -> HostPool:
+    """As `pool_in_use`, for nodes of any account: how many ports their networks have on a host does not count."""
+    return pool_in_use(registry, pool, "", ())
+
+
 def fabric(registry: Registry, addresses: HostAddresses, host: str) -> Fabric:
     """For this host."""
     return Fabric(addresses, tuple(map(station_of, registry.specs(registry.nodes_of_others(host)))))

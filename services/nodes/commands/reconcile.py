@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from services.nodes.domain import drift, event_texts, model
+from services.nodes.domain import drift, event_texts, moves
 from services.nodes.domain.model import Node
 from services.nodes.storage.registry import Registry, RegistryStore
 from walt.contracts import nodes
-from walt.contracts.nodes import NodeRemoved
+from walt.contracts.nodes import NodeRemoved, NodeWanted
 from walt.contracts.vmrunner import VmReport
 
 
@@ -27,35 +27,49 @@ def reconcile(
     reports = list_reports()
     if reports is None:
         return
+    changed = list[NodeWanted]()
     with store.transaction() as registry:
         for report in reports:
-            if report.node_id in known and model.reported(known[report.node_id], report) is not known[report.node_id]:
-                apply_report(registry, report, time.time())
+            if report.node_id in known and _is_new(known[report.node_id], report):
+                changed += apply_report(registry, report, time.time())
+    announce_all(announce, changed)
     found = drift.compare(list(known.values()), reports)
     with store.transaction() as registry:
         specs = registry.specs(node for node in map(registry.get, found.not_applied) if node)
-    for spec in specs:
-        announce(nodes.NODE_WANTED, spec)
+    announce_all(announce, specs)
     for node_id in found.gone:
         forget(store, announce, node_id)
 
 
-def apply_report(registry: Registry, report: VmReport, now: float) -> None:
-    """now: epoch seconds."""
+def announce_all(announce: Callable[[str, Any], None], specs: Iterable[NodeWanted]) -> None:
+    for spec in specs:
+        announce(nodes.NODE_WANTED, spec)
+
+
+def apply_report(registry: Registry, report: VmReport, now: float) -> Sequence[NodeWanted]:
+    """The spec, when the node goes on with a move. now: epoch seconds."""
     node = registry.get(report.node_id)
-    if node:
-        new = model.reported(node, report)
-        if new is not node:
-            registry.save_status(new)
-            registry.events.add(event_texts.transition(node, new, now))
+    new = moves.after_report(node, report, now) if node else node
+    if node is None or new is None or new is node:
+        return ()
+    if new.version == node.version:
+        registry.save_status(new)
+    else:
+        new = registry.save(new)
+    registry.events.add(event_texts.transition(node, new, now))
+    return registry.specs([new]) if new.version != node.version else ()
 
 
-def forget(store: RegistryStore, announce: Callable[[str, Any], None], node_id: int) -> None:
+def _is_new(node: Node, report: VmReport) -> bool:
+    return moves.after_report(node, report, 0.0) is not node
+
+
+def forget(store: RegistryStore, announce: Callable[[str, Any], None], node_id: int, host: str = "") -> None:
     """Its agent has nothing left of a node wanted absent. The row is deleted last, so that this is repeated after a
-    crash."""
+    crash. host: of the agent; what another one had of it does not count. "" where there is only one."""
     with store.transaction() as registry:
         node, identity, revision = registry.get(node_id), registry.identity, registry.history.revision
-    if node is None or node.is_present:
+    if node is None or node.is_present or host not in ("", node.host):
         return
     announce(nodes.NODE_REMOVED, NodeRemoved(node.id, node.name, node.host, identity, revision))
     with store.transaction() as registry:

@@ -48,6 +48,8 @@ def parse(
     settings = settings_request.parse(texts)
     config, inconsistent = settings_request.applied(NodeConfig(), settings)
     faults += [*settings.faults, *inconsistent, *placement.faults_of_ram(config.ram_bytes, capacities)]
+    if settings.host:
+        faults.append(f"host={settings.host} is no setting of a new node; allowed: --host {settings.host}")
     invalid = [InvalidRequest(*faults)] if faults else []
     return NodeRequest(tuple(dict.fromkeys(checked)), config, image, host, (*invalid, *image_errors))
 

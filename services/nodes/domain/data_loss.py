@@ -29,10 +29,10 @@ def _lost(old: Node, new: Node) -> list[Volume]:
         return []  # its disks were replaced by empty ones when it became free
     kept = {disk.id for disk in new.disks} if new.is_present else set()
     lost = [
-        Volume(old.id, old.name, old.host, old.owner, disks.label(position, disk), disk.id)
+        Volume(old.id, old.name, old.disks_host, old.owner, disks.label(position, disk), disk.id)
         for position, disk in enumerate(old.disks)
         if disk.id not in kept
     ]
     if not new.is_present:  # also that of former owners: they get it back with the node
-        lost.append(Volume(old.id, old.name, old.host, old.owner, "/persist", is_virtual=old.is_virtual))
+        lost.append(Volume(old.id, old.name, old.disks_host, old.owner, "/persist", is_virtual=old.is_virtual))
     return lost

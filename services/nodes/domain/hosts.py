@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from walt.contracts import netemu, units, walt_net_addresses
 from walt.contracts.errors import Conflict, NotFound
@@ -15,11 +16,13 @@ from walt.contracts.hosts import (
     HostAddresses,
     HostView,
 )
-from walt.contracts.nodes import NodeView
+from walt.contracts.nodes import VIRTUAL, NodeView
 from walt.contracts.vmrunner import Capacity
 
 SERVER_NUMBER = 0
 CAUSE_HOST_UNREACHABLE = "host-unreachable"
+
+AnyHost = TypeVar("AnyHost")
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,12 @@ class HostRecord:
 
 @dataclass(frozen=True)
 class HostUse:
-    """What the present virtual nodes of a host have. ram_bytes: of those that are on."""
+    """What the present virtual nodes of a host have. ram_bytes: of those that are on; leaving: nodes of other
+    hosts, whose disks it has still."""
 
     nodes: int = 0
     ram_bytes: int = 0
+    leaving: int = 0
 
 
 def server_host(name: str, subnet: str) -> HostRecord:
@@ -82,7 +87,8 @@ def addresses(hosts: Iterable[HostRecord]) -> HostAddresses:
     return HostAddresses(ordered[0].name, tuple(host.address for host in ordered))
 
 
-def find(hosts: Mapping[str, HostRecord], name: str) -> HostRecord:
+def find(hosts: Mapping[str, AnyHost], name: str) -> AnyHost:
+    """Of hosts by name; NotFound."""
     if name not in hosts:
         raise NotFound(f"no host '{name}'{units.nearest(name, sorted(hosts))}; list the hosts with: walt host list")
     return hosts[name]
@@ -113,14 +119,15 @@ def view(host: HostRecord, use: HostUse, unreachable_since: float | None) -> Hos
         underlay=host.underlay,
         ip=host.ip,
         version=host.version,
+        leaving=use.leaving,
     )
 
 
 def seen_from_here(view: NodeView, unreachable_since: Mapping[str, float]) -> NodeView:
-    """The view of a virtual node. Of one on a host that does not answer, the last state that was reported says nothing.
-    unreachable_since: epoch seconds, by host."""
+    """Of a node on a host that does not answer, the last state that was reported says nothing. A physical one reports
+    without the agents of a host. unreachable_since: epoch seconds, by host."""
     since = unreachable_since.get(view.host)
-    if since is None:
+    if since is None or view.type != VIRTUAL:
         return view
     reason = f"host {view.host} does not answer; it was {view.state} before"
     return replace(view, state=UNREACHABLE, since=since, reason=reason, cause=CAUSE_HOST_UNREACHABLE)

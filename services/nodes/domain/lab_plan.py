@@ -121,7 +121,8 @@ def _check_usable(lab: str, node: Node, wanted: CheckedNode, context: RequestCon
         sentence = f"node '{node.name}' is of your lab {node.lab}; allowed: one of no lab, or another name"
         faults.add(path, sentence, error=Conflict)
     elif wanted.host not in ("", node.host):
-        sentence = f"node '{node.name}' is on host {node.host}; allowed: {node.host}, as nodes are not moved"
+        move = f"walt node config {node.name} host={wanted.host}"
+        sentence = f"node '{node.name}' is on host {node.host}; allowed: {node.host}, or move it first ({move})"
         faults.add((*path, "host", wanted.host), sentence, error=Conflict)
     else:
         faults.add((*path, "persist"), *settings_request.persist_faults(node.config, wanted.config))

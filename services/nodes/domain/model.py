@@ -60,7 +60,10 @@ class Status:
 class Node:
     """id 0: not stored yet. owner, owner_account: name and id of its account, "" when free. interfaces: the registry
     derives them from owner and `config.networks`; disks: those of `config.disks`, numbered by the registry. hard: the
-    guest is not asked before this boot or this end. lab: of its owner, "" when it is of none."""
+    guest is not asked before this boot or this end. lab: of its owner, "" when it is of none.
+
+    moves_to: the host where it is to be, "" for where it is; is_leaving: it is being stopped for that. moves_from: the
+    host that has its disks still, "" when its own has them; move: which of its moves that is."""
 
     name: str
     host: str
@@ -79,6 +82,15 @@ class Node:
     type: str = nodes.VIRTUAL
     owner_account: str = ""
     lab: str = ""
+    moves_to: str = ""
+    is_leaving: bool = False
+    moves_from: str = ""
+    move: int = 0
+
+    @property
+    def disks_host(self) -> str:
+        """Where its disks are."""
+        return self.moves_from or self.host
 
     @property
     def is_virtual(self) -> bool:
@@ -123,6 +135,7 @@ def changed(node: Node, **fields: Any) -> Node:
 def with_new_boot(node: Node, reason: str, at: float, hard: bool = False, **fields: Any) -> Node:
     """One more boot is wanted. The state changes in the same step, so that a later `wait` waits for this boot."""
     status = replace(node.status, state=vmrunner.DELAYING, since=at, reason=reason)
+    fields["is_leaving"] = bool(node.moves_to)
     return changed(node, boot=node.boot + 1, power=nodes.POWER_ON, status=status, hard=hard, **fields)
 
 
@@ -136,7 +149,8 @@ def stopped(node: Node, context: RequestContext, hard: bool) -> Node:
     if node.power == nodes.POWER_OFF and (node.status.state == vmrunner.STOPPED or node.hard >= hard):
         return node
     status = replace(node.status, reason=f"stop requested by {context.user}")
-    return changed(node, boot=node.boot + 1, power=nodes.POWER_OFF, status=status, hard=hard)
+    leaving = bool(node.moves_to)
+    return changed(node, boot=node.boot + 1, power=nodes.POWER_OFF, status=status, hard=hard, is_leaving=leaving)
 
 
 def started(node: Node, context: RequestContext) -> Node:
@@ -172,7 +186,9 @@ def released(node: Node, context: RequestContext) -> Node:
 
 
 def removed(node: Node) -> Node:
-    return changed(node, power=nodes.ABSENT)
+    """Where its disks are: what has been copied of them to another host is dropped."""
+    stays = {"host": node.disks_host, "moves_from": "", "moves_to": "", "is_leaving": False}
+    return changed(node, power=nodes.ABSENT, **stays)
 
 
 def configured(node: Node, config: NodeConfig) -> Node:
@@ -190,13 +206,14 @@ def reported(node: Node, report: VmReport) -> Node:
 
 
 def spec(node: Node, registry: str, revision: Revision) -> NodeWanted:
-    """registry, revision: identity of the database that holds the node, and where it is in its history."""
+    """registry, revision: identity of the database that holds the node, and where it is in its history. One that leaves
+    its host is off there, whatever it is to be at the other."""
     return NodeWanted(
         id=node.id,
         name=node.name,
         host=node.host,
         owner=node.owner,
-        power=node.power,
+        power=nodes.POWER_OFF if node.is_leaving and node.is_present else node.power,
         boot=node.boot,
         version=node.version,
         image=node.image,
@@ -215,6 +232,8 @@ def spec(node: Node, registry: str, revision: Revision) -> NodeWanted:
         owner_account=node.owner_account,
         revision=revision,
         persist_bytes=node.config.persist_bytes,
+        moves_from=node.moves_from,
+        move=node.move,
     )
 
 
@@ -234,6 +253,7 @@ def view(node: Node) -> NodeView:
         config={name: text for name, text in shown.items() if node.is_virtual or name in MACHINE_SETTINGS},
         cause=node.status.cause,
         lab=node.lab,
+        moves_to=node.moves_to,
     )
 
 

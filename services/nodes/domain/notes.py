@@ -22,6 +22,7 @@ def of_configuration(before: Sequence[Node], after: Sequence[Node], capacities: 
     ]
     return [
         *(note for old, new in zip(before, after, strict=True) for note in _effect(old, new)),
+        *(note for old, new in zip(before, after, strict=True) for note in _move(old, new)),
         *_scarce_cores(with_new_cores, capacities),
     ]
 
@@ -69,6 +70,15 @@ def _effect(before: Node, after: Node) -> list[str]:
         return []
     verb = "takes" if len(waiting) == 1 else "take"
     return [f"{after.name}: {', '.join(waiting)} {verb} effect at the next boot (walt node reboot {after.name})"]
+
+
+def _move(before: Node, after: Node) -> list[str]:
+    if after.moves_from and not before.moves_from:
+        return [f"{after.name}: its disks move from host {after.moves_from} to {after.host} now"]
+    if not after.moves_to or after.moves_to == before.moves_to:
+        return []
+    when = "as soon as it is off" if after.is_leaving else f"at the next boot (walt node reboot {after.name})"
+    return [f"{after.name}: it moves from host {after.host} to {after.moves_to} {when}"]
 
 
 def waiting_settings(before: NodeConfig, after: NodeConfig) -> list[str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from services.nodes.domain import hosts
 from walt.contracts import units
-from walt.contracts.errors import Conflict, InvalidRequest, NotFound
+from walt.contracts.errors import Conflict, InvalidRequest
 from walt.contracts.names import WALT_NET
 from walt.contracts.network_uses import NetworkUse
 from walt.contracts.vmrunner import Capacity
@@ -76,9 +77,9 @@ class HostPool:
     hosts: tuple[HostState, ...] = ()
 
 
-def place(new: Sequence[Unplaced], hosts: Sequence[HostState]) -> dict[str, str]:
+def place(new: Sequence[Unplaced], present: Sequence[HostState]) -> dict[str, str]:
     """{node: host}, one node after the other; NotFound, InvalidRequest or Conflict when one can go nowhere."""
-    states = {host.name: host for host in hosts}
+    states = {host.name: host for host in present}
     placed = {}
     for one in new:
         chosen = _choose(one, states)
@@ -88,9 +89,7 @@ def place(new: Sequence[Unplaced], hosts: Sequence[HostState]) -> dict[str, str]
 
 
 def _choose(new: Unplaced, states: Mapping[str, HostState]) -> HostState:
-    if new.host and new.host not in states:
-        raise NotFound(f"no host '{new.host}'{units.nearest(new.host, sorted(states))}; list them with: walt host list")
-    meant = [states[new.host]] if new.host else list(states.values())
+    meant = [hosts.find(states, new.host)] if new.host else list(states.values())
     open_hosts = [host for host in meant if not host.is_drained]
     if not open_hosts:
         drained = ", ".join(host.name for host in meant)

@@ -17,6 +17,7 @@ from walt.contracts.settings import NodeConfig, ParsedSettings
 from walt.contracts.vmrunner import Capacity
 
 _RELATED = {"boot.delay", "boot.timeout"}  # each is checked against the other
+HOST = "host="  # of no node alone: not among its other settings
 _OF_HOST = {"ram_bytes", "cpu_cores"}
 
 Capacities = Mapping[str, Capacity]  # {host: what it has}, of the hosts that have reported it
@@ -25,11 +26,12 @@ Capacities = Mapping[str, Capacity]  # {host: what it has}, of the hosts that ha
 @dataclass(frozen=True)
 class SettingsRequest:
     """values: of the settings without a fault, by their field in NodeConfig; is_complete: whether the settings that are
-    checked against each other are without a fault, if given."""
+    checked against each other are without a fault, if given. host: where the nodes are to be, "" for where they are."""
 
     values: dict[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     is_complete: bool = True
+    host: str = ""
 
     @property
     def concerns_host(self) -> bool:
@@ -37,8 +39,14 @@ class SettingsRequest:
 
 
 def parse(texts: Sequence[str]) -> SettingsRequest:
-    parsed: ParsedSettings = settings.parse_with_faults(texts)
-    return SettingsRequest(parsed.values, parsed.faults, _RELATED.isdisjoint(parsed.faulty))
+    hosts = [text.removeprefix(HOST) for text in texts if text.startswith(HOST)]
+    parsed: ParsedSettings = settings.parse_with_faults([text for text in texts if not text.startswith(HOST)])
+    faults = parsed.faults
+    if len(hosts) > 1:
+        faults += ("host is given twice; allowed: once",)
+    if "" in hosts:
+        faults += ("host= names no host; allowed: the name of one (walt host list)",)
+    return SettingsRequest(parsed.values, faults, _RELATED.isdisjoint(parsed.faulty), hosts[0] if hosts else "")
 
 
 def applied(config: NodeConfig, request: SettingsRequest) -> tuple[NodeConfig, list[str]]:

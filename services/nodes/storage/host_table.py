@@ -40,7 +40,10 @@ class HostTable:
         promised = sa.func.sum(sa.case((NODES.c.power == POWER_ON, NODES.c.ram_bytes), else_=0))
         present = (NODES.c.type == VIRTUAL) & (NODES.c.power != ABSENT)
         query = sa.select(NODES.c.host, sa.func.count(), promised).where(present).group_by(NODES.c.host)
-        return {host: HostUse(count, int(ram)) for host, count, ram in self._connection.execute(query)}
+        query_left = sa.select(NODES.c.moves_from, sa.func.count()).where(NODES.c.moves_from != "")
+        left = {host: count for host, count in self._connection.execute(query_left.group_by(NODES.c.moves_from))}
+        here = {host: (count, int(ram)) for host, count, ram in self._connection.execute(query)}
+        return {host: HostUse(*here.get(host, (0, 0)), left.get(host, 0)) for host in {*here, *left}}
 
     def ports(self, account: str, networks: Collection[str]) -> dict[str, dict[str, int]]:
         """{host: {network: how many ports}} of these networks of this account."""
@@ -52,8 +55,9 @@ class HostTable:
         return found
 
     def nodes_on(self, name: str) -> list[str]:
-        """Names of all nodes of this host, including those wanted absent."""
-        return list(self._connection.scalars(sa.select(NODES.c.name).where(NODES.c.host == name)))
+        """Names of all nodes of this host, including those wanted absent, and those whose disks it has still."""
+        here = (NODES.c.host == name) | (NODES.c.moves_from == name)
+        return list(self._connection.scalars(sa.select(NODES.c.name).where(here)))
 
 
 def _host(row: sa.RowMapping) -> HostRecord:

@@ -95,8 +95,8 @@ class Registry:
         return self._nodes((NODES.c.host == host) & (NODES.c.type == VIRTUAL))
 
     def nodes_of_host(self, host: str) -> list[Node]:
-        """Virtual and physical nodes, including those wanted absent."""
-        return self._nodes(NODES.c.host == host)
+        """Virtual and physical nodes, including those wanted absent, and those whose disks it has still."""
+        return self._nodes((NODES.c.host == host) | (NODES.c.moves_from == host))
 
     def nodes_of_others(self, host: str) -> list[Node]:
         """The present nodes of all other hosts."""

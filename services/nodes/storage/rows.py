@@ -22,6 +22,7 @@ Ports = Mapping[str, AddressedPort]  # of one node, by the name of the network
 _SAME = (
     *("id", "name", "host", "owner", "power", "boot", "version"),
     *("image", "ip", "hard", "type", "owner_account", "lab"),
+    *("moves_to", "is_leaving", "moves_from", "move"),
 )
 
 

@@ -102,6 +102,10 @@ nodes = Table(
     Column("owner_account", String(32), nullable=False, server_default="", index=True),  # "": free
     Column("lab", String(20), nullable=False, server_default=""),  # of its owner; "": of none
     Column("ram_bytes", BigInteger, nullable=False, server_default="0"),  # of config, to be added up by host
+    Column("moves_to", String(63), nullable=False, server_default=""),  # "": it is to stay on its host
+    Column("is_leaving", Boolean, nullable=False, server_default=false()),
+    Column("moves_from", String(63), nullable=False, server_default="", index=True),  # who has its disks; "": its host
+    Column("move", Integer, nullable=False, server_default="0"),
     Index("nodes_by_host", "host", "type", "power", "ram_bytes"),
     sqlite_autoincrement=True,
 )

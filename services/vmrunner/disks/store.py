@@ -52,10 +52,7 @@ class DiskStore:
     def prepare(self, node_id: int, disks: Sequence[Disk], owner: Owner) -> list[Path]:
         """The files of these disks, in order: taken back from the trash or made if missing, lengthened if the disk has
         grown."""
-        folder = self._folder(node_id)
-        if disks:
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)
+        folder = self._made_folder(node_id, disks)
         for position, disk in enumerate(disks):
             try:
                 self._prepare(folder, disk, owner)
@@ -78,6 +75,17 @@ class DiskStore:
         if others:
             remove_tree(*others)
 
+    def take_back(self, node_id: int, disks: Sequence[Disk], owner: Owner) -> None:
+        """Those of these that are in the trash."""
+        folder = self._made_folder(node_id, disks)
+        for disk in disks:
+            if not (folder / f"{disk.id}.raw").exists():
+                self._take_back(folder / f"{disk.id}.raw", disk, owner)
+
+    def is_volatile(self, path: Path) -> bool:
+        """Whether the next boot empties the disk in this file."""
+        return _read_info(path).template == HYBRID_VOLATILE
+
     def has_any(self, node_id: int) -> bool:
         return any(path.suffix == ".raw" for path in self._files(node_id))
 
@@ -95,16 +103,21 @@ class DiskStore:
     def _prepare(self, folder: Path, disk: Disk, owner: Owner) -> None:
         path = folder / f"{disk.id}.raw"
         size_bytes = templates.file_bytes(disk.size_bytes)
-        if not path.exists():
-            if not self._trash.take(disk_name(disk.id), path):
-                _make(path, disk, size_bytes, owner)
-                return
-            _write_info(path, disk, path.stat(), owner, modified_ns=0)
+        if not path.exists() and not self._take_back(path, disk, owner):
+            _make(path, disk, size_bytes, owner)
+            return
         present_bytes = path.stat().st_size
         if present_bytes > size_bytes:
             raise Failed(f"its file is longer ({present_bytes} bytes), and is never shortened")
         if _read_info(path).size_bytes < size_bytes:
             _lengthen(path, disk, size_bytes, owner)
+
+    def _take_back(self, path: Path, disk: Disk, owner: Owner) -> bool:
+        """False when it is not in the trash."""
+        if not self._trash.take(disk_name(disk.id), path):
+            return False
+        _write_info(path, disk, path.stat(), owner, modified_ns=0)
+        return True
 
     def _discard(self, path: Path, node: str) -> None:
         info, size_bytes = _read_info(path), path.stat().st_size
@@ -115,6 +128,13 @@ class DiskStore:
                 disk_name(number), node, info.owner, info.owner_account, number, info.template, size_bytes=whole_mb
             ),
         )
+
+    def _made_folder(self, node_id: int, disks: Sequence[Disk]) -> Path:
+        folder = self._folder(node_id)
+        if disks:
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        return folder
 
     def _folder(self, node_id: int) -> Path:
         return self._state_folder / str(node_id) / "disks"

@@ -50,6 +50,11 @@ class MarkStopped:
 
 
 @dataclass(frozen=True)
+class Receive:
+    """Fetch its disks from the host that it leaves."""
+
+
+@dataclass(frozen=True)
 class StartBootCycle:
     """End what runs first. cause: one of CAUSE_…; reason: the same for people."""
 
@@ -90,13 +95,17 @@ class Idle:
     until: float | None = None
 
 
-Action = Remove | Stop | EndHalted | MarkStopped | StartBootCycle | ShowCountdown | Load | Adopt | GiveUp | Idle
+Action = (
+    Remove | Receive | Stop | EndHalted | MarkStopped | StartBootCycle | ShowCountdown | Load | Adopt | GiveUp | Idle
+)
 
 
 def decide(record: VmRecord, spec: NodeWanted, ending: Ending | None, now: float) -> Action:
     """ending: how its qemu ended, None while it runs."""
     if spec.power == ABSENT:
         return Remove()
+    if spec.moves_from:
+        return _decide_arriving(record, spec, now)
     if spec.power == POWER_OFF:
         is_off = record.state == STOPPED and record.boot >= spec.boot and ending is not None
         return Idle() if is_off else Stop()
@@ -107,6 +116,13 @@ def decide(record: VmRecord, spec: NodeWanted, ending: Ending | None, now: float
     if ending is None:
         return _decide_running(record, spec, now)
     return _decide_ended(record, spec, ending, now)
+
+
+def _decide_arriving(record: VmRecord, spec: NodeWanted, now: float) -> Action:
+    """Nothing is started before the registry knows that its disks have come: the other host could take it back."""
+    if record.arrived == spec.move:
+        return Idle()
+    return Idle(record.due) if record.state == FAILED and now < record.due else Receive()
 
 
 def _decide_running(record: VmRecord, spec: NodeWanted, now: float) -> Action:

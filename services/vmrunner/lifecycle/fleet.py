@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from services.vmrunner.lifecycle import moves
 from services.vmrunner.lifecycle.guest_events import GuestEvent
 from services.vmrunner.lifecycle.runner import Runner
 from services.vmrunner.lifecycle.runner_context import RunnerContext
 from services.vmrunner.qemu.vm import Usage
 from walt.contracts.bootserver import NodeBooted
-from walt.contracts.errors import Failed, WaltError
+from walt.contracts.errors import Conflict, Failed, WaltError
 from walt.contracts.nodes import ABSENT, NodeWanted
 from walt.contracts.vmrunner import VmReport
 
@@ -46,7 +47,12 @@ class Fleet:
 
     def apply(self, spec: NodeWanted) -> None:
         """An older spec than the newest, or one of a node that was removed, changes nothing."""
-        if not spec.is_virtual or spec.host != self._context.name or spec.version <= self._removed.get(spec.id, -1):
+        seen = moves.seen_from(self._context.name, spec)
+        if seen is not None:
+            self._apply(seen)
+
+    def _apply(self, spec: NodeWanted) -> None:
+        if not spec.is_virtual or spec.version <= self._removed.get(spec.id, -1):
             return
         runner = self._runners.get(spec.id)
         if runner is not None:
@@ -69,13 +75,14 @@ class Fleet:
         """specs: all of this host, requested after `before` was read: what is in that and has no spec is removed. (A
         node created in between is in neither.) What events had brought before gives way to them, even to lower
         versions: the registry may have been restored from a backup."""
-        by_id = {spec.id: spec for spec in specs}
+        seen = (moves.seen_from(self._context.name, spec) for spec in specs)
+        by_id = {spec.id: spec for spec in seen if spec is not None}
         for spec in by_id.values():
             if spec.id in before.removed and spec.power != ABSENT:
                 self._removed.pop(spec.id, None)
             runner = self._runners.get(spec.id)
             nothing_came_since = runner is None or runner.spec is before.specs.get(spec.id)
-            self.apply(spec)
+            self._apply(spec)
             if nothing_came_since and spec.id in self._runners:
                 self._runners[spec.id].apply(spec, may_go_back=True)
         self._forget_removed(before.removed - by_id.keys())
@@ -85,6 +92,13 @@ class Fleet:
             except (WaltError, OSError) as error:  # tried again next time; the others do not wait for that
                 log.warning("node %d is not in the registry, but cannot be removed: %s", node_id, error)
         self._is_reconciled = True
+
+    def leaving(self, node_id: int, move: int) -> Runner:
+        """The runner of a node whose VM has ended and whose disks go to another host, by this move. Conflict."""
+        runner = self._runners.get(node_id)
+        if runner is None or not runner.has_left(move):
+            raise Conflict(f"the disks of node {node_id} are still in use on host {self._context.name}")
+        return runner
 
     def all_reports(self) -> list[VmReport]:
         """Failed before the first reconciliation: a VM that runs but has no runner yet must not count as gone."""
@@ -165,5 +179,6 @@ class Fleet:
             vm.watch(lambda: None)
             vm.end()
         record = self._context.records.load(node_id)
-        self._context.forget(node_id, record.name if record is not None else f"node {node_id}")
+        name, is_elsewhere = (record.name, record.leaving > 0) if record is not None else (f"node {node_id}", False)
+        self._context.forget(node_id, name, is_elsewhere=is_elsewhere)
         self._early.pop(node_id, None)

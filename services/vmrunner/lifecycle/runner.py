@@ -9,22 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from services.vmrunner.lifecycle import console_clue, decision, guest_shutdown, transitions
+from services.vmrunner.lifecycle import console_clue, decision, guest_shutdown, moves, transitions
 from services.vmrunner.lifecycle.boot_clock import BootClock
 from services.vmrunner.lifecycle.boot_slots import LOOK_S
 from services.vmrunner.lifecycle.causes import cause_of
-from services.vmrunner.lifecycle.decision import (
-    Adopt,
-    EndHalted,
-    GiveUp,
-    Idle,
-    Load,
-    MarkStopped,
-    Remove,
-    ShowCountdown,
-    StartBootCycle,
-    Stop,
-)
 from services.vmrunner.lifecycle.guest_events import GuestEvent, GuestEvents
 from services.vmrunner.lifecycle.runner_context import RunnerContext
 from services.vmrunner.lifecycle.transitions import VmRecord
@@ -87,6 +75,11 @@ class Runner:
             self.spec = spec
             self._wakeup.set()
 
+    def has_left(self, move: int) -> bool:
+        """Whether it leaves this host by this move, and its VM has ended."""
+        is_off = self._searched and (self.vm is None or self.vm.ending is not None) and self.record.state == STOPPED
+        return is_off and move == self.record.leaving == self.spec.move
+
     def hear(self, event: GuestEvent) -> None:
         """One of an earlier run changes nothing."""
         self._events.put(event)
@@ -115,6 +108,7 @@ class Runner:
         if self._goes_back:
             self._goes_back = False
             self._transition(transitions.gone_back(self.record, self.spec.boot))
+        self._transition(moves.leaving(self.record, self.spec, self._context.name))
         ending = ENDED_UNSEEN if self.vm is None else self.vm.ending
         if self.vm is not None and ending is None:
             self._take_events()
@@ -124,27 +118,29 @@ class Runner:
             self._context.release(self.record, self.spec)
         now = time.time()
         match decision.decide(self.record, self.spec, ending, now):
-            case Remove():
+            case decision.Remove():
                 self._remove()
-            case Stop():
+            case decision.Receive():
+                self._receive()
+            case decision.Stop():
                 self._stop()
-            case EndHalted():
+            case decision.EndHalted():
                 self._end_vm()
                 self._mark_stopped(GUEST_HALTED.cause, GUEST_HALTED.sentence)
-            case MarkStopped():
+            case decision.MarkStopped():
                 self._mark_stopped(GUEST_POWERED_OFF.cause, GUEST_POWERED_OFF.sentence)
-            case StartBootCycle() as action:
+            case decision.StartBootCycle() as action:
                 self._start_boot_cycle(action)
-            case ShowCountdown(seconds_left):
+            case decision.ShowCountdown(seconds_left):
                 self._show_countdown(seconds_left)
-            case Load():
+            case decision.Load():
                 self._load()
-            case Adopt():
+            case decision.Adopt():
                 self._transition(transitions.started(self.record, now))
-            case GiveUp(cause, reason):
+            case decision.GiveUp(cause, reason):
                 reason += self._console_clue(cause)
                 self._transition(transitions.given_up(self.record, cause, reason, now))
-            case Idle(until):
+            case decision.Idle(until):
                 self._wakeup.wait(None if until is None else max(0.0, until - time.time()))
 
     def _search(self) -> None:
@@ -191,7 +187,7 @@ class Runner:
     def _mark_stopped(self, cause: str, reason: str) -> None:
         self._transition(transitions.stopped(self.record, self.spec, cause, reason, time.time()))
 
-    def _start_boot_cycle(self, action: StartBootCycle) -> None:
+    def _start_boot_cycle(self, action: decision.StartBootCycle) -> None:
         self._shut_down_guest()
         self._end_vm()
         delay_s = self.spec.boot_delay_s
@@ -246,18 +242,22 @@ class Runner:
         self._transition(transitions.started(self.record, time.time()))
         self._console.close()
 
+    def _receive(self) -> None:
+        arrival = moves.Arrival(self._context.bus, self._context.moving, self._transition, lambda: self.spec)
+        self._attempt(lambda: arrival.receive(self.record, self.spec), tried=self.spec.boot)
+
     def _check_still_wanted(self) -> None:
         """A boot script may take long: a spec that ends this boot does not wait for its end."""
         if self.spec.power != POWER_ON or self.spec.boot > self.record.boot:
             raise _Superseded
 
-    def _attempt(self, step: Callable[[], object]) -> None:
+    def _attempt(self, step: Callable[[], object], tried: int = 0) -> None:
         """Do it; when the host cannot, the VM has failed for that reason."""
         try:
             step()
         except (WaltError, OSError) as error:
             log.warning("%s: %s", self.record.name, error)
-            self._fail(error)
+            self._fail(error, tried)
 
     def _fail(self, error: Exception, tried: int = 0) -> None:
         self._record_failure(cause_of(error), str(error) or repr(error), tried)
@@ -294,6 +294,7 @@ class Runner:
     def _remove(self) -> None:
         self._end_vm()
         self._console.close()
-        self._context.forget(self.spec.id, self.record.name)
+        is_elsewhere = self.spec.host != self._context.name
+        self._context.forget(self.spec.id, self.record.name, is_elsewhere=is_elsewhere)
         self._removed = True
         self._context.bus.announce(VM_REMOVED, VmRemoved(self.spec.id, self.spec.name, self._context.name))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from services.kit.bus.bus import Bus
 from services.vmrunner.boot.power_on import Booter
+from services.vmrunner.disks.moving import MovingDiskStore
 from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.lifecycle.boot_counts import BootCounts
@@ -34,16 +35,19 @@ class RunnerContext:
     booter: Booter
     disks: DiskStore
     persist: PersistDiskStore
+    moving: MovingDiskStore
     memory: MemoryLedger
     slots: BootSlots
     soft_end_s: float
     boots: BootCounts = field(default_factory=BootCounts)
     cpu_shares: CpuShares = field(default_factory=CpuShares)
 
-    def forget(self, node_id: int, name: str) -> None:
-        """All that is left of a node whose qemu has ended; what it wrote to disks goes to the trash."""
-        self.disks.keep_only(node_id, (), name)
-        self.persist.discard(node_id, name)
+    def forget(self, node_id: int, name: str, *, is_elsewhere: bool) -> None:
+        """All that is left of a node whose qemu has ended; what it wrote to disks goes to the trash, unless another
+        host has them."""
+        if not is_elsewhere:
+            self.disks.keep_only(node_id, (), name)
+            self.persist.discard(node_id, name)
         self.launcher.forget(node_id)
         self.memory.give_back(node_id)
         self.slots.release(node_id)

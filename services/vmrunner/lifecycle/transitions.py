@@ -16,12 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from walt.contracts.bootserver import NodeReachable
-from walt.contracts.nodes import NodeWanted
+from walt.contracts.nodes import POWER_ON, NodeWanted
 from walt.contracts.vmrunner import (
     BOOTED,
     BOOTING,
     CAUSE_COPYING_IMAGE,
     CAUSE_GUEST_HALTED,
+    CAUSE_MOVING,
     CAUSE_NEVER_STARTED,
     CAUSE_NO_ANSWER,
     CAUSE_NO_SPACE,
@@ -57,6 +58,8 @@ class VmRecord:
     due: when the delay ends or, if failed, when it is tried again (0: it is not).
     waits: the delay is over, and it waits for memory or for others to boot.
     ram_bytes: with how much memory it was powered on last.
+    leaving: the move (NodeWanted.move) by which it leaves this host, 0 for none.
+    arrived: the last move of which this host has all disks.
     """
 
     node_id: int
@@ -78,6 +81,8 @@ class VmRecord:
     due: float = 0.0
     waits: bool = False
     ram_bytes: int = 0
+    leaving: int = 0
+    arrived: int = 0
 
     @property
     def may_hold_memory(self) -> bool:
@@ -200,6 +205,19 @@ def stopped(record: VmRecord, spec: NodeWanted, cause: str, reason: str, now: fl
     return replace(off, name=spec.name, boot=boot, retries=0, failures=0, due=0.0, waits=False)
 
 
+def arriving(record: VmRecord, spec: NodeWanted, sentence: str, now: float) -> VmRecord:
+    """Its disks come from another host."""
+    state = DELAYING if spec.power == POWER_ON else STOPPED
+    new = replace(record, name=spec.name, tried=spec.boot, failures=0, due=0.0, waits=False)
+    return _to(new, state, CAUSE_MOVING, sentence, now)
+
+
+def arrived(record: VmRecord, spec: NodeWanted, run: int, now: float) -> VmRecord:
+    """run: of its last power-on at the other host."""
+    here = arriving(record, spec, f"its disks have come from host {spec.moves_from}", now)
+    return replace(here, run=max(run, record.run), arrived=spec.move)
+
+
 def gone_back(record: VmRecord, boot: int) -> VmRecord:
     """Of two histories of the registry, its boots are now counted in the one that is at `boot`."""
     if boot >= record.boot:
@@ -225,4 +243,5 @@ def report(record: VmRecord, host: str) -> VmReport:
         since=record.since,
         reason=record.reason,
         cause=record.cause,
+        arrived=record.arrived,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from services.nodes.commands import host_directory
@@ -10,9 +12,10 @@ from tests.support.fakes.fake_service import serving
 from tests.support.fakes.vmrunner import FakeVmrunner
 from tests.support.wait import wait_until
 from walt.contracts import serialization, walt_net_addresses
-from walt.contracts.errors import Conflict, NotFound
+from walt.contracts.errors import Conflict, NotFound, Refused
 from walt.contracts.hosts import AGENT_PRESENT, AgentPresent, Fabric
-from walt.contracts.vmrunner import Capacity, TrashedDisk
+from walt.contracts.nodes import Specs
+from walt.contracts.vmrunner import VM_CHANGED, Capacity, TrashedDisk, VmReport
 
 SERVER, SECOND = "rightshost", "lab2"
 CAPACITY = Capacity(4, 8 * 2**30, 1.5)
@@ -101,7 +104,10 @@ def test_a_lab_says_where_its_nodes_go(service, bea, second):
     do(bea, "apply_lab", document={"name": "lab", "nodes": [node]})
     moved = do(bea, "apply_lab", document={"name": "lab", "nodes": [{**node, "host": SERVER}]})
     assert [(one["path"][-2:], one["sentence"]) for one in moved["faults"]] == [
-        (["host", SERVER], f"node 'one' is on host {SECOND}; allowed: {SECOND}, as nodes are not moved")
+        (
+            ["host", SERVER],
+            f"node 'one' is on host {SECOND}; allowed: {SECOND}, or move it first (walt node config one host={SERVER})",
+        )
     ]
     unknown = do(bea, "apply_lab", document={"name": "lab", "nodes": [{"name": "two", "host": "lab3"}]})
     assert "no host 'lab3'" in unknown["faults"][0]["sentence"] and unknown["faults"][0]["error"] == "NotFound"
@@ -191,3 +197,69 @@ def test_doctor_speaks_of_every_host(service, admin, second, monkeypatch):
     wait_until(lambda: "host lab2" in [one["subject"] for one in do(admin, "diagnose")])
     (silent,) = [one for one in do(admin, "diagnose") if one["subject"] == "host lab2"]
     assert silent["status"] == "fail" and "lab2: KVM" not in [one["subject"] for one in do(admin, "diagnose")]
+
+
+def stopped_report(service, name, host, arrived=0, sequence=1):
+    with service.app.transaction() as registry:
+        node = registry.named(name)
+    now = int(time.time() * 1e9) + sequence
+    service.vmrunner.announce(
+        VM_CHANGED, VmReport(node.id, name, host, node.boot, 1, now, "stopped", 5.0, "off", arrived=arrived)
+    )
+
+
+def specs_of(service, host):
+    return serialization.load(Specs, service.bus.call("nodes", "get_specs", host=host)).nodes
+
+
+def test_a_node_moves_once_it_is_off_and_both_hosts_are_told_until_it_has_come(service, admin, bea, second):
+    do(bea, "create_nodes", names=["one"], host=SERVER)
+    said = do(bea, "configure_nodes", selection="one", settings=[f"host={SECOND}", "ram=1G"])
+    assert any(f"one: it moves from host {SERVER} to {SECOND} at the next boot" in note for note in said["notes"])
+    assert said["nodes"][0]["moves_to"] == SECOND and said["nodes"][0]["config"]["ram"] == "1G"
+    do(bea, "stop_nodes", selection="one")
+    (spec,) = specs_of(service, SERVER)
+    assert (spec.host, spec.power) == (SERVER, "off")
+    stopped_report(service, "one", SERVER)
+    wait_until(lambda: do(bea, "get_nodes", selection="one")[0]["host"] == SECOND)
+    (spec,) = specs_of(service, SECOND)
+    assert specs_of(service, SERVER) == (spec,) and spec.moves_from == SERVER
+    assert [(one["name"], one["leaving"]) for one in do(admin, "get_hosts")] == [(SERVER, 1), (SECOND, 0)]
+    stopped_report(service, "one", SECOND, arrived=spec.move, sequence=2)
+    wait_until(lambda: not specs_of(service, SERVER))
+    assert specs_of(service, SECOND)[0].moves_from == ""
+    wait_until(lambda: any(one.host == SECOND and not one.moves_from for one in second.specs), 10)
+
+
+def test_what_cannot_move_is_refused_with_its_reason(service, admin, bea, second):
+    do(bea, "create_nodes", names=["one"], host=SERVER)
+    for settings, fault in (
+        (["host=lab3"], "no host 'lab3'"),
+        (["host="], "host= names no host"),
+        (["host=lab2", "host=lab2"], "host is given twice"),
+    ):
+        with pytest.raises(Refused, match=fault):
+            do(bea, "configure_nodes", selection="one", settings=settings)
+    with pytest.raises(Refused, match=r"host=lab2 is no setting of a new node; allowed: --host lab2"):
+        do(bea, "create_nodes", names=["two"], settings=["host=lab2"])
+    with pytest.raises(NotFound, match="no host 'lab3'"):
+        do(admin, "evacuate_host", name="lab3")
+
+
+def test_a_host_is_emptied_and_what_goes_where_is_said_before(service, admin, bea, second):
+    do(bea, "create_nodes", names=["one"], host=SECOND)
+    do(bea, "create_nodes", names=["two"], settings=["ram=6G"], host=SECOND)
+    plan = do(admin, "evacuate_host", name=SECOND, dry_run=True)
+    assert plan == {"moves": [{"node": name, "host": SERVER} for name in ("two", "one")], "stuck": []}
+    assert not do(admin, "get_hosts", name=SECOND)[0]["is_drained"]
+    assert do(admin, "evacuate_host", name=SECOND) == plan
+    assert do(admin, "get_hosts", name=SECOND)[0]["is_drained"]
+    assert {spec.power for spec in specs_of(service, SECOND)} == {"off"}
+    (event,) = [one for one in do(bea, "get_events", selection="one") if one["kind"] == "move"]
+    assert (event["text"], event["user"]) == (f"from host {SECOND}", "ada")
+    for name in ("one", "two"):
+        stopped_report(service, name, SECOND)
+    wait_until(lambda: {one["host"] for one in do(bea, "get_nodes", selection="my-nodes")} == {SERVER})
+    assert {one["state"] for one in do(bea, "get_nodes", selection="my-nodes")} == {"delaying"}
+    with pytest.raises(Conflict, match="has 2 nodes"):
+        do(admin, "remove_host", name=SECOND)

@@ -161,6 +161,7 @@ class Platform:
     """What a test asks of nodes and bootserver, and sees of vmrunner."""
 
     def __init__(self, around: Peers, folder: Path, variables: Mapping[str, str]) -> None:
+        self.host = variables.get("WALT_HOST", HOST)
         self.nodes, self.bootserver, self.console = around.nodes, around.bootserver, around.console
         self.folder = folder
         self.server = FileServer()
@@ -174,7 +175,7 @@ class Platform:
         return Process(self._uri, self.folder, self._variables)
 
     def call(self, method: str, **arguments: Any) -> Any:
-        return self.user.call(f"{NAME}.{method}", **arguments)
+        return self.user.call(f"{vmrunner.service_on(self.host)}.{method}", **arguments)
 
     def reports(self) -> list[VmReport]:
         """[] while it has not reconciled yet."""
@@ -186,7 +187,8 @@ class Platform:
     def wait_until_it_answers(self) -> None:
         def answers() -> bool:
             with contextlib.suppress(TimeoutError):
-                return self.user.reply(f"{NAME}.list_vms", user_id=self.user.name, wait_s=1)["error"] is None
+                name = f"{vmrunner.service_on(self.host)}.list_vms"
+                return self.user.reply(name, user_id=self.user.name, wait_s=1)["error"] is None
             return False
 
         self.wait(answers, "vmrunner answers")

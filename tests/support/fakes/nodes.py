@@ -61,7 +61,7 @@ class FakeNodes(FakeService):
 
     @serves
     def get_specs(self, host: str = "") -> Any:
-        found = [self._signed(spec) for spec in self.specs.values() if host in ("", spec.host)]
+        found = [self._signed(spec) for spec in self.specs.values() if host in ("", spec.host, spec.moves_from)]
         return serialization.dump(Specs(self.registry, tuple(found), self.revision))
 
     @serves

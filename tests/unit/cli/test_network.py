@@ -132,10 +132,10 @@ def test_show_asks_for(line, selection, capsys):
 
 def test_link_says_what_it_is_now(capsys):
     after = node("a", config={"networks": "walt-net,home-net[lat=20ms,loss=1%]"})
-    client = FakeClient(link_nodes={"nodes": [after], "notes": ["a note"]})
+    client = FakeClient(link_nodes={"nodes": [after], "notes": ["a note"]}, get_ports=[])
     assert run(["network", "link", "a", "home-net", "lat=20ms", "loss=1%"], client) == 0
     asked = {"selection": "a", "network": "home-net", "options": ["lat=20ms", "loss=1%"], "replace": False}
-    assert client.calls == [("nodes.link_nodes", asked)]
+    assert client.calls == [("nodes.link_nodes", asked), ("nodes.get_ports", {"selection": "a"})]
     assert capsys.readouterr() == ("", "a: the link to home-net is lat=20ms,loss=1%\na note\n")
 
 
@@ -221,3 +221,27 @@ def test_a_schedule_is_sent_as_it_is_written(capsys):
     port = {"nodes": "vnode1", "network": "home-net", "words": ("at=10s", "lat=80ms")}
     assert client.calls == [("nodes.schedule_links", {"ports": [port], "after": 5.0})]
     assert capsys.readouterr().err.startswith("vnode1 (home-net): changes by itself, beginning at ")
+
+
+SHORT = port("a", "home-net", asked="lat=1ms", applied="", compensation_us=2310)
+TOLD = "a: lat=1ms on home-net is less than the 2.31ms that its frames take by themselves (platform, way between hosts)"
+
+
+def test_a_delay_that_cannot_be_kept_is_told_with_what_frames_take(capsys):
+    traced = port("b", "home-net", asked="lat=20ms", applied="lat=17690us", compensation_us=2310)
+    assert run(["network", "show"], FakeClient(get_ports=[SHORT, traced, port("c", compensation_us=99)])) == 0
+    assert capsys.readouterr().err.splitlines() == [TOLD]
+
+
+@pytest.mark.parametrize(("option", "is_told"), [("lat=1ms", True), ("loss=1%", False)])
+def test_it_is_told_when_it_is_configured_too(capsys, option, is_told):
+    linked = {"nodes": [node("a", config={"networks": f"walt-net,home-net[{option}]"})], "notes": []}
+    client = FakeClient(link_nodes=linked, get_ports=[SHORT, port("a", "other", asked="lat=1ms", compensation_us=5000)])
+    assert run(["network", "link", "a", "home-net", option], client) == 0
+    assert (capsys.readouterr().err.splitlines()[1:] == [TOLD]) is is_told
+
+
+def test_a_node_that_is_configured_is_told_too(capsys):
+    client = FakeClient(configure_nodes={"nodes": [node("a")], "notes": []}, get_ports=[SHORT])
+    assert run(["node", "config", "a", "networks=walt-net,home-net[lat=1ms]"], client) == 0
+    assert TOLD in capsys.readouterr().err.splitlines()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from services.vmrunner.disks.moving import MovingDiskStore
 from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.disks.trash import Trash
@@ -172,7 +173,9 @@ def life(world: World) -> RunnerContext:
     records.world = world
     memory = MemoryLedger("lab", 1.0, lambda field: 10 * GIB)
     persist = PersistDiskStore(state, 65_534, Trash(state / "trash", GRACE_S))
-    return RunnerContext("lab", world, records, world, world, disk_store(state), persist, memory, BootSlots(1), 0.0)
+    disks = disk_store(state)
+    moving = MovingDiskStore(state, disks, 0)
+    return RunnerContext("lab", world, records, world, world, disks, persist, moving, memory, BootSlots(1), 0.0)
 
 
 def disk_store(state: Path) -> DiskStore:
