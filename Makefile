@@ -1,5 +1,5 @@
 # walt: virtual nodes. `make help` lists the targets; INSTANCE=name runs another platform beside the default one,
-# HOSTS=2 one with two hosts, the second in a namespace beside the first.
+# HOSTS=2 one with two hosts, the second in a namespace beside the first. HOURS=n is of `make soak`.
 
 INSTANCE ?= local
 PYTHON := .venv/bin/python
@@ -9,7 +9,7 @@ READY := .venv/.complete
 TESTABLE := .venv/.testable
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo up down status clean check docs format unit service system test test-compose
+.PHONY: help deps demo up down status clean check docs format unit service system test test-compose soak
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 21
@@ -63,6 +63,10 @@ test: $(TESTABLE)  ## everything: style, types, unit, service and system tests (
 	@$(PYTHON) -m mypy
 	@$(SPHINX) -b html docs build/docs/html
 	@$(PYTHON) -m tests.everything
+
+soak: $(READY)  ## a platform of its own in use for HOURS (default: 1): does anything grow?
+	@$(LOCAL) up --instance soak --image default=small
+	@$(PYTHON) -m benchmarks.soak soak $(or $(HOURS),1); status=$$?; $(LOCAL) clean --instance soak; exit $$status
 
 test-compose: $(READY)  ## the deployment of the README, on a Docker Engine (docker, or WALT_DOCKER_ENGINE)
 	@$(PYTHON) -m pytest tests/compose

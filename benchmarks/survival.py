@@ -8,7 +8,7 @@ must be as it should:
 
     what was answered is done, what was not is done or not     each node of the registry that is on has one VM
     nothing runs that the registry does not know               no VM that no command was about was interrupted
-    ports and bridges are those of the nodes that run
+    ports and bridges are those of the nodes that run          no command is refused, as one that is done twice would be
 
 Each line that it prints can be had again with the same seed. The status is 1 when something was not as it should be.
 """
@@ -40,6 +40,7 @@ NODES_EACH = 2
 SETTINGS = ("-c", "boot.delay=0", "-c", "ram=128M", "-c", "cpu.cores=1")
 SETTLED_WITHIN_S = 60.0  # of a kill: on few processors VMs boot meanwhile
 COMMAND_LIMIT_S = 90
+REFUSED = (2, 3, 4, 5)  # exit codes
 SERIAL = re.compile(r"serial=walt-node-(\d+),")
 TAP = re.compile(r"vn(\d+)e\d+")
 
@@ -54,12 +55,13 @@ def command_line(pid: int) -> str:
 
 class Person:
     """One user, whose commands follow from the seed. expected: names of his nodes, as far as answers tell; None: it is
-    not known, as a command got no answer."""
+    not known, as a command got no answer. refused: what was said to commands that nothing was wrong with."""
 
     def __init__(self, instance: Instance, name: str, seed: int, gate: threading.Event, ended: threading.Event) -> None:
         self.name = name
         self.expected: set[str] | None = set()
         self.touched = set[str]()
+        self.refused: list[str] = []
         self.commands = self.unanswered = 0
         self._instance, self._gate, self._ended = instance, gate, ended
         self._random = random.Random(f"{seed}/{name}")
@@ -116,10 +118,13 @@ class Person:
     def _change(self, added: set[str], removed: set[str], *words: str, about: str = "") -> None:
         self.touched |= added | removed | ({about} if about else set())
         self.commands += 1
-        status = self._walt(*words).returncode
-        if status == 0 and self.expected is not None:
+        done = self._walt(*words)
+        if done.returncode == 0 and self.expected is not None:
             self.expected = (self.expected - removed) | added
-        elif status != 0:
+        elif done.returncode in REFUSED:
+            self.refused.append(f"{' '.join(words)}: {done.stderr.strip()}")
+            self.expected = None
+        elif done.returncode != 0:
             self.unanswered += 1
             self.expected = None
 
@@ -253,6 +258,7 @@ def one_round(
     before, names = platform.vms(), {spec["id"]: spec["name"] for spec in platform.specs()}
     for person in people:
         person.touched.clear()
+        person.refused.clear()
     gate.set()
     time.sleep(chance.uniform(1.0, 8.0))
     killed = kill_one(platform, chance)
@@ -263,6 +269,7 @@ def one_round(
             pass
     took, found = settle(platform, people)
     found += interrupted(before, platform.vms(), names, people)
+    found += [f"refused: {what}" for person in people for what in person.refused]
     print(f"{number:>4}  {killed:<14} in order after {took:5.1f} s  {'; '.join(found)}".rstrip(), flush=True)
     return found
 

@@ -29,6 +29,8 @@ CONNECT_TIMEOUT_S = 5
 CALL_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
 MIN_TIMEOUT_S = 0.001
+AGAIN_AFTER_S = 0.3
+REMEMBERING = "nodes"  # it knows a call that comes again, also after it was restarted
 
 OTHER_VERSION = (
     "MethodNotFound",
@@ -36,6 +38,10 @@ OTHER_VERSION = (
     "UnknownArgument",
 )  # names of errors: nameko's, and that of walt.contracts
 PREFETCH = 64  # messages of one mailbox that the broker sends ahead
+
+
+class _ConnectionLost(Unreachable):
+    """What was sent may have been obeyed, or may be obeyed yet."""
 
 
 class Call:
@@ -148,21 +154,42 @@ class Client:
 
             client.call("nodes", "reboot_nodes", selection="vnode1,vnode2", timeout_s=5)
 
-        Raises the error of the service, or Unreachable without a reply within timeout_s.
+        Raises the error of the service, or Unreachable without a reply within timeout_s. When the connection is lost
+        meanwhile, a call of nodes, which obeys each command once, is sent again.
         """
-        call = self.start(service, method, timeout_s=timeout_s, **arguments)
-        end = time.monotonic() + timeout_s
+        end, key = time.monotonic() + timeout_s, uuid.uuid4().hex
+        call = self._start(service, method, key, timeout_s, arguments)
         while not call.done:
             left = end - time.monotonic()
             if left <= 0:
                 self.close()  # it may be dead, for instance after a suspend of this computer
                 raise Unreachable(f"service {service} does not answer: no reply to {method} within {timeout_s:g} s")
-            self.drain(left)
+            try:
+                self.drain(left)
+            except _ConnectionLost:
+                if service != REMEMBERING:
+                    raise
+                call = self._start_again(service, method, key, end, arguments)
         return call.result()
+
+    def _start_again(self, service: str, method: str, key: str, end: float, arguments: dict[str, Any]) -> Call:
+        """As soon as the broker is there again, until the end (monotonic)."""
+        while True:
+            left = max(end - time.monotonic(), MIN_TIMEOUT_S)
+            try:
+                return self._start(service, method, key, left, arguments)
+            except _ConnectionLost:
+                if left < AGAIN_AFTER_S:
+                    raise
+                time.sleep(AGAIN_AFTER_S)
 
     def start(self, service: str, method: str, *, timeout_s: float = CALL_TIMEOUT_S, **arguments: Any) -> Call:
         """Send a request without waiting for its reply. It expires after timeout_s: no service obeys it later.
         Unreachable, and nothing is sent, while the broker is in an alarm (its disk or memory is full)."""
+        return self._start(service, method, uuid.uuid4().hex, timeout_s, arguments)
+
+    def _start(self, service: str, method: str, key: str, timeout_s: float, arguments: dict[str, Any]) -> Call:
+        """key: of this call; the same when it is sent again."""
         self._connect()
         self._take_news()
         request = json.dumps({"args": [], "kwargs": arguments})
@@ -178,6 +205,7 @@ class Client:
             content_encoding="utf-8",
             reply_to=self._replies,
             correlation_id=correlation_id,
+            message_id=key,
             expiration=str(round(timeout_s * 1000 * EXPIRES_AFTER)),
             delivery_mode=2,
         )
@@ -327,7 +355,7 @@ class Client:
             raise Failed(f"the broker at {config.broker} refuses a message: {_reason(error)}") from error
         except (OSError, AMQPError) as error:
             self.close()
-            raise Unreachable(f"the broker at {config.broker} does not answer: {_reason(error)}") from error
+            raise _ConnectionLost(f"the broker at {config.broker} does not answer: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

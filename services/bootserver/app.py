@@ -47,6 +47,7 @@ from services.kit.guest_command import ask_guest, run_in_guest
 from services.kit.metrics import watch_space
 from services.kit.reconcile_loop import keep_in_step
 from services.kit.registry_guard import RegistryGuard
+from services.kit.removed_nodes import RemovedNodes
 from services.kit.tasks import Task
 from services.kit.web import pages
 from walt.contracts import bootserver, nodes, serialization
@@ -74,6 +75,7 @@ class BootserverApp:
         self._loops: list[Task] = []
         self._site = make_site(env.subnet, pages.address(env)[1])
         self._registry = RegistryGuard(state, bootserver.SERVICE, bus.call)
+        self._removed = RemovedNodes()
         self._probes = Probes(
             lambda: export_files.query_fault(state),
             lambda: dns_probe.query_fault(self._site.server, zone.SERVER),
@@ -187,7 +189,9 @@ class BootserverApp:
         return path
 
     def apply_spec(self, spec: NodeWanted) -> None:
-        if self._registry.allows(f"the spec of {spec.name}", spec.registry, spec.revision):
+        if spec.id not in self._removed and self._registry.allows(
+            f"the spec of {spec.name}", spec.registry, spec.revision
+        ):
             self.zone.put(spec)
             self.machines.apply_spec(spec)
             self.addresses.apply_spec(spec)
@@ -197,6 +201,7 @@ class BootserverApp:
 
     def remove(self, removed: NodeRemoved) -> None:
         if self._registry.allows(f"the removal of {removed.name}", removed.registry, removed.revision):
+            self._removed.add(removed.id)
             self.zone.forget(removed.id)
             self.machines.forget(removed.id)
             self.boots.forget(removed.id)
@@ -210,6 +215,7 @@ class BootserverApp:
         self._registry.check(specs.registry, specs.revision)
         self._site.vmrunner_addresses.replace(host.ip for host in self._hosts())
         wanted = {spec.id for spec in specs.nodes}
+        self._removed.are_back(spec.id for spec in specs.nodes if spec.power != nodes.ABSENT)
         self.zone.replace(specs.nodes, in_zone)
         self.machines.reconcile(specs.nodes, in_machines)
         self.boots.forget_all(in_boots - wanted)

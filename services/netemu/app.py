@@ -14,13 +14,14 @@ from services.kit.environment import Environment
 from services.kit.presence import keep_present
 from services.kit.reconcile_loop import keep_in_step
 from services.kit.registry_guard import RegistryGuard
+from services.kit.removed_nodes import RemovedNodes
 from services.kit.say_once import SayOnce
 from services.netemu import health, variables
 from services.netemu.capture.captures import Captures, port_of
 from services.netemu.emulation import Emulation
 from services.netemu.filters import anti_spoofing, connection_shares, input_filter, underlay
 from services.netemu.filters.anti_spoofing import Bindings
-from services.netemu.filters.nat import Nat, parse_networks
+from services.netemu.filters.nat import Nat, has_nat, parse_networks
 from services.netemu.latency.calibration import Calibration
 from services.netemu.latency.ways import Ways
 from services.netemu.metrics import PortCollector
@@ -32,7 +33,7 @@ from walt.contracts import netemu, nodes, serialization
 from walt.contracts.bootserver import NodeBooted
 from walt.contracts.checks import Check
 from walt.contracts.errors import Failed, Unreachable, WaltError
-from walt.contracts.hosts import AgentPresent, Fabric, HostAddresses
+from walt.contracts.hosts import AgentPresent, Fabric, HostAddresses, Station
 from walt.contracts.netemu import AttachedPort, CaptureTarget, OpenCapture, PortReport
 from walt.contracts.nodes import ABSENT, Interface, NodeRemoved, NodeWanted, Specs
 from walt.contracts.version import VERSION
@@ -71,6 +72,7 @@ class NetemuApp:
         # ports and their bindings change together; so do specs and the ports they describe
         self._lock = threading.Lock()
         self._specs = dict[int, NodeWanted]()  # the newest of each node of this host
+        self._removed = RemovedNodes()
         self._registry = ""  # that was reconciled with
         self.bindings = Bindings(env.subnet, is_required=variables.is_binding_required(env))
         self.bindings.install()
@@ -118,7 +120,9 @@ class NetemuApp:
         return reports.ports(self.emulation.readings(), self.bindings.dropped())
 
     def apply_spec(self, node: NodeWanted) -> None:
-        """Apply links and netsetup, live, unless a newer spec was received before."""
+        """Apply links and netsetup, live, unless a newer spec was received before, or the removal of the node."""
+        if node.id in self._removed:
+            return
         if node.host != self.host:
             self._apply_elsewhere(node)
         elif self.registry.allows(f"the spec of {node.name}", node.registry, node.revision):
@@ -131,9 +135,12 @@ class NetemuApp:
     def remove(self, removed: NodeRemoved) -> None:
         if removed.host != self.host:
             if self._is_of_registry(removed.registry):
-                self.overlay.forget(removed.id)
+                with self._lock:
+                    self._forget(removed.id, self.overlay.stations.of(removed.id))
+                    self.overlay.forget(removed.id)
         elif self.registry.allows(f"the removal of {removed.name}", removed.registry, removed.revision):
             with self._lock:
+                self._forget(removed.id, self._specs.get(removed.id))
                 self._detach(removed.id)
 
     def set_hosts(self, addresses: HostAddresses) -> None:
@@ -165,6 +172,8 @@ class NetemuApp:
         with self._lock:
             self._registry = reply.registry
             specs = {node.id: self._keep_newest(node) for node in here}
+            self._removed.are_back(node.id for node in here if node.power != ABSENT)
+            self._removed.are_back(one.node_id for one in (fabric.stations if fabric else ()))
             for node_id in attached - set(specs):
                 self._detach(node_id)
             self._bind_all(specs.values())
@@ -229,8 +238,22 @@ class NetemuApp:
         return not self._registry or registry in ("", self._registry)
 
     def _update_nat(self, node: NodeWanted) -> None:
-        if self._is_server:  # the gateway of the nodes of all hosts
+        if self._is_server and (
+            has_nat(node) or not self._is_given_anew(node)
+        ):  # the gateway of the nodes of all hosts
             self.nat.update(node)
+
+    def _forget(self, node_id: int, known: NodeWanted | Station | None) -> None:
+        """Its spec as one to go may come later, or may have been lost."""
+        self._removed.add(node_id)
+        if known is not None and known.ip and self._is_server and not self._is_given_anew(known):
+            self.nat.allow(known.ip, False)
+
+    def _is_given_anew(self, former: NodeWanted | Station) -> bool:
+        """Whether the address is that of another node with NAT by now, whose spec was faster."""
+        mine = former.id if isinstance(former, NodeWanted) else former.node_id
+        of_others = (one for one in self._specs.values() if one.id != mine and has_nat(one))
+        return any(one.ip == former.ip for one in of_others) or self.overlay.stations.has_nat(former.ip, but=mine)
 
     def _get_fabric(self) -> Fabric | None:
         """None from a `nodes` of the version before, which knows no hosts."""

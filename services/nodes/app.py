@@ -10,13 +10,15 @@ from urllib.parse import unquote, urlsplit
 from services.kit import tasks
 from services.kit.bus import removal
 from services.kit.bus.bus import Bus
+from services.kit.bus.repetitions import CallId
 from services.kit.environment import Environment
 from services.kit.reconcile_loop import keep_in_step
 from services.nodes import health, operator_settings
 from services.nodes.commands import dispute, lab_commands, node_commands, queries, reconcile, run_command
 from services.nodes.commands.host_commands import HostCommands
 from services.nodes.commands.host_directory import HostDirectory
-from services.nodes.commands.node_commands import Command, Outcome
+from services.nodes.commands.node_commands import Command
+from services.nodes.commands.once import Once
 from services.nodes.commands.run_command import Result
 from services.nodes.commands.trace_commands import TraceCommands
 from services.nodes.commands.trash_commands import TrashCommands
@@ -76,6 +78,7 @@ class NodesApp:
         self.transaction = self.store.transaction
         self._broker = management_api(env)
         self.accounts = accounts(env, self._broker)
+        self.once = Once(self.store)
         self.user_commands = UserCommands(self.store, self.accounts, self._execute)
         self.traces = TraceCommands(self.store, self._execute)
         self.agents = Agents(bus)
@@ -111,39 +114,39 @@ class NodesApp:
 
     # -- commands of users
 
-    def create(self, user: str, names: Sequence[str], settings: Sequence[str], image: str, host: str) -> Changed:
+    def create(self, call: CallId, names: Sequence[str], settings: Sequence[str], image: str, host: str) -> Changed:
         pool = self.hosts.pool()
         capacities = self.capacities.of([host] if host in self.hosts.known else self.hosts.known)
-        found = resolve_image(self.bus, image, self.account(user))
+        found = resolve_image(self.bus, image, self.account(call.user))
         request = creation.parse(names, settings, capacities, *found, host)
-        return self.run(user, node_commands.create, request, pool, capacities)
+        return self.run(call, node_commands.create, request, pool, capacities)
 
-    def configure(self, user: str, selection: str, request: SettingsRequest, force: bool) -> Changed:
+    def configure(self, call: CallId, selection: str, request: SettingsRequest, force: bool) -> Changed:
         capacities = self.capacities.of(self.hosts.known) if request.concerns_host else {}
-        return self.run(user, node_commands.configure, selection, request, capacities, self.hosts.pool(), force=force)
+        return self.run(call, node_commands.configure, selection, request, capacities, self.hosts.pool(), force=force)
 
-    def apply_lab(self, user: str, document: LabDocument, dry_run: bool, force: bool) -> LabApplied:
-        capacities, account = self.capacities.of(self.hosts.known), self.account(user)
+    def apply_lab(self, call: CallId, document: LabDocument, dry_run: bool, force: bool) -> LabApplied:
+        capacities, account = self.capacities.of(self.hosts.known), self.account(call.user)
         images = {image: resolve_image(self.bus, image, account) for image in lab_plan.images_of(document)}
         request = lab_plan.parse(document, capacities, images)
         arguments = (request, self.hosts.pool(), capacities, dry_run)
-        done = self._execute(user, lab_commands.apply, *arguments, force=force)
-        nodes = tuple(map(model.view, done.nodes))
-        return LabApplied(document.name, done.plan.actions, done.plan.faults, nodes, tuple(done.notes))
+        return self._execute(call, lab_commands.apply, *arguments, force=force).answer()
 
     def labs(self, user: str, name: str | None) -> list[LabView]:
         with self.transaction() as registry:
             return lab_commands.views(registry, registry.accounts.of(user).id, user, name)
 
-    def boot(self, user: str, selection: str, image: str) -> Changed:
-        return self.run(user, node_commands.boot, selection, *resolve_image(self.bus, image, self.account(user)))
+    def boot(self, call: CallId, selection: str, image: str) -> Changed:
+        found = resolve_image(self.bus, image, self.account(call.user))
+        return self.run(call, node_commands.boot, selection, *found)
 
-    def acquire(self, user: str, selection: str, force: bool) -> Changed:
-        is_allowed = self._may_take_over(user, force)
-        return self.run(user, node_commands.acquire, selection, self.takeover, is_allowed, force=force)
+    def acquire(self, call: CallId, selection: str, force: bool) -> Changed:
+        is_allowed = self._may_take_over(call.user, force)
+        return self.run(call, node_commands.acquire, selection, self.takeover, is_allowed, force=force)
 
-    def run(self, user: str, command: Command, *arguments: Any, force: bool = False) -> Changed:
-        return _changed(self._execute(user, command, *arguments, force=force))
+    def run(self, call: CallId, command: Command, *arguments: Any, force: bool = False) -> Changed:
+        changed: Changed = self._execute(call, command, *arguments, force=force).answer()
+        return changed
 
     # -- what users read
 
@@ -184,13 +187,15 @@ class NodesApp:
         return decided
 
     def remove_user(self, caller: str, name: str, force: bool) -> Changed:
-        return _changed(self.user_commands.remove(caller, name, force))
+        changed: Changed = self.user_commands.remove(caller, name, force).answer()
+        return changed
 
     def users(self, caller: str) -> list[UserView]:
         return self.accounts.views(caller, self._summaries())
 
     def restore(self, caller: str, disk: str, node: str) -> Changed:
-        return _changed(self.trash.restore(caller, disk, node))
+        changed: Changed = self.trash.restore(caller, disk, node).answer()
+        return changed
 
     def use(self, caller: str, name: str) -> UserUse:
         return self.user_commands.use(caller, name, lambda account: count_images(self.bus, account))
@@ -223,8 +228,11 @@ class NodesApp:
         with self.transaction() as registry:
             return queries.authorize(registry, registry.accounts.of(user).id, name, action, self.watchers)
 
+    def prune(self) -> None:
+        self.store.prune(time.time())
+
     def register_machine(self, mac: str, ip: str) -> NodeWanted:
-        outcome = self._execute("", node_commands.register, registration.parse_mac(mac), ip, self.hosts.pool())
+        outcome = self._execute(CallId(""), node_commands.register, registration.parse_mac(mac), ip, self.hosts.pool())
         with self.transaction() as registry:
             return registry.specs(outcome.nodes)[0]
 
@@ -262,9 +270,9 @@ class NodesApp:
             lambda: self.agents.list_vms(host),
         )
 
-    def _execute(self, user: str, command: Callable[..., Result], *arguments: Any, force: bool = False) -> Result:
+    def _execute(self, call: CallId, command: Callable[..., Result], *arguments: Any, force: bool = False) -> Result:
         """Runs the command and announces the specs that it changed."""
-        context = RequestContext(user, time.time(), force)
+        context = RequestContext(call.user, time.time(), force, key=call.key)
         outcome = run_command.run(self.store, self.inspector.check_empty, command, context, *arguments)
         reconcile.announce_all(self.bus.announce, outcome.specs)
         return outcome
@@ -277,10 +285,6 @@ class NodesApp:
     def _summaries(self) -> list[NodeSummary]:
         with self.transaction() as registry:
             return registry.summaries()
-
-
-def _changed(outcome: Outcome) -> Changed:
-    return Changed(tuple(map(model.view, outcome.nodes)), tuple(outcome.notes))
 
 
 def management_api(env: Environment) -> ManagementApi | None:

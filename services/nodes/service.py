@@ -10,11 +10,9 @@ Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, 
             authorize, get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user,
             register_machine, check_history (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
-            persist_bytes, list_machines, get_addresses; netemu list_ports; the management API of the broker, which
-            stores the accounts of users; all services for diagnose.
+            persist_bytes, list_machines, get_addresses; netemu list_ports; the broker's management API; all: diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED, HOSTS_CHANGED.
-Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED (asks both at times for what
-            was lost); vmrunner, netemu AGENT_PRESENT.
+Hears:      vmrunner VM_CHANGED, VM_REMOVED, AGENT_PRESENT; netemu too; bootserver MACHINE_CHANGED, MACHINE_REMOVED.
 
 Environment: WALT_DATABASE_URL   database (default: SQLite in WALT_STATE_DIR/nodes/registry.db)
              WALT_EVENTS_KEPT    events in the log (default: 100000); beyond them go the oldest of who has most
@@ -33,7 +31,8 @@ from __future__ import annotations
 from services.kit.bus.app import AppProvider
 from services.kit.bus.arguments import Secret
 from services.kit.bus.call_metrics import Metrics
-from services.kit.bus.entrypoints import Caller, at_start, every, internal, on_event, public
+from services.kit.bus.entrypoints import Caller, IdOfCall, at_start, every, internal, on_event, public
+from services.kit.bus.repetitions import CallId
 from services.nodes.app import NodesApp
 from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, StartDelay, Text, Texts
 from services.nodes.commands import lab_commands, node_commands, trace_commands
@@ -46,17 +45,7 @@ from walt.contracts.hosts import AgentPresent, Fabric, HostEvacuation, HostView
 from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
-from walt.contracts.nodes import (
-    Changed,
-    Event,
-    NewPassword,
-    NodeTarget,
-    NodeView,
-    NodeWanted,
-    Owner,
-    PortView,
-    Specs,
-)
+from walt.contracts.nodes import Changed, Event, NewPassword, NodeTarget, NodeView, NodeWanted, Owner, PortView, Specs
 from walt.contracts.schedules import PortSchedule, ScheduleStarted
 from walt.contracts.traces import TraceContent, TraceView
 from walt.contracts.vmrunner import VmRemoved, VmReport
@@ -68,6 +57,7 @@ PRUNE_S = 60
 class NodesService:
     name = nodes.SERVICE
     caller: str = Caller()
+    call: CallId = IdOfCall()
     metrics = Metrics()
     app: NodesApp = AppProvider(NodesApp)
 
@@ -75,7 +65,7 @@ class NodesService:
     def create_nodes(
         self, names: Texts, settings: Texts = (), image: Text | None = None, host: Text | None = None
     ) -> Changed:
-        return self.app.create(self.caller, names, settings, image or DEFAULT_IMAGE, host or "")
+        return self.app.once.run(self.call, self.app.create, names, settings, image or DEFAULT_IMAGE, host or "")
 
     @public
     def get_nodes(self, selection: NodeSet) -> list[NodeView]:
@@ -83,48 +73,48 @@ class NodesService:
 
     @public
     def configure_nodes(self, selection: NodeSet, settings: Texts, force: bool = False) -> Changed:
-        return self.app.configure(self.caller, selection, settings_request.parse(settings), force)
+        return self.app.once.run(self.call, self.app.configure, selection, settings_request.parse(settings), force)
 
     @public
     def link_nodes(self, selection: NodeSet, network: Text, options: Texts, replace: bool = False) -> Changed:
         request = links.parse(network, options, from_plain=replace)
-        return self.app.run(self.caller, node_commands.link, selection, request)
+        return self.app.once.run(self.call, self.app.run, node_commands.link, selection, request)
 
     @public
     def reboot_nodes(self, selection: NodeSet, hard: bool = False) -> Changed:
-        return self.app.run(self.caller, node_commands.reboot, selection, hard)
+        return self.app.once.run(self.call, self.app.run, node_commands.reboot, selection, hard)
 
     @public
     def stop_nodes(self, selection: NodeSet, hard: bool = False) -> Changed:
-        return self.app.run(self.caller, node_commands.stop, selection, hard)
+        return self.app.once.run(self.call, self.app.run, node_commands.stop, selection, hard)
 
     @public
     def start_nodes(self, selection: NodeSet) -> Changed:
-        return self.app.run(self.caller, node_commands.start, selection)
+        return self.app.once.run(self.call, self.app.run, node_commands.start, selection)
 
     @public
     def rename_node(self, name: Text, new_name: Text) -> Changed:
-        return self.app.run(self.caller, node_commands.rename, name, check_node_name(new_name))
+        return self.app.once.run(self.call, self.app.run, node_commands.rename, name, check_node_name(new_name))
 
     @public
     def boot_nodes(self, selection: NodeSet, image: Text) -> Changed:
-        return self.app.boot(self.caller, selection, image)
+        return self.app.once.run(self.call, self.app.boot, selection, image)
 
     @public
     def remove_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
-        return self.app.run(self.caller, node_commands.remove, selection, force=force)
+        return self.app.once.run(self.call, self.app.run, node_commands.remove, selection, force=force)
 
     @public
     def acquire_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
-        return self.app.acquire(self.caller, selection, force)
+        return self.app.once.run(self.call, self.app.acquire, selection, force)
 
     @public
     def release_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
-        return self.app.run(self.caller, node_commands.release, selection, force=force)
+        return self.app.once.run(self.call, self.app.run, node_commands.release, selection, force=force)
 
     @public
     def apply_lab(self, document: LabDocument, dry_run: bool = False, force: bool = False) -> LabApplied:
-        return self.app.apply_lab(self.caller, document, dry_run, force)
+        return self.app.once.run(self.call, self.app.apply_lab, document, dry_run, force)
 
     @public
     def get_labs(self, name: Text | None = None) -> list[LabView]:
@@ -132,11 +122,11 @@ class NodesService:
 
     @public
     def remove_lab(self, name: Text, force: bool = False) -> Changed:
-        return self.app.run(self.caller, lab_commands.remove, name, force=force)
+        return self.app.once.run(self.call, self.app.run, lab_commands.remove, name, force=force)
 
     @public
     def import_trace(self, name: Text, content: TraceContent) -> TraceView:
-        return self.app.traces.add(self.caller, name, content)
+        return self.app.once.run(self.call, self.app.traces.add, name, content)
 
     @public
     def get_traces(self, name: Text | None = None) -> list[TraceView]:
@@ -144,11 +134,11 @@ class NodesService:
 
     @public
     def remove_trace(self, name: Text) -> Changed:
-        return self.app.run(self.caller, trace_commands.remove, name)
+        return self.app.once.run(self.call, self.app.run, trace_commands.remove, name)
 
     @public
     def schedule_links(self, ports: tuple[PortSchedule, ...], after: StartDelay = 2.0) -> ScheduleStarted:
-        return self.app.traces.schedule(self.caller, ports, after)
+        return self.app.once.run(self.call, self.app.traces.schedule, ports, after)
 
     @public
     def get_ports(self, selection: NodeSet) -> list[PortView]:
@@ -166,15 +156,15 @@ class NodesService:
 
     @public
     def add_user(self, name: Text, administrator: bool = False) -> NewPassword:
-        return self.app.user_commands.add(self.caller, name, administrator)
+        return self.app.once.begin(self.call, self.app.user_commands.add, name, administrator)
 
     @public
     def remove_user(self, name: Text, force: bool = False) -> Changed:
-        return self.app.remove_user(self.caller, name, force)
+        return self.app.once.begin(self.call, self.app.remove_user, name, force)
 
     @public
     def accept_registry(self) -> list[str]:
-        return self.app.accept_registry(self.caller)
+        return self.app.once.begin(self.call, self.app.accept_registry)
 
     @public
     def get_users(self) -> list[nodes.UserView]:
@@ -186,7 +176,7 @@ class NodesService:
 
     @public
     def set_limits(self, name: Text, limits: Texts) -> nodes.UserUse:
-        return self.app.limit(self.caller, name, limits)
+        return self.app.once.begin(self.call, self.app.limit, name, limits)
 
     @public
     def get_hosts(self, name: Text | None = None) -> list[HostView]:
@@ -194,15 +184,15 @@ class NodesService:
 
     @public
     def drain_host(self, name: Text, undo: bool = False) -> list[HostView]:
-        return self.app.host_commands.drain(self.caller, name, not undo)
+        return self.app.once.begin(self.call, self.app.host_commands.drain, name, not undo)
 
     @public
     def evacuate_host(self, name: Text, dry_run: bool = False) -> HostEvacuation:
-        return self.app.host_commands.evacuate(self.caller, name, dry_run)
+        return self.app.once.begin(self.call, self.app.host_commands.evacuate, name, dry_run)
 
     @public
     def remove_host(self, name: Text) -> None:
-        self.app.host_commands.remove(self.caller, name)
+        self.app.once.begin(self.call, self.app.host_commands.remove, name)
 
     @public
     def get_trash(self) -> list[nodes.TrashView]:
@@ -210,15 +200,15 @@ class NodesService:
 
     @public
     def restore_trash(self, disk: Text, node: Text) -> Changed:
-        return self.app.restore(self.caller, disk, node)
+        return self.app.once.begin(self.call, self.app.restore, disk, node)
 
     @public
     def empty_trash(self, disks: Texts | None = None) -> list[str]:
-        return self.app.trash.empty(self.caller, disks)
+        return self.app.once.begin(self.call, self.app.trash.empty, disks)
 
     @public
     def change_password(self, name: Text | None = None, password: Secret | None = None) -> NewPassword:
-        return self.app.user_commands.change_password(self.caller, name or self.caller, password)
+        return self.app.once.begin(self.call, self.app.user_commands.change_password, name or self.caller, password)
 
     @public
     def diagnose(self) -> list[Check]:
@@ -296,5 +286,5 @@ class NodesService:
         self.app.reconcile()
 
     @every(PRUNE_S)
-    def prune_events(self) -> None:
-        self.app.store.prune_events()
+    def prune(self) -> None:
+        self.app.prune()

@@ -42,11 +42,12 @@ class Agent:
             "WALT_METRICS_PORT": str(METRICS_PORT),
             **environment,
         }
+        self.module = ["services.netemu"]
         self._process = None
         self._user = AmqpUser(uri)
 
     def start(self):
-        argv = [*self.inside, sys.executable, "-m", "services.netemu"]
+        argv = [*self.inside, sys.executable, "-m", *self.module]
         with open(self.folder / "netemu.log", "ab") as log:
             self._process = subprocess.Popen(argv, env=self._env, stdout=log, stderr=log)
         wait_until(self._answers, what=self.log)

@@ -119,7 +119,7 @@ ROOMS = {
         "presence",
         "bus",
         "web",
-        "tasks registry_guard ssh guest_command docker tun reconcile_loop metrics persist_disk",
+        "tasks registry_guard removed_nodes ssh guest_command docker tun reconcile_loop metrics persist_disk",
         "files say_once log_lines unix_server",
         "subprocesses environment monkey_patch unprivileged",
     ],

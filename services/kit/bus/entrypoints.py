@@ -41,12 +41,14 @@ from nameko.rpc import Rpc
 
 from services.kit import tasks
 from services.kit.bus.arguments import Signature, dump
-from services.kit.bus.requests import ServiceRequests, UserRequests, user_of
+from services.kit.bus.repetitions import CallId
+from services.kit.bus.requests import ServiceRequests, UserRequests, call_id, user_of
 from services.kit.environment import account_of
 from walt.contracts.broker_permissions import INTERNAL_EXCHANGE
 from walt.contracts.errors import WIRE_ERRORS, Denied, WaltError
 
 CALLER = "walt_caller"
+KEY = "walt_key"
 EVENTS_AT_A_TIME = 10  # of one kind
 
 for _error in WIRE_ERRORS.values():
@@ -91,7 +93,7 @@ class InternalRpc(Rpc):
         if fault := self.fault_of(user):
             raise Denied(f"{self.container.service_name}.{self.method_name}: {fault}")
         # Replaces all headers of the client: nameko takes `walt_caller` with its prefix and without.
-        message.headers = {f"nameko.{CALLER}": self.caller_of(user)}
+        message.headers = {f"nameko.{CALLER}": self.caller_of(user), f"nameko.{KEY}": call_id(message).key}
         super().handle_message(body, message)
 
     def fault_of(self, user: str) -> str:
@@ -136,6 +138,13 @@ class Caller(DependencyProvider):
 
     def get_dependency(self, worker_ctx: Any) -> str:
         return str(worker_ctx.data.get(CALLER, ""))
+
+
+class IdOfCall(DependencyProvider):
+    """`self.call`: a `CallId`, for commands that are done once, however often they come."""
+
+    def get_dependency(self, worker_ctx: Any) -> CallId:
+        return CallId(str(worker_ctx.data.get(CALLER, "")), str(worker_ctx.data.get(KEY, "")))
 
 
 class _EventQueue(QueueConsumer):

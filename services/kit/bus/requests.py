@@ -7,6 +7,8 @@
 A request is dropped where nobody waits for it any more: it has waited here until it expired, or the broker took it late
 (after an alarm) from a caller who has gone, whose queue for the reply is gone with him.
 
+A request that comes again, from the broker or from its caller, is obeyed once, and answered each time (`Repetitions`).
+
 A user of whom many requests are refused is told so a number of times; a flood of them ends his connections
 (`suspend_user` of nodes), as the queue is the same for all users.
 """
@@ -26,6 +28,7 @@ from nameko.messaging import QueueConsumer
 from nameko.rpc import RpcConsumer
 
 from services.kit import tasks
+from services.kit.bus.repetitions import CallId, Repetitions, call_id_of
 from services.kit.bus.rpc_connection import internal_exchange
 from services.kit.bus.service_bus import ServiceBus
 from services.kit.bus.shares import FLOOD, REFUSALS_S, Refusals, Shares
@@ -49,6 +52,11 @@ log = logging.getLogger(__name__)
 
 def user_of(message: Any) -> str:
     return str(message.properties.get("user_id", ""))
+
+
+def call_id(message: Any) -> CallId:
+    routing_key = message.delivery_info["routing_key"]
+    return call_id_of(user_of(message), message.properties, routing_key, message.body)
 
 
 class _Waiting:
@@ -95,6 +103,7 @@ class ServiceRequests(RpcConsumer):
         if not hasattr(self, "_publisher"):
             self._publisher = StreamPublisher(self.container.config["AMQP_URI"])
             self._refusals = Refusals()
+            self._repetitions: Repetitions[Any] = Repetitions()
             self.queue = self._queue(self.container.service_name)
             self.queue_consumer.register_provider(self)
 
@@ -113,6 +122,12 @@ class ServiceRequests(RpcConsumer):
         self.queue_consumer.ack_message(message)
 
     def _decode(self, message: Any) -> None:
+        this = call_id(message)
+        if (reply := self._repetitions.reply(this)) is not None:
+            self._finish(message, reply)
+            return
+        if not self._repetitions.begins(this, message):
+            return
         try:
             self.take(message.decode(), message)
         except Exception as error:
@@ -143,19 +158,24 @@ class ServiceRequests(RpcConsumer):
             dumps(result, "json")
         except Exception as error:
             result, exc_info = None, (type(error), UnserializableValueError(result), None)
-        self._reply(message, {"result": result, "error": None if exc_info is None else serialize(exc_info[1])})
-        self.queue_consumer.ack_message(message)
+        fault = None if exc_info is None else serialize(exc_info[1])
+        _, _, reply = dumps({"result": result, "error": fault}, "json")
+        for one in self._repetitions.end(call_id(message), message, reply):
+            self._finish(one, reply)
         return result, exc_info
 
-    def _reply(self, message: Any, reply: Any) -> None:
+    def _finish(self, message: Any, reply: str) -> None:
+        self._reply(message, reply)
+        self.queue_consumer.ack_message(message)
+
+    def _reply(self, message: Any, reply: str) -> None:
         """To the caller's queue and nowhere else. A caller who is gone, or does not read, changes nothing here."""
         properties = message.properties
-        content_type, encoding, body = dumps(reply, "json")
-        usual = {"content_type": content_type, "content_encoding": encoding}
+        usual = {"content_type": JSON, "content_encoding": "utf-8"}
         usual |= {"correlation_id": properties.get("correlation_id") or ""}
         for may_repeat in (True, False):
             try:
-                self._publisher.publish(properties["reply_to"], body.encode(), {}, **usual)
+                self._publisher.publish(properties["reply_to"], reply.encode(), {}, **usual)
             except ConnectionLost as error:  # perhaps long ago
                 if may_repeat:
                     continue
@@ -229,9 +249,9 @@ class UserRequests(ServiceRequests):
             else:
                 super()._decode(message)
 
-    def handle_result(self, message: Any, result: Any, exc_info: Any) -> Any:
+    def _finish(self, message: Any, reply: str) -> None:
         try:
-            return super().handle_result(message, result, exc_info)
+            super()._finish(message, reply)
         finally:
             self._end(message)
             self._run_next()

@@ -125,6 +125,7 @@ class RpcConnection:
                 mandatory=True,
                 reply_to=self._queue,
                 correlation_id=key,
+                message_id=key,
                 expiration=timeout_s * EXPIRES_AFTER,
                 user_id=account,
             )

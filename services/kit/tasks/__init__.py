@@ -18,13 +18,14 @@ import eventlet.tpool
 from eventlet import hubs
 from eventlet.green import os as green_os
 from eventlet.green import subprocess as subprocess  # for children whose pipes are read in green threads
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 AFTER_FAULT_S = 5.0
 
+TASKS = Gauge("walt_tasks", "Green threads under way that the service has begun by itself")
 FAULTS = Counter("walt_loop_failures_total", "Faults of a background loop, which went on after it", ["loop"])
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,10 @@ class Task:
 
 def spawn(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Task:
     """Begin it in a green thread, which runs once its caller waits."""
-    return Task(eventlet.spawn(function, *args, **kwargs))
+    thread = eventlet.spawn(function, *args, **kwargs)
+    TASKS.inc()
+    thread.link(lambda _: TASKS.dec())
+    return Task(thread)
 
 
 def spawn_loop(name: str, turn: Callable[[], Any], *, every_s: float = 0.0) -> Task:

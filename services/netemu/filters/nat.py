@@ -96,13 +96,15 @@ class Nat:
 
     def update(self, node: NodeWanted) -> None:
         """Apply the netsetup of this node at once: when it is no longer NAT, its connections are cut."""
-        is_added = has_nat(node)
-        if self._addresses is not None and (node.ip in self._addresses) == is_added:
+        self.allow(node.ip, has_nat(node))
+
+    def allow(self, ip: str, is_added: bool) -> None:
+        if self._addresses is not None and (ip in self._addresses) == is_added:
             return
         verbs = ("add",) if is_added else ("add", "delete")  # it is an error to delete what is not there
-        nft.apply("".join(f"{verb} element inet {TABLE} {NODES} {{ {node.ip} }}\n" for verb in verbs))
+        nft.apply("".join(f"{verb} element inet {TABLE} {NODES} {{ {ip} }}\n" for verb in verbs))
         if self._addresses is not None:
-            self._addresses ^= {node.ip}
+            self._addresses ^= {ip}
         if is_added:
             _enable_forwarding()
 

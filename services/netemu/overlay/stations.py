@@ -112,6 +112,13 @@ class Stations:
     def macs(self, network_id: int) -> Iterable[str]:
         return self._hosts.get(network_id, {}).keys()
 
+    def of(self, node_id: int) -> Station | None:
+        return self._stations.get(node_id)
+
+    def has_nat(self, ip: str, but: int) -> bool:
+        """Whether a station with this address may reach more than walt-net; but: a node that does not count."""
+        return any(one.ip == ip and one.has_nat for one in self._stations.values() if one.node_id != but)
+
     def nat_addresses(self) -> list[str]:
         """On walt-net, of the stations that may reach more than that."""
         return [station.ip for station in self._stations.values() if station.has_nat and station.ip]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from services.kit.bus.repetitions import CallId
 from services.nodes.commands import move_commands
 from services.nodes.commands.host_directory import HostDirectory
 from services.nodes.commands.move_commands import Evacuated
@@ -45,7 +46,7 @@ class HostCommands:
         self._hosts.check_answers(name)
         if not dry_run:
             self._hosts.set_drained(name, True)
-        return self._execute(caller, move_commands.evacuate, name, self._hosts.pool(), dry_run).plan
+        return self._execute(CallId(caller), move_commands.evacuate, name, self._hosts.pool(), dry_run).plan
 
     def remove(self, caller: str, name: str) -> None:
         self._accounts.check_administrator(caller)

@@ -17,7 +17,7 @@ from services.nodes.storage.registry import Registry
 from walt.contracts import labs, units
 from walt.contracts.errors import NotFound
 from walt.contracts.lab_check import CheckedNode
-from walt.contracts.labs import LabView
+from walt.contracts.labs import LabApplied, LabView
 from walt.contracts.nodes import NodeWanted
 
 KINDS = {labs.REMOVE: "remove", labs.CHANGE: "config", labs.CREATE: "create"}  # of the events, in this order
@@ -26,6 +26,11 @@ KINDS = {labs.REMOVE: "remove", labs.CHANGE: "config", labs.CREATE: "create"}  #
 @dataclass(frozen=True)
 class LabOutcome(Outcome):
     plan: LabPlan = LabPlan()
+    lab: str = ""
+
+    def answer(self) -> LabApplied:
+        nodes = tuple(map(model.view, self.nodes))
+        return LabApplied(self.lab, self.plan.actions, self.plan.faults, nodes, tuple(self.notes))
 
 
 def apply(
@@ -45,13 +50,13 @@ def apply(
     check_traces(registry, context, plan.after)
     said = notes.of_creation([new for old, new in zip(plan.before, plan.after, strict=True) if not old.id], capacities)
     if dry_run or plan.faults:
-        return LabOutcome((), (), said, plan)
+        return LabOutcome((), (), said, plan, lab)
     data_loss.check(context, plan.before, plan.after)
     if registry.labs.document(context.account, lab) != request.document:
         registry.labs.put(context.account, request.document, context.at)
     changed, specs = _save(registry, context, lab, plan)
     nodes = sorted([*plan.kept, *(node for node in changed if node.is_present)], key=lambda node: node.name)
-    return LabOutcome(nodes, specs, said, plan)
+    return LabOutcome(nodes, specs, said, plan, lab)
 
 
 def remove(registry: Registry, context: RequestContext, name: str) -> Outcome:

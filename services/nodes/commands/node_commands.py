@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from services.nodes.commands.queries import find_node, hosts_in_use, pool_in_use, select_nodes
 from services.nodes.domain import (
@@ -34,7 +35,7 @@ from services.nodes.domain.settings_request import Capacities, SettingsRequest
 from services.nodes.storage.registry import Registry
 from walt.contracts.errors import Conflict, InvalidRequest, Refused, WaltError, together
 from walt.contracts.names import MY_NODES
-from walt.contracts.nodes import NodeWanted
+from walt.contracts.nodes import Changed, NodeWanted
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,10 @@ class Outcome:
     nodes: Sequence[Node]
     specs: Sequence[NodeWanted]
     notes: Sequence[str] = ()
+
+    def answer(self) -> Any:
+        """What the command returns to its user."""
+        return Changed(tuple(map(model.view, self.nodes)), tuple(self.notes))
 
 
 def create(
@@ -172,6 +177,7 @@ def release_all(registry: Registry, context: RequestContext, claim: Claim) -> Ou
     registry.accounts.end(claim)
     registry.labs.remove_all(claim.account.id)
     registry.traces.remove_all(claim.account.id)
+    registry.answers.remove_all(claim.account.id)
     nodes = select_nodes(registry, MY_NODES, claim.account.id)
     new = [model.released(node, context) for node in nodes]
     action = Action("release", context, _log_text(f"{claim.account.name} leaves", force=context.force))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from services.nodes.commands.node_commands import Outcome
-from services.nodes.domain import history
+from services.nodes.domain import answers, history
 from services.nodes.domain.data_loss import MustInspect
 from services.nodes.domain.model import RequestContext, Volume
 from services.nodes.storage.registry import Registry, RegistryStore
@@ -27,12 +27,19 @@ def run(
     *arguments: Any,
 ) -> Result:
     """Inspecting disks takes RPCs, so it happens between transactions: run the command, collect the volumes to inspect,
-    inspect them, run it again. A disk that was added meanwhile triggers another round."""
+    inspect them, run it again. A disk that was added meanwhile triggers another round. AnsweredBefore for a command
+    that was obeyed already: what it answers is stored together with what it changes."""
     for _ in range(MAX_INSPECTIONS):
         try:
             with store.transaction() as registry:
                 history.check_undisputed(registry.history.disputes())
-                return command(registry, _with_account(registry, context), *arguments)
+                known = _with_account(registry, context)
+                if context.key:
+                    registry.answers.check_new(known.account, known.key)
+                outcome = command(registry, known, *arguments)
+                if context.key:
+                    registry.answers.put(known.account, known.key, answers.text_of(outcome.answer()), known.at)
+                return outcome
         except MustInspect as must_inspect:
             check_empty(must_inspect.volumes)
             context = replace(context, known_empty=(*context.known_empty, *must_inspect.volumes))

@@ -19,6 +19,9 @@ from walt.contracts.schedules import ScheduleStarted
 class ScheduleOutcome(Outcome):
     started: ScheduleStarted = ScheduleStarted(0, ())
 
+    def answer(self) -> ScheduleStarted:
+        return self.started
+
 
 def start(registry: Registry, context: RequestContext, request: ScheduleRequest, start_us: int) -> ScheduleOutcome:
     """All these links follow their schedules from this moment on."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from services.kit.bus.repetitions import CallId
 from services.nodes.commands import schedule_commands
 from services.nodes.commands.node_commands import Outcome
 from services.nodes.commands.queries import select_nodes
@@ -19,14 +20,22 @@ from walt.contracts.names import MY_NODES
 from walt.contracts.schedules import PortSchedule, ScheduleStarted
 from walt.contracts.traces import Trace, TraceContent, TraceView
 
-Execute = Callable[..., Any]  # of `NodesApp`: runs a command of nodes in the name of a user
+Execute = Callable[..., Any]  # of `NodesApp`: (call, command, *arguments)
 
 
-def add(registry: Registry, context: RequestContext, name: str, trace: Trace, content: TraceContent) -> Outcome:
+@dataclass(frozen=True)
+class TraceOutcome(Outcome):
+    view: TraceView | None = None
+
+    def answer(self) -> TraceView | None:
+        return self.view
+
+
+def add(registry: Registry, context: RequestContext, name: str, trace: Trace, content: TraceContent) -> TraceOutcome:
     new = traces.view(name, trace, content.loops, context.at)
     traces.check_room(registry.traces.of(context.account), new)
     registry.traces.put(context.account, new, content)
-    return Outcome((), ())
+    return TraceOutcome((), (), view=new)
 
 
 def remove(registry: Registry, context: RequestContext, name: str) -> Outcome:
@@ -43,14 +52,14 @@ class TraceCommands:
         self._store = store
         self._execute = execute
 
-    def add(self, user: str, name: str, content: TraceContent) -> TraceView:
-        self._execute(user, add, name, traces.parse(name, content), content)
-        return self.views(user, name)[0]
+    def add(self, call: CallId, name: str, content: TraceContent) -> TraceView:
+        view: TraceView = self._execute(call, add, name, traces.parse(name, content), content).answer()
+        return view
 
-    def schedule(self, user: str, ports: Sequence[PortSchedule], after_s: float) -> ScheduleStarted:
+    def schedule(self, call: CallId, ports: Sequence[PortSchedule], after_s: float) -> ScheduleStarted:
         request, start_us = schedules.parse(ports), round((time.time() + after_s) * 1e6)
-        outcome: ScheduleOutcome = self._execute(user, schedule_commands.start, request, start_us)
-        return outcome.started
+        outcome: ScheduleOutcome = self._execute(call, schedule_commands.start, request, start_us)
+        return outcome.answer()
 
     def views(self, user: str, name: str | None) -> list[TraceView]:
         """Of the traces of this user, or of one of them."""

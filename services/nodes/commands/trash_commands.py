@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from services.kit.bus.repetitions import CallId
 from services.nodes.commands.node_commands import Outcome
 from services.nodes.commands.queries import find_node
 from services.nodes.domain import event_texts, trash
@@ -16,7 +17,7 @@ from walt.contracts.errors import Conflict, Refused
 from walt.contracts.nodes import TrashView
 from walt.contracts.vmrunner import TrashedDisk
 
-Execute = Callable[..., Outcome]  # (user, command, *arguments)
+Execute = Callable[..., Outcome]  # (call, command, *arguments)
 
 
 class TrashCommands:
@@ -43,7 +44,7 @@ class TrashCommands:
             node = check_restorable(registry, disk, name)
         self._trash.claim(disk, node.id, node.owner_account)
         try:
-            return self._execute(caller, restore, disk, name)
+            return self._execute(CallId(caller), restore, disk, name)
         except Refused:
             self._trash.claim(disk, 0, "")
             raise

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
+from services.kit.bus.repetitions import CallId
 from services.nodes.commands import node_commands
 from services.nodes.commands.node_commands import Outcome
 from services.nodes.commands.queries import select_nodes
@@ -21,7 +22,7 @@ from walt.contracts.nodes import NewPassword, UserUse
 
 log = logging.getLogger(__name__)
 
-Execute = Callable[..., Outcome]  # of `NodesApp`: runs a command of nodes in the name of a user
+Execute = Callable[..., Outcome]  # of `NodesApp`: (call, command, *arguments)
 
 
 class UserCommands:
@@ -66,7 +67,7 @@ class UserCommands:
         self._accounts.check_administrator(caller)
         with self._claimed(name) as claim:
             self._accounts.remove(caller, name, self._names_of(claim), force)
-            return self._execute(caller, node_commands.release_all, claim, force=force)
+            return self._execute(CallId(caller), node_commands.release_all, claim, force=force)
 
     def limit(self, caller: str, name: str, change: LimitsChange) -> None:
         self._accounts.check_administrator(caller)

@@ -34,13 +34,15 @@ class Volume:
 @dataclass(frozen=True)
 class RequestContext:
     """Who issued the command, and when (epoch seconds). force: overrides the checks of ownership and of data loss;
-    known_empty: volumes that were inspected and found empty; account: the id of the user's, "" where there is none."""
+    known_empty: volumes that were inspected and found empty; account: the id of the user's, "" where there is none;
+    key: of a command that is done once, "" of one that has none."""
 
     user: str
     at: float
     force: bool = False
     known_empty: Collection[Volume] = ()
     account: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from services.nodes.domain.network_addresses import AddressPlan
 from services.nodes.domain.selection import Selection
 from services.nodes.storage import rows, tables
 from services.nodes.storage.account_table import AccountTable
+from services.nodes.storage.answer_table import AnswerTable
 from services.nodes.storage.database import Database
 from services.nodes.storage.event_log import EventLog
 from services.nodes.storage.history import History
@@ -60,9 +61,11 @@ class RegistryStore:
         with self.transaction() as registry:
             registry.history.begin_epoch(now)
 
-    def prune_events(self) -> None:
+    def prune(self, now: float) -> None:
+        """What is kept for some time only. now: epoch seconds."""
         with self.transaction() as registry:
             registry.events.prune(self._events_kept)
+            registry.answers.prune(now)
 
     def close(self) -> None:
         self._database.close()
@@ -75,6 +78,7 @@ class Registry:
         self._connection = connection
         self.events = EventLog(connection)
         self.accounts = AccountTable(connection, limits)
+        self.answers = AnswerTable(connection)
         self.labs = LabTable(connection)
         self.hosts = HostTable(connection)
         self.history = History(connection)

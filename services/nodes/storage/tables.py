@@ -209,3 +209,17 @@ traces = Table(
     Column("text", Text, nullable=False),
     UniqueConstraint("owner_account", "name", name="one_trace_per_name"),
 )
+
+# Commands that were obeyed or refused, and what was answered (domain/answers.py), so that one that comes again is not
+# obeyed again. number: counts those of an account.
+answers = Table(
+    "answers",
+    metadata,
+    Column("account", String(32), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("answer", Text, nullable=False),
+    UniqueConstraint("account", "number", name="one_answer_per_number"),
+    Index("answers_by_age", "at"),
+)

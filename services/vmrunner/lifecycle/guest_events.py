@@ -13,8 +13,13 @@ GuestEvent = NodeBooted | NodeCopying | NodeReachable
 Change = Callable[[VmRecord], VmRecord]
 
 
+def _moment(event: NodeReachable) -> tuple[int, float]:
+    return event.run, event.since
+
+
 class GuestEvents:
-    """The newest of each kind. They are kept, as they may come before the VM is found, and change nothing twice."""
+    """The newest of each kind, in whatever order they come. They are kept, as they may come before the VM is found, and
+    change nothing twice."""
 
     def __init__(self) -> None:
         self._copying: tuple[NodeCopying, float] | None = None  # and when it came
@@ -24,11 +29,14 @@ class GuestEvents:
     def put(self, event: GuestEvent) -> None:
         match event:
             case NodeCopying():
-                self._copying = event, time.time()
+                if self._copying is None or event.run >= self._copying[0].run:
+                    self._copying = event, time.time()
             case NodeBooted():
-                self._booted = event
+                if self._booted is None or event.run >= self._booted.run:
+                    self._booted = event
             case NodeReachable():
-                self._reachable = event
+                if self._reachable is None or _moment(event) >= _moment(self._reachable):
+                    self._reachable = event
 
     def changes(self, is_paused: bool, console_clue: Callable[[], str]) -> Iterator[Change]:
         """To be made one after the other. console_clue: why the system is silent, as its console shows it."""

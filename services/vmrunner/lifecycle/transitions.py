@@ -168,7 +168,10 @@ def paused(record: VmRecord, is_paused: bool, now: float) -> VmRecord:
 
 def reachable(record: VmRecord, seen: NodeReachable, clue: str) -> VmRecord:
     """A booted node has fallen silent, for a reason that its console may tell (`clue`), or answers again. The same
-    record when that is known, of an earlier run, or when it is silent for a reason that is known already."""
+    record when that is known, of an earlier run, or when it is silent for a reason that is known already. That it has
+    booted was lost, perhaps with the broker, where it is still booting and answers."""
+    if seen.answers and record.state == BOOTING:
+        return booted(record, seen.run, seen.since, seen.since)
     if seen.run != record.run or record.state != BOOTED or seen.answers != (record.cause == CAUSE_NO_ANSWER):
         return record
     if seen.answers:

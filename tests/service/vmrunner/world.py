@@ -132,11 +132,12 @@ class Process:
             **variables,
         }
         self.log = folder / "vmrunner.log"
+        self.module = ["services.vmrunner"]
         self.start()
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            argv = [sys.executable, "-m", "services.vmrunner"]
+            argv = [sys.executable, "-m", *self.module]
             self.child = subprocess.Popen(argv, cwd=ROOT, env=self._env, stdout=log, stderr=log)
 
     def set(self, name: str, value: str) -> None:

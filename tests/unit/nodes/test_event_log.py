@@ -162,12 +162,12 @@ def test_notices_are_commands_of_others(store):
 def test_only_the_newest_are_kept(store):
     with store.transaction() as registry:
         registry.events.add([event(at) for at in range(3)])
-    store.prune_events()
+    store.prune(0.0)
     with store.transaction() as registry:
         assert len(registry.events.of(["n"], ALL)) == 3
         registry.events.add([event(at) for at in range(3, 8)])
-    store.prune_events()
-    store.prune_events()
+    store.prune(0.0)
+    store.prune(0.0)
     with store.transaction() as registry:
         assert [one.at for one in registry.events.of(["n"], ALL)] == [5.0, 6.0, 7.0]
 
@@ -193,7 +193,7 @@ def test_fault_s41_one_user_does_not_push_the_events_of_another_out(tmp_path):
     with store.transaction() as registry:
         registry.events.add([Event(0, 1.0, "hers", "alice", "alice", "create", "", "account-a")] * 3)
         registry.events.add([Event(0, float(at), "his", "bob", "bob", "config", "", "account-b") for at in range(99)])
-    store.prune_events()
+    store.prune(0.0)
     with store.transaction() as registry:
         assert len(registry.events.of(["hers"], ALL)) == 3
         assert [event.at for event in registry.events.of(["his"], ALL)] == list(range(92, 99))

@@ -10,11 +10,12 @@ import pytest
 from services.vmrunner.lifecycle import boot_counts, transitions
 from services.vmrunner.lifecycle.console_clue import clue, silence_clue
 from services.vmrunner.lifecycle.decision import EndHalted, decide
+from services.vmrunner.lifecycle.guest_events import GuestEvents
 from services.vmrunner.lifecycle.transitions import HALTED, VmRecord
 from services.vmrunner.qemu.endings import ENDED_UNSEEN, QEMU_QUIT
 from tests.support.specs import spec
 from tests.unit.vmrunner.runner_world import FIRST, World, booted, goes_on, runner_for
-from walt.contracts.bootserver import NodeReachable
+from walt.contracts.bootserver import NodeBooted, NodeReachable
 from walt.contracts.vmrunner import (
     BOOTED,
     BOOTING,
@@ -59,6 +60,30 @@ def test_fault_b34_silent_and_back():
 )
 def test_silence_that_is_of_no_account(one):
     assert transitions.reachable(one, SILENT, "") == one
+
+
+def test_fault_that_a_node_has_booted_is_known_though_the_event_was_lost():
+    """The broker was away when it was announced; the boot watch ended the VM after its time."""
+    booting = replace(BOOTED_RECORD, state=BOOTING, powered_at=NOW + 80)
+    known = transitions.reachable(booting, ANSWERS, "")
+    assert (known.state, known.cause, known.reason) == (BOOTED, CAUSE_SSH_ANSWERS, "ssh answers after 10.0 s")
+    assert transitions.reachable(replace(booting, run=4), ANSWERS, "").state == BOOTING
+
+
+def test_fault_late_words_do_not_take_the_place_of_newer_ones():
+    events = GuestEvents()
+    for event in (
+        ANSWERS,
+        SILENT,
+        NodeReachable(5, 2, False, NOW + 99),
+        NodeBooted(5, 3, NOW + 9),
+        NodeBooted(5, 2, NOW),
+    ):
+        events.put(event)
+    record = replace(BOOTED_RECORD, state=BOOTING)
+    for change in events.changes(False, lambda: ""):
+        record = change(record)
+    assert (record.state, record.cause) == (BOOTED, CAUSE_SSH_ANSWERS)
 
 
 def test_halted_system_is_off():
