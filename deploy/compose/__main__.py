@@ -22,7 +22,6 @@ from deploy import backup
 from deploy.broker import rabbitmq
 from deploy.broker.accounts import (
     ACCOUNTS_ACCOUNT,
-    SERVICES_ACCOUNT,
     ensure_passwords,
     platform_accounts,
     services_client,
@@ -33,6 +32,7 @@ from services.kit.files import write_atomically
 from services.nodes.storage.database import sqlite_url
 from services.nodes.users.rabbitmq_api import ManagementApi
 from walt.contracts import nodes
+from walt.contracts.agent_rights import SERVICES_ACCOUNT
 from walt.contracts.errors import Conflict, InvalidRequest, Unreachable, WaltError
 
 OWN = Path("/var/lib/walt/setup")

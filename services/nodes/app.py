@@ -237,7 +237,10 @@ class NodesApp:
             reconcile.apply_report(registry, report, time.time())
 
     def forget(self, removed: VmRemoved) -> None:
-        reconcile.forget(self.store, self.bus.announce, removed.node_id)
+        with self.transaction() as registry:
+            node = registry.get(removed.node_id)
+        if node and reconcile.is_of(node, removed.host):
+            reconcile.forget(self.store, self.bus.announce, node.id)
 
     def announce_specs(self) -> None:
         """All of them, as a crash may have come between a commit and its event."""

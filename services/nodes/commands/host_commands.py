@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from services.nodes.commands.host_directory import HostDirectory
 from services.nodes.domain import hosts
 from services.nodes.domain.hosts import HostUse
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users.accounts import Accounts
-from walt.contracts.hosts import HostView
+from walt.contracts.agent_names import check_host
+from walt.contracts.agent_rights import account_of_host
+from walt.contracts.hosts import HostAccess, HostView
+
+log = logging.getLogger(__name__)
 
 
 class HostCommands:
@@ -30,6 +36,22 @@ class HostCommands:
         self._hosts.set_drained(name, is_drained)
         return self.views(name)
 
-    def remove(self, caller: str, name: str) -> None:
+    def admit(self, caller: str, name: str) -> HostAccess:
+        """What a further host joins with; whoever had that before is out."""
         self._accounts.check_administrator(caller)
-        self._hosts.remove(name)
+        hosts.check_is_further(check_host(name), self._hosts.server)
+        password = self._accounts.put_host(name)
+        log.info("host admitted: host=%s by=%s", name, caller)
+        return HostAccess(name, account_of_host(name), password, self._hosts.server, self._hosts.subnet)
+
+    def remove(self, caller: str, name: str) -> None:
+        """Its account goes first, so that its agents are heard no more; of those that use the account of the services
+        it is asked that they do not run."""
+        self._accounts.check_administrator(caller)
+        had_account = self._accounts.has_host(name)
+        if had_account:
+            self._hosts.check_is_empty(name)
+            self._accounts.remove_host(name)
+            log.info("host removed: host=%s by=%s", name, caller)
+        if not had_account or name in self._hosts.known:
+            self._hosts.remove(name, is_out=had_account)

@@ -41,13 +41,18 @@ def reconcile(
 
 
 def apply_report(registry: Registry, report: VmReport, now: float) -> None:
-    """now: epoch seconds."""
+    """now: epoch seconds. Nothing comes of the report of another host than the node's."""
     node = registry.get(report.node_id)
-    if node:
+    if node and is_of(node, report.host):
         new = model.reported(node, report)
         if new is not node:
             registry.save_status(new)
             registry.events.add(event_texts.transition(node, new, now))
+
+
+def is_of(node: Node, host: str) -> bool:
+    """Whether an agent of this host speaks for the node; a physical one is bootserver's, wherever that is."""
+    return not node.is_virtual or node.host == host
 
 
 def forget(store: RegistryStore, announce: Callable[[str, Any], None], node_id: int) -> None:
