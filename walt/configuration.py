@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from walt.contracts.errors import Denied, InvalidRequest, Unreachable
 
@@ -43,6 +43,11 @@ class Configuration:
     def host(self) -> str:
         """The name that the broker's certificate must be for."""
         return self.broker.rpartition(":")[0].strip("[]")
+
+    def uri_of(self, account: str, password: str) -> str:
+        """Of the same broker, for another account."""
+        login = f"{quote(account, safe='')}:{quote(password, safe='')}"
+        return f"{'amqps' if self.tls else 'amqp'}://{login}@{self.broker}/{quote(self.vhost, safe='')}"
 
 
 def load_configuration(environment: Mapping[str, str] = os.environ, prefix: str = sys.prefix) -> Configuration:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from typing import Any
 
 import click
 
 from walt.client import Client
-from walt.contracts.errors import Conflict
-from walt.contracts.hosts import UNREACHABLE, HostEvacuation, HostView
+from walt.configuration import Configuration
+from walt.contracts.errors import Conflict, InvalidRequest
+from walt.contracts.host_token import HostToken, encode
+from walt.contracts.hosts import UNREACHABLE, HostAccess, HostEvacuation, HostView
 from walt.contracts.units import format_size
 from walt.replies import read
 
@@ -70,10 +73,30 @@ def undrain(client: Client, name: str) -> None:
 
 
 @host.command()
+@click.argument("name", metavar="NAME")
+@click.pass_obj
+def token(client: Client, name: str) -> None:
+    """Print the token with which a further server joins as this host.
+
+    It holds a password for the agents of that host alone, and the way to the broker, which is that of your client.toml.
+    It is shown only once; a new one ends the one before.
+    """
+    broker = client.configuration
+    _check_way(broker)
+    access = read(HostAccess, client.call("nodes", "admit_host", name=name))
+    uri = broker.uri_of(access.account, access.password)
+    click.echo(encode(HostToken(access.host, uri, access.server, access.subnet)))
+    print_message(f"{name}: whoever has this token can be its agents; 'walt host remove {name}' ends that")
+
+
+@host.command()
 @click.argument("name", metavar="HOST")
 @click.pass_obj
 def remove(client: Client, name: str) -> None:
-    """Forget a host that has no nodes, and whose agents are stopped."""
+    """Forget a host that has no nodes.
+
+    Its token is of no use any more. A host without one is removed once its agents are stopped.
+    """
     client.call("nodes", "remove_host", name=name)
     print_message(f"{name}: removed")
 
@@ -93,6 +116,27 @@ def _move_nodes(client: Client, name: str) -> None:
     print_message(f"{name}: {len(done.moves)} nodes have gone with their disks, {len(done.stuck)} stay")
     if done.stuck:
         raise Conflict(f"host {name} is not empty: {', '.join(one.node for one in done.stuck)}")
+
+
+def _check_way(broker: Configuration) -> None:
+    """Whether the agents of another server can take this way to the broker, too."""
+    if broker.tls:
+        raise InvalidRequest(
+            "your client.toml has the broker by TLS, which agents do not speak; "
+            "allowed: amqp://, over a wire that is the hosts' alone (WALT_AMQP_TLS=off)"
+        )
+    if _is_loopback(broker.host):
+        raise InvalidRequest(
+            f"your client.toml has the broker at {broker.host}, which is this computer for each that reads it; "
+            "allowed: an address that the other server reaches (WALT_AMQP_BIND and WALT_PUBLIC_NAME)"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _echo(rows: list[dict[str, Any]], output: str) -> None:

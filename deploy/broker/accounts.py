@@ -11,17 +11,20 @@ from deploy.broker.rabbitmq import ADMINISTRATOR, RabbitmqUser
 from services.kit.files import write_atomically
 from walt.client import Client
 from walt.configuration import parse_configuration
+from walt.contracts.agent_rights import AGENTS_TAG, SERVICES_ACCOUNT, agent_rights, host_of
 from walt.contracts.broker_permissions import INTERNAL_EXCHANGE, NO_RIGHTS, SERVICE_RIGHTS
 
-SERVICES_ACCOUNT = "walt-services"
 ACCOUNTS_ACCOUNT = "walt-accounts"  # nodes makes the users' accounts with it; it may do nothing else
 
 
 def platform_accounts(passwords: Mapping[str, str]) -> list[RabbitmqUser]:
-    """For the broker's definitions file; users' accounts are made by nodes."""
+    """For the broker's definitions file; users' accounts are made by nodes. passwords: by account; those of agents of
+    further hosts too, where this side knows them."""
+    agents = [name for name in passwords if host_of(name)]
     return [
         RabbitmqUser(SERVICES_ACCOUNT, passwords[SERVICES_ACCOUNT], SERVICE_RIGHTS),
         RabbitmqUser(ACCOUNTS_ACCOUNT, passwords[ACCOUNTS_ACCOUNT], NO_RIGHTS, ADMINISTRATOR),
+        *(RabbitmqUser(name, passwords[name], agent_rights(host_of(name)), AGENTS_TAG) for name in agents),
     ]
 
 

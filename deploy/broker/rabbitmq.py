@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.services import BROKER, BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS
+from walt.contracts.agent_rights import ANNOUNCED, HEARD
 from walt.contracts.broker_permissions import INTERNAL_EXCHANGE, RPC_EXCHANGE, Rights
 from walt.contracts.console import INPUT_EXCHANGE
 
@@ -38,6 +39,7 @@ EXCHANGES: Mapping[str, Mapping[str, str]] = {  # with their arguments
     RPC_EXCHANGE: {},
     INPUT_EXCHANGE: {},
     INTERNAL_EXCHANGE: {"alternate-exchange": RPC_EXCHANGE},
+    **{f"{service}.events": {} for service in (*HEARD, *ANNOUNCED)},
 }
 PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")  # accounts are made by nodes; metrics are for Prometheus
 ADMINISTRATOR = "administrator"  # tag of an account that may make accounts through the management API
@@ -170,7 +172,7 @@ def _vhost_limits(vhost: str) -> dict[str, Any]:
 
 
 def _exchange(vhost: str, name: str, arguments: Mapping[str, str]) -> dict[str, Any]:
-    # Users may not declare exchanges, and may call before the first service has.
+    # Users and agents of further hosts may not declare exchanges, and may use them before the first service has.
     return {
         "name": name,
         "vhost": vhost,

@@ -22,7 +22,6 @@ from deploy import backup
 from deploy.broker import rabbitmq
 from deploy.broker.accounts import (
     ACCOUNTS_ACCOUNT,
-    SERVICES_ACCOUNT,
     ensure_passwords,
     platform_accounts,
     services_client,
@@ -32,7 +31,8 @@ from deploy.services import BROKER, BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS
 from services.kit.files import write_atomically
 from services.nodes.storage.database import sqlite_url
 from services.nodes.users.rabbitmq_api import ManagementApi
-from walt.contracts import nodes
+from walt.contracts import host_token, nodes
+from walt.contracts.agent_rights import SERVICES_ACCOUNT
 from walt.contracts.errors import Conflict, InvalidRequest, Unreachable, WaltError
 
 OWN = Path("/var/lib/walt/setup")
@@ -44,7 +44,9 @@ BROKER_FILES = Path(client_listener.FOLDER)
 AUTHORITY = OWN / "authority"
 REGISTRY = Path("/var/lib/walt/registry")  # WALT_STATE_DIR of nodes
 
-OWNERS = {REGISTRY: 64900, Path("/var/lib/walt/lines"): 64901}  # the users of deploy/Dockerfile
+LINES = Path("/var/lib/walt/lines")
+
+OWNERS = {REGISTRY: 64900, LINES: 64901}  # the users of deploy/Dockerfile
 READABLE = 0o644  # by processes of any user: of those containers only that have the volume
 START_LIMIT_S = 90.0
 
@@ -89,6 +91,20 @@ def client(name: str, plain_user: bool) -> None:
         )
     ca = (BROKER_FILES / "ca.pem").read_text() if reach.tls else ""
     click.echo(client_listener.client_toml(reach, account["name"], account["password"], ca), nl=False)
+
+
+@main.command()
+def join() -> None:
+    """Keep what the token in WALT_HOST_TOKEN says, on a further host; without one, what the one before has said."""
+    text = os.environ.get("WALT_HOST_TOKEN", "")
+    if text:
+        token = host_token.decode(text)
+        told = {"host": token.host, "server_host": token.server, "subnet": token.subnet, "amqp_uri": token.amqp_uri}
+        for name, value in told.items():
+            write_atomically(SERVICES / name, value, READABLE)
+    elif not SERVICES.joinpath("amqp_uri").exists():
+        raise InvalidRequest("WALT_HOST_TOKEN is not set; allowed: what 'walt host token HOST' prints")
+    os.chown(LINES, OWNERS[LINES], OWNERS[LINES])
 
 
 @main.command()

@@ -15,19 +15,18 @@ import pwd
 import shutil
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from deploy.broker import rabbitmq
 from deploy.broker.accounts import (
     ACCOUNTS_ACCOUNT,
-    SERVICES_ACCOUNT,
     ensure_passwords,
     platform_accounts,
     services_client,
 )
-from deploy.local.instance import Instance, Uplink
+from deploy.local.instance import Instance, LocalHost, Uplink
 from deploy.local.programs import AS_RABBITMQ, amqp_uri, broker_settings
 from services.kit.files import write_atomically
 from services.kit.subprocesses import run
@@ -36,6 +35,7 @@ from services.nodes.users.rules import StoredAccount
 from walt.client import Client
 from walt.configuration import parse_configuration
 from walt.contracts import nodes
+from walt.contracts.agent_rights import SERVICES_ACCOUNT, account_of_host
 from walt.contracts.errors import Denied
 from walt.contracts.names import is_user_name
 
@@ -46,9 +46,10 @@ def person(environment: Mapping[str, str]) -> str:
     return name if is_user_name(name) else "root"
 
 
-def ensure(instance: Instance) -> dict[str, str]:
-    """The passwords of the platform's own accounts."""
-    return ensure_passwords(instance.state / "accounts.json", SERVICES_ACCOUNT, ACCOUNTS_ACCOUNT)
+def ensure(instance: Instance, hosts: Iterable[LocalHost] = ()) -> dict[str, str]:
+    """The passwords of the platform's own accounts, those of the agents of these further hosts among them."""
+    agents = (account_of_host(host.label) for host in hosts if not host.is_first)
+    return ensure_passwords(instance.state / "accounts.json", SERVICES_ACCOUNT, ACCOUNTS_ACCOUNT, *agents)
 
 
 def write_broker(instance: Instance, uplink: Uplink, passwords: Mapping[str, str]) -> None:
@@ -61,10 +62,11 @@ def write_broker(instance: Instance, uplink: Uplink, passwords: Mapping[str, str
 
 
 def import_definitions(instance: Instance, uplink: Uplink) -> None:
-    """The running broker loads its definitions file again: its own accounts have the present passwords and rights."""
+    """The running broker, which may be just starting, loads its definitions file again: its own accounts have the
+    present passwords and rights."""
     broker = broker_settings(instance, uplink)
-    argv = [*instance.enter, *AS_RABBITMQ, rabbitmq.CONTROL, "import_definitions", str(broker.definitions)]
-    run(argv, env=rabbitmq.environment(broker))
+    for command in (("await_startup",), ("import_definitions", str(broker.definitions))):
+        run([*instance.enter, *AS_RABBITMQ, rabbitmq.CONTROL, *command], env=rabbitmq.environment(broker))
 
 
 def export(instance: Instance, uplink: Uplink) -> list[StoredAccount]:

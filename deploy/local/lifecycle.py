@@ -15,9 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from deploy.broker.accounts import ACCOUNTS_ACCOUNT, SERVICES_ACCOUNT
 from deploy.local import accounts, host_ksm, host_nat, network, programs, readiness, supervisor
-from deploy.local.instance import IMAGES, Instance, Uplink, host_label
+from deploy.local.instance import IMAGES, Instance, Uplink, host_label, local_hosts
 from deploy.local.programs import Progress
 from services.kit.files import write_atomically
 from walt.contracts.bootserver import DEFAULT_IMAGE
@@ -51,7 +50,7 @@ def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Prog
             host_nat.check()
         images = {name: _image(recipe, progress) for name, recipe in merged.recipes.items()}
         write_atomically(options_file(instance), json.dumps(asdict(merged), indent=1))
-        passwords = accounts.ensure(instance)
+        passwords = accounts.ensure(instance, local_hosts(instance, merged.host, merged.hosts))
         with contextlib.ExitStack() as undo:
             uplink, is_new = _network(instance, progress)
             if is_new:
@@ -63,8 +62,7 @@ def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Prog
                 host=merged.host,
                 checkout=CHECKOUT,
                 python=Path(sys.executable),
-                services_password=passwords[SERVICES_ACCOUNT],
-                accounts_password=passwords[ACCOUNTS_ACCOUNT],
+                passwords=passwords,
                 images=images,
                 watch_consoles=merged.watch_consoles,
                 host_count=merged.hosts,
@@ -75,10 +73,10 @@ def up(instance: Instance, options: Mapping[str, Any], user: str, progress: Prog
             accounts.write_broker(instance, uplink, passwords)
             accounts.readdress(instance, uplink)
             _run_programs(setup, is_new, progress)
+            if not is_new:
+                accounts.import_definitions(instance, uplink)
             readiness.wait(setup, progress)
             undo.pop_all()
-        if not is_new:
-            accounts.import_definitions(instance, uplink)
         accounts.provide(instance, uplink, user, administrator=True)
         if _may_install(instance):
             accounts.install_client(instance, user)

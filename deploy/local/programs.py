@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.broker import rabbitmq
-from deploy.broker.accounts import ACCOUNTS_ACCOUNT, SERVICES_ACCOUNT
+from deploy.broker.accounts import ACCOUNTS_ACCOUNT
 from deploy.local.instance import IMAGES, UPLINK_POOL, Instance, LocalHost, Uplink, local_hosts
 from deploy.services import BROKER, BROKER_PORT, MANAGEMENT_PORT, METRICS_PORTS, SERVICES
 from walt.contracts import bootserver, netemu, nodes, vmrunner
 from walt.contracts.agent_names import AGENTS
+from walt.contracts.agent_rights import SERVICES_ACCOUNT, account_of_host
 
 DOCKER_IMAGES = "docker-images"
 HELPERS = {  # bootserver's, each a process of its own
@@ -34,16 +35,16 @@ Progress = Callable[[str], None]  # takes one line
 
 @dataclass(frozen=True)
 class Setup:
-    """What an instance is started with. images: {name users see: its folder in the cache}; resolvers: of other names
-    than the nodes'; docker_host: the engine that images are imported from, "" the usual one."""
+    """What an instance is started with. passwords: of the platform's own accounts at the broker; images: {name users
+    see: its folder in the cache}; resolvers: of other names than the nodes'; docker_host: the engine that images are
+    imported from, "" the usual one."""
 
     instance: Instance
     uplink: Uplink
     host: str
     checkout: Path
     python: Path
-    services_password: str
-    accounts_password: str
+    passwords: Mapping[str, str]
     images: Mapping[str, str]
     resolvers: Sequence[str] = ()
     docker_host: str = ""
@@ -57,7 +58,14 @@ class Setup:
 
     @property
     def services_uri(self) -> str:
-        return amqp_uri(SERVICES_ACCOUNT, self.services_password, self.uplink)
+        return self._uri(SERVICES_ACCOUNT)
+
+    def uri_on(self, host: LocalHost) -> str:
+        """Of the services of this host: of a further one these are agents, with an account of their own."""
+        return self.services_uri if host.is_first else self._uri(account_of_host(host.label))
+
+    def _uri(self, account: str) -> str:
+        return amqp_uri(account, self.passwords[account], self.uplink)
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def service_environment(setup: Setup, service: str, on: LocalHost | None = None)
         "LANG": "C.UTF-8",
         "HOME": "/root",
         "PYTHONUNBUFFERED": "1",
-        "WALT_AMQP_URI": setup.services_uri,
+        "WALT_AMQP_URI": setup.uri_on(host),
         "WALT_HOST": host.label,
         "WALT_STATE_DIR": str(host.state),
         "WALT_RUN_DIR": str(host.runtime),
@@ -120,7 +128,7 @@ def service_environment(setup: Setup, service: str, on: LocalHost | None = None)
 
 def _own_variables(setup: Setup, service: str, host: LocalHost) -> dict[str, str]:
     if service == nodes.SERVICE:
-        account = f"{ACCOUNTS_ACCOUNT}:{setup.accounts_password}"
+        account = f"{ACCOUNTS_ACCOUNT}:{setup.passwords[ACCOUNTS_ACCOUNT]}"
         return {
             "WALT_BROKER_API": f"http://{account}@127.0.0.1:{MANAGEMENT_PORT}",
             "WALT_PUBLIC_METHODS": str(setup.instance.public_methods),

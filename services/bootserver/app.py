@@ -174,6 +174,11 @@ class BootserverApp:
     def open_access(self, node_id: int) -> NodeAccess:
         return self._keys.access(node_id, self._records.get(node_id).request.ip)
 
+    def check_is_on(self, host: str, node_id: int) -> None:
+        """host: the further host whose agent asks for something of this node; "": another service does."""
+        if host and node_id not in {spec.id for spec in self._specs(host).nodes}:
+            raise Denied(f"node {node_id} is not on host '{host}'; allowed to its agents: nodes that are")
+
     def node_address(self, requester: str, named: str) -> str:
         return self._site.node_address(requester, named)
 
@@ -245,8 +250,8 @@ class BootserverApp:
     def _hosts(self) -> list[HostView]:
         return serialization.load_all(HostView, self._bus.call(nodes.SERVICE, "get_hosts"))
 
-    def _specs(self) -> Specs:
-        return serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs"))
+    def _specs(self, host: str = "") -> Specs:
+        return serialization.load(Specs, self._bus.call(nodes.SERVICE, "get_specs", host=host))
 
     def _get_account(self, user: str) -> Owner:
         return serialization.load(Owner, self._bus.call(nodes.SERVICE, "get_account", user=user))

@@ -42,7 +42,7 @@ from services.bootserver.app import BootserverApp
 from services.bootserver.dns import dnsmasq
 from services.kit.bus.app import AppProvider
 from services.kit.bus.call_metrics import Metrics
-from services.kit.bus.entrypoints import Caller, internal, on_event, public
+from services.kit.bus.entrypoints import Caller, for_agents, internal, on_event, public
 from services.kit.web import pages
 from services.kit.web.pages import page
 from walt.contracts import bootserver, hosts, nodes
@@ -70,12 +70,14 @@ class BootserverService:
     caller = Caller()
     metrics = Metrics()
 
-    @internal
+    @for_agents
     def publish_boot(self, request: BootRequest) -> BootPlan:
+        self.app.check_is_on(self.caller, request.node_id)
         return self.app.boots.publish(request)
 
-    @internal
+    @for_agents
     def open_access(self, node_id: int) -> NodeAccess:
+        self.app.check_is_on(self.caller, node_id)
         return self.app.open_access(node_id)
 
     @internal
@@ -144,8 +146,9 @@ class BootserverService:
     def persist_bytes(self, node_id: int) -> dict[str, int]:
         return self.app.persist.bytes_used(node_id)
 
-    @internal
+    @for_agents
     def drop_persist_folder(self, node_id: int, owner: str, account: str) -> None:
+        self.app.check_is_on(self.caller, node_id)
         self.app.persist.drop(node_id, Owner(owner, account))
 
     @internal

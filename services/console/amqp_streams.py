@@ -86,6 +86,7 @@ class UserInput:
 
     def __init__(self, uri: str, host: str, user: str, deliver: Callable[[InputMessage], None]) -> None:
         self.key = console.input_key(host, uuid.uuid4().hex)
+        self._service = console.service_on(host)
         self.is_received = tasks.Signal()
         self.used_at = time.monotonic()
         self._uri = uri
@@ -99,7 +100,9 @@ class UserInput:
 
     def _consume(self) -> None:
         try:
-            streams.consume(self._uri, console.INPUT_EXCHANGE, self.key, INPUT_BOUNDS, self._on_message, self._on_ready)
+            queue = f"input-{self._service}-{uuid.uuid4().hex}"
+            hear = (INPUT_BOUNDS, self._on_message, self._on_ready)
+            streams.consume(self._uri, queue, console.INPUT_EXCHANGE, self.key, *hear)
         except ConnectionLost as error:
             self.connection_fault.failed(error)
         finally:

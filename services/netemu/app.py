@@ -26,6 +26,7 @@ from services.netemu.latency.calibration import Calibration
 from services.netemu.latency.ways import Ways
 from services.netemu.metrics import PortCollector
 from services.netemu.overlay.overlay import Overlay
+from services.netemu.overlay.paths import own_address
 from services.netemu.ports import reports
 from services.netemu.trace_store import TraceStore
 from services.netemu.uplink import PhysicalUplink
@@ -55,7 +56,9 @@ class NetemuApp:
         self._is_server = variables.is_server(env)
         address = variables.server_address(env) if self._is_server else ""  # another host is told its own
         self.emulation = Emulation(env.run_dir, address, supervised_cable=variables.is_cable_supervised(env))
-        self.overlay = Overlay(self.emulation.netlink, env.host, variables.underlay(env), self.registry.wake)
+        underlay_address = variables.underlay(env)
+        source = own_address(underlay_address, variables.underlay_interface(env))
+        self.overlay = Overlay(self.emulation.netlink, env.host, underlay_address, source, self.registry.wake)
         self.traces = TraceStore(env.run_dir, bus.call)
         self.calibration = Calibration(self.emulation)
         self.ways = Ways(self.emulation, self.overlay)

@@ -150,7 +150,7 @@ def _underlay(overlay: Overlay) -> list[Check]:
         found = f"this host has no address for {_some([one.name for one in others])}"
         return [Check("underlay", WARN, found, cut, "WALT_UNDERLAY: its address towards the other hosts")]
     try:
-        mtus = measure_mtus(overlay.underlay, [one.underlay for one in others])
+        mtus = measure_mtus(overlay.source, [one.underlay for one in others])
     except Failed as error:
         return [Check("underlay", FAIL, str(error), cut, "correct WALT_UNDERLAY")]
     if overlay.fault:

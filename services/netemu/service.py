@@ -15,8 +15,9 @@ Environment: WALT_CABLE (own: netemu starts it when it is needed, the default; s
              WALT_INTERFACE (name or MAC address of an interface that joins walt-net and loses its own addresses, for
              physical machines; default none), WALT_BINDING (required: a node whose addresses this kernel cannot bind
              gets no port on walt-net, the default; optional: it gets one), WALT_UNDERLAY (the IPv4 address of this host
-             at which the other hosts reach it; default none: it is alone), WALT_SERVER_HOST (label of the host that has
-             nodes and bootserver; default: this one), and the common ones.
+             at which the other hosts reach it; default none: it is alone), WALT_UNDERLAY_INTERFACE (in a container,
+             which has not that address itself: its interface towards them; default none), WALT_SERVER_HOST (label of
+             the host that has nodes and bootserver; default: this one), and the common ones.
 """
 
 from __future__ import annotations

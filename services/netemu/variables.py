@@ -35,6 +35,11 @@ def underlay(env: Environment) -> str:
         raise SystemExit(f"WALT_UNDERLAY={address}: allowed: the IPv4 address of this host, or nothing") from None
 
 
+def underlay_interface(env: Environment) -> str:
+    """The interface with which a container sends to the other hosts, "" where the underlay address is its own."""
+    return env.variable("WALT_UNDERLAY_INTERFACE", "")
+
+
 def server_address(env: Environment) -> str:
     """'192.168.172.0/22' -> '192.168.172.1/22'."""
     return on_walt_net(env, str(walt_net_addresses.server(env.subnet)))

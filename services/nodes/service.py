@@ -6,9 +6,9 @@ Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, 
             boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, import_trace,
             get_traces, remove_trace, schedule_links, get_ports, get_events, get_notices, add_user, remove_user,
             get_users, get_use, set_limits, change_password, accept_registry, get_hosts, drain_host, evacuate_host,
-            remove_host, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace, get_fabric,
-            authorize, get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user,
-            register_machine, check_history (services).
+            admit_host, remove_host, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace,
+            get_fabric, authorize, check_history (services, agents of further hosts); get_account, get_limits,
+            get_accounts, check_administrator, ensure_user, suspend_user, register_machine (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
             persist_bytes, list_machines, get_addresses; netemu list_ports; the broker's management API; all: diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED, HOSTS_CHANGED.
@@ -31,7 +31,7 @@ from __future__ import annotations
 from services.kit.bus.app import AppProvider
 from services.kit.bus.arguments import Secret
 from services.kit.bus.call_metrics import Metrics
-from services.kit.bus.entrypoints import Caller, IdOfCall, at_start, every, internal, on_event, public
+from services.kit.bus.entrypoints import Caller, IdOfCall, at_start, every, for_agents, internal, on_event, public
 from services.kit.bus.repetitions import CallId
 from services.nodes.app import NodesApp
 from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, StartDelay, Text, Texts
@@ -39,13 +39,14 @@ from services.nodes.commands import lab_commands, node_commands, trace_commands
 from services.nodes.domain import links, settings_request
 from services.nodes.domain.event_texts import EventQuery
 from walt.contracts import bootserver, hosts, netemu, nodes, vmrunner
+from walt.contracts.agent_rights import check_asks_for
 from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.checks import Check
-from walt.contracts.hosts import AgentPresent, Fabric, HostEvacuation, HostView
+from walt.contracts.hosts import AgentPresent, Fabric, HostAccess, HostEvacuation, HostView
 from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
-from walt.contracts.nodes import Changed, Event, NewPassword, NodeTarget, NodeView, NodeWanted, Owner, PortView, Specs
+from walt.contracts.nodes import Changed, Event, NewPassword, NodeView, Owner
 from walt.contracts.schedules import PortSchedule, ScheduleStarted
 from walt.contracts.traces import TraceContent, TraceView
 from walt.contracts.vmrunner import VmRemoved, VmReport
@@ -141,7 +142,7 @@ class NodesService:
         return self.app.once.run(self.call, self.app.traces.schedule, ports, after)
 
     @public
-    def get_ports(self, selection: NodeSet) -> list[PortView]:
+    def get_ports(self, selection: NodeSet) -> list[nodes.PortView]:
         return self.app.ports(self.caller, selection)
 
     @public
@@ -191,6 +192,10 @@ class NodesService:
         return self.app.once.begin(self.call, self.app.host_commands.evacuate, name, dry_run)
 
     @public
+    def admit_host(self, name: Text) -> HostAccess:
+        return self.app.host_commands.admit(self.caller, name)
+
+    @public
     def remove_host(self, name: Text) -> None:
         self.app.once.begin(self.call, self.app.host_commands.remove, name)
 
@@ -214,24 +219,25 @@ class NodesService:
     def diagnose(self) -> list[Check]:
         return self.app.diagnose()
 
-    @internal
-    def get_specs(self, host: str = "") -> Specs:
-        return self.app.specs(host)
+    @for_agents
+    def get_specs(self, host: str = "") -> nodes.Specs:
+        return self.app.specs(check_asks_for(self.caller, host))
 
-    @internal
+    @for_agents
     def get_fabric(self, host: Text) -> Fabric:
-        return self.app.fabric(host)
+        return self.app.fabric(check_asks_for(self.caller, host))
 
-    @internal
+    @for_agents
     def get_trace(self, trace: int) -> TraceContent:
-        return self.app.traces.content(trace)
+        return self.app.traces.content(trace, self.caller)
 
-    @internal
-    def authorize(self, user: str, name: Text, action: str) -> NodeTarget:
+    @for_agents
+    def authorize(self, user: str, name: Text, action: str) -> nodes.NodeTarget:
         return self.app.authorize(user, name, action)
 
-    @internal
+    @for_agents
     def check_history(self, agent: str, registry: str, epoch: str, sequence: int) -> nodes.Revision | None:
+        check_asks_for(self.caller, agent.partition("@")[2])
         return self.app.check_history(agent, registry, nodes.Revision(epoch, sequence))
 
     @internal
@@ -259,7 +265,7 @@ class NodesService:
         self.app.accounts.suspend(name, reason)
 
     @internal
-    def register_machine(self, mac: str, ip: str) -> NodeWanted:
+    def register_machine(self, mac: str, ip: str) -> nodes.NodeWanted:
         return self.app.register_machine(mac, ip)
 
     @on_event(vmrunner.SERVICE, hosts.AGENT_PRESENT)

@@ -20,12 +20,14 @@ from nameko.messaging import QueueConsumer
 from deploy.broker.public_methods import SERVICES, routing_keys
 from deploy.broker.rabbitmq import ADMINISTRATOR, RabbitmqUser
 from tests.support.broker import VHOSTS, PrivateBroker, private_broker
+from walt.contracts.agent_rights import AGENTS_TAG, account_of_host, agent_rights
 from walt.contracts.broker_permissions import NO_RIGHTS, SERVICE_RIGHTS, user_rights
 
 # How often a container looks whether it is to stop; with its second, most of the time of these tests would be that.
 QueueConsumer.consume = functools.partialmethod(QueueConsumer.consume, safety_interval=0.05)
 
 PASSWORD = "secret"
+SECOND = "lab7"  # a further host, whose agents have an account
 PUBLIC = [key for service in SERVICES for key in routing_keys(service)]
 TEST_PUBLIC = ("toy.greet", *PUBLIC)
 
@@ -37,6 +39,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
         RabbitmqUser("walt-accounts", PASSWORD, NO_RIGHTS, ADMINISTRATOR),
     ]
     accounts += [RabbitmqUser(user, PASSWORD, user_rights(user, TEST_PUBLIC)) for user in ("alice", "bob")]
+    accounts.append(RabbitmqUser(account_of_host(SECOND), PASSWORD, agent_rights(SECOND), AGENTS_TAG))
     with private_broker(Path(tmp_path_factory.mktemp("broker")), accounts) as broker:
         yield broker
 

@@ -26,7 +26,8 @@ METRICS_PORT = 9177
 class Agent:
     """The process, and the namespace it lives in, which the process `pid` holds."""
 
-    def __init__(self, uri, folder, host=HOST, **environment):
+    def __init__(self, uri, folder, host=HOST, login="", **environment):
+        """login: the URI with which it logs in itself, where that is not the services' account."""
         port = str(urlsplit(uri).port)
         argv = [sys.executable, "-m", "tests.service.in_namespace", port]
         self._space = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -36,7 +37,7 @@ class Agent:
         self.folder = folder
         self._env = {
             **os.environ,
-            "WALT_AMQP_URI": uri,
+            "WALT_AMQP_URI": login or uri,
             "WALT_HOST": host,
             "WALT_RUN_DIR": str(folder),
             "WALT_METRICS_PORT": str(METRICS_PORT),

@@ -74,7 +74,7 @@ class OverlayHost(Namespace):
     def start(self) -> None:
         """As a new process of netemu does."""
         self.emulation = Emulation(self.folder, "")
-        self.overlay = Overlay(self.emulation.netlink, self.name, self.underlay, threading.Event())
+        self.overlay = Overlay(self.emulation.netlink, self.name, self.underlay, self.underlay, threading.Event())
         with self.inside():
             self.emulation.prepare()
             input_filter.install("192.168.172.0/22")

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.service.conftest import PASSWORD, SECOND
 from tests.service.netemu_agent import HOST, Agent
 from tests.support.fakes.fake_service import serving
 from tests.support.fakes.nodes import FakeNodes
 from tests.support.wait import wait_until
 from walt.contracts import hosts, netemu, nodes, serialization
+from walt.contracts.agent_rights import account_of_host
 from walt.contracts.errors import Failed
 from walt.contracts.hosts import AgentPresent, HostAddress, HostAddresses
 from walt.contracts.nodes import Interface, Network, NodeWanted
@@ -20,7 +22,7 @@ from walt.contracts.settings import NAT
 
 pytestmark = pytest.mark.usefixtures("as_root")  # network namespaces
 
-OTHER = "lab2"
+OTHER = SECOND  # with an account of its own
 SERVERS = HostAddress(HOST, "10.7.0.1", "192.168.172.1", "52:57:41:4c:54:00")
 OTHERS = HostAddress(OTHER, "10.7.0.2", "192.168.172.2", "52:57:41:4c:54:02")
 BOTH = HostAddresses(HOST, (SERVERS, OTHERS))
@@ -68,14 +70,17 @@ def registry(amqp_uri: str) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def pair(amqp_uri: str, registry: Registry, tmp_path: Path) -> Iterator[tuple[Agent, Agent]]:
+def pair(
+    amqp_uri: str, broker_port: int, vhost: str, registry: Registry, tmp_path: Path
+) -> Iterator[tuple[Agent, Agent]]:
     """That of the server's host, and another, of which nodes does not know yet."""
     registry.addresses = HostAddresses(HOST, (SERVERS,))
-    agents = []
+    account, agents = f"{account_of_host(OTHER)}:{PASSWORD}", []
     for address in (SERVERS, OTHERS):
         (tmp_path / address.name).mkdir()
         where = {"WALT_UNDERLAY": address.underlay, "WALT_SERVER_HOST": HOST}
-        agents.append(Agent(amqp_uri, tmp_path / address.name, address.name, **where))
+        login = "" if address is SERVERS else f"amqp://{account}@127.0.0.1:{broker_port}/{vhost}"
+        agents.append(Agent(amqp_uri, tmp_path / address.name, address.name, login, **where))
     first, second = agents
     first.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", second.pid)
     for agent, address in zip(agents, (SERVERS, OTHERS), strict=True):

@@ -108,6 +108,7 @@ PUBLIC_TABLE = (
     Row("nodes.get_hosts"),
     Row("nodes.drain_host", {"name": HOST, "undo": True}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.evacuate_host", {"name": HOST, "dry_run": True}, owner=DENIED, other=DENIED, administrator=SERVED),
+    Row("nodes.admit_host", {"name": "lab9"}, owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.remove_host", {"name": HOST}, owner=DENIED, other=DENIED, administrator=CONFLICT),  # the server's
     Row("nodes.get_trash", owner=DENIED, other=DENIED, administrator=SERVED),
     Row("nodes.restore_trash", {"disk": "d", "node": NODE}, owner=DENIED, other=DENIED, administrator=NOT_FOUND),
@@ -146,9 +147,7 @@ PUBLIC_TABLE = (
 )
 
 INTERNAL_OF_NODES = (
-    "get_specs",
-    "get_fabric",
-    "get_trace",
+    *("get_specs", "get_fabric", "get_trace"),
     "authorize",
     "get_account",
     "get_limits",

@@ -18,12 +18,21 @@ START_S = 30
 
 @contextlib.contextmanager
 def service_process(
-    name: str, uri: str, folder: Path, *, host: str = "lab", inside: Sequence[str] = (), code: str = "", **env: str
+    name: str,
+    uri: str,
+    folder: Path,
+    *,
+    host: str = "lab",
+    inside: Sequence[str] = (),
+    code: str = "",
+    caller: str = "",
+    **env: str,
 ) -> Iterator[None]:
     """The service on this broker with its state in `folder`, once it answers.
 
     name: as others call it, with @HOST where it has one; inside: argv prefix, of a namespace; code: Python that runs in
-    the process before the service does.
+    the process before the service does; caller: a URI with which it is asked whether it answers, where its own account
+    may not call.
     """
     module = f"services.{name.partition('@')[0]}"
     run = f"{code}\nimport runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
@@ -33,7 +42,7 @@ def service_process(
     with log.open("ab") as output:
         argv = [*inside, sys.executable, "-c", run]
         process = subprocess.Popen(argv, env={**os.environ, **common, **metrics, **env}, stdout=output, stderr=output)
-    user = AmqpUser(uri)
+    user = AmqpUser(caller or uri)
 
     def answers() -> bool:
         assert process.poll() is None, log.read_text()

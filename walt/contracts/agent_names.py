@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 
+from walt.contracts.errors import InvalidRequest
+
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 AGENTS = ("vmrunner", "netemu", "console")
+HOST_RULE = "lower-case letters, digits and '-', neither first nor last '-', at most 63 characters"
+
+
+def check_host(name: str) -> str:
+    if not _HOST.fullmatch(name):
+        raise InvalidRequest(f"'{name}' is not the name of a host; allowed: {HOST_RULE}")
+    return name
 
 
 def on_host(service: str, host: str) -> str:

@@ -28,7 +28,7 @@ Public RPC (users):
       USER/NAME
   remove_image(image, force=False)
       the caller's, or of an account that has ended; Conflict while a node uses it
-Internal RPC:
+Internal RPC (publish_boot, open_access, drop_persist_folder: also agents of a further host, for its nodes):
   publish_boot(BootRequest) -> BootPlan
       idempotent; from then on the node's ssh port is watched
   open_access(node_id) -> NodeAccess

@@ -7,7 +7,7 @@ by VXLAN between their underlay addresses; the registry tells each host which MA
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from walt.contracts.nodes import NodeWanted
 from walt.contracts.settings import NAT
@@ -52,6 +52,18 @@ class HostAddresses:
 
     server: str
     hosts: tuple[HostAddress, ...]
+
+
+@dataclass(frozen=True)
+class HostAccess:
+    """With what the agents of a further host log in, and what else they are told: server, the name of the server's
+    host; subnet, of walt-net."""
+
+    host: str
+    account: str
+    password: str = field(repr=False)
+    server: str
+    subnet: str
 
 
 @dataclass(frozen=True)

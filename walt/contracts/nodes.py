@@ -39,28 +39,31 @@ Public RPC (users):
   drain_host(name, undo=False) -> [HostView]    administrators: no new node goes there; undo: one may again
   evacuate_host(name, dry_run=False) -> HostEvacuation      administrators: drains it, stops its nodes and moves them
                                                 with their disks to where placement puts them; they boot there
-  remove_host(name)                             administrators: forget a host without nodes whose agents are stopped
+  admit_host(name) -> HostAccess                administrators: the account of the agents of a further host, with a new
+                                                password; whoever had the former one is out
+  remove_host(name)                             administrators: forget a host without nodes, and its account; without
+                                                one, its agents must be stopped
   get_trash() -> [TrashView]                    administrators: removed disks that hold data, kept for a while
   restore_trash(disk, node) -> Changed          administrators: it becomes the node's last disk, or its /persist, at the
                                                 node's next boot
   empty_trash(disks=None) -> [str]              administrators: deleted for good; None: all but those to be restored
   change_password(name=None, password=None) -> NewPassword    name None: one's own, else administrators; password None:
                                                 a new one is made; another's connections are closed
-Internal RPC (services):
+Internal RPC (services; of get_specs to check_history below, agents of a further host what is of their own host):
   get_specs(host="") -> Specs                    of one host, with those whose disks are still there, or of all;
                                                  including nodes wanted absent
   get_fabric(host) -> Fabric                     all hosts, and the nodes that are not on this one, by their MACs
   get_trace(trace) -> TraceContent               trace: its id, which `trace` of a link is in a spec
   authorize(user, name, action) -> NodeTarget    action: one of ACTIONS; Refused when the user may not do it
+  check_history(agent, registry, epoch, sequence) -> Revision | None    the present revision, if what this agent has
+                                                obeyed last is of the history of this registry; None: it is not, and
+                                                an administrator must decide
   get_account(user) -> Owner                     the present account of a caller; Denied when it has ended
   get_limits(user) -> UserLimits                     of what this user may have
   get_accounts(names) -> [Owner]                 the present accounts of these names
   check_administrator(user)                      Denied when he is none
   register_machine(mac, ip) -> NodeWanted        a machine boots over walt-net: the physical node with this MAC, a new
                                                  free one when there is none
-  check_history(agent, registry, epoch, sequence) -> Revision | None    the present revision, if what this agent has
-                                                obeyed last is of the history of this registry; None: it is not, and
-                                                an administrator must decide
   ensure_user(name, administrator) -> NewPassword     for the set-up of the platform: created, or given a new password
   suspend_user(name, reason)                          closes the connections of a user who floods a service; for
                                                       SUSPENDED_S he gets no other. name "": requests without a name

@@ -21,7 +21,6 @@ from nameko.exceptions import deserialize
 
 from services.kit.bus.arguments import dump
 from services.kit.bus.rpc_connection import BROKER_ERRORS, CONNECT_LIMIT_S, Alarm, RpcConnection
-from services.kit.environment import account_of
 from walt.contracts import serialization
 from walt.contracts.errors import Failed, Unreachable, WaltError
 
@@ -51,12 +50,11 @@ class Bus(Protocol):
 
 
 class BrokerBus:
-    """service_name: of the service whose events these are, also with its host (netemu@lab1)."""
+    """service_name: of the service whose calls and events these are, an agent's with its host (netemu@lab1)."""
 
     def __init__(self, amqp_uri: str, service_name: str) -> None:
         self._uri = amqp_uri
-        self._service = service_name.partition("@")[0]
-        self._account = account_of(amqp_uri)
+        self._name, self._service = service_name, service_name.partition("@")[0]
         self._lock = threading.Lock()
         self._channel: RpcConnection | None = None
         self._alarm = Alarm()
@@ -94,7 +92,7 @@ class BrokerBus:
         request = {"args": dump(list(values)), "kwargs": {name: dump(value) for name, value in arguments.items()}}
         try:
             with self._lock:
-                call = self._open().send(f"{service}.{method}", request, self._account, timeout_s)
+                call = self._open().send(f"{service}.{method}", request, timeout_s)
             reply = call.reply(timeout_s)
         except BROKER_ERRORS as error:
             raise Unreachable(f"the broker does not answer ({error})") from None
@@ -134,5 +132,5 @@ class BrokerBus:
 
     def _open(self) -> RpcConnection:
         if self._channel is None or self._channel.is_lost:
-            self._channel = RpcConnection(self._uri, self._service, self._alarm)
+            self._channel = RpcConnection(self._uri, self._name, self._alarm)
         return self._channel

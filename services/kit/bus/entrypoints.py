@@ -10,6 +10,8 @@
         def open_ping(self, node: str, queue: str, count: int = 10) -> Opened: …    users: `self.caller`
         @internal
         def prepare_line(self, node_id: int) -> PreparedLine: …                     services only
+        @for_agents
+        def get_specs(self, host: str) -> Specs: …                  services, agents of further hosts: `self.caller`
         @on_event(nodes.SERVICE, nodes.NODE_REMOVED)
         def on_node_removed(self, removed: NodeRemoved) -> None: …
         @every(seconds=5)
@@ -28,6 +30,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -43,9 +46,13 @@ from services.kit import tasks
 from services.kit.bus.arguments import Signature, dump
 from services.kit.bus.repetitions import CallId
 from services.kit.bus.requests import ServiceRequests, UserRequests, call_id, user_of
+from services.kit.bus.rpc_connection import exchange_of
 from services.kit.environment import account_of
+from walt.contracts.agent_rights import host_of, is_services, may_announce
 from walt.contracts.broker_permissions import INTERNAL_EXCHANGE
 from walt.contracts.errors import WIRE_ERRORS, Denied, WaltError
+
+log = logging.getLogger(__name__)
 
 CALLER = "walt_caller"
 KEY = "walt_key"
@@ -98,16 +105,29 @@ class InternalRpc(Rpc):
 
     def fault_of(self, user: str) -> str:
         """Why this user may not call; "" when he may."""
-        return "" if user == account_of(self.container.config["AMQP_URI"]) else "for services only"
+        return "" if is_services(user, account_of(self.container.config["AMQP_URI"])) else "for services only"
 
     def caller_of(self, user: str) -> str:
         return ""
+
+
+class AgentRpc(InternalRpc):
+    """A method that the agents of a further host may call too. It finds the name of that host in its `Caller`
+    dependency, "" in a call of another service, and looks that it is asked for nothing of another host."""
+
+    def fault_of(self, user: str) -> str:
+        return "" if host_of(user) else super().fault_of(user)
+
+    def caller_of(self, user: str) -> str:
+        return host_of(user)
 
 
 class PublicRpc(InternalRpc):
     """A method for users. It finds who calls in its `Caller` dependency."""
 
     def fault_of(self, user: str) -> str:
+        if host_of(user):
+            return "for users, and not for the agents of a host"
         return "" if user else "the message carries no user id"
 
     def caller_of(self, user: str) -> str:
@@ -122,6 +142,10 @@ def internal(method: Callable[..., Any]) -> Callable[..., Any]:
     return _typed(method, InternalRpc())
 
 
+def for_agents(method: Callable[..., Any]) -> Callable[..., Any]:
+    return _typed(method, AgentRpc())
+
+
 def _typed(method: Callable[..., Any], entrypoint: Rpc) -> Callable[..., Any]:
     signature = Signature(method)
 
@@ -134,7 +158,8 @@ def _typed(method: Callable[..., Any], entrypoint: Rpc) -> Callable[..., Any]:
 
 
 class Caller(DependencyProvider):
-    """`self.caller`: the broker's name for the user of this call ('' in a call from a service)."""
+    """`self.caller`: the broker's name for the user of this call, or the further host whose agent it is ('' in a call
+    from a service)."""
 
     def get_dependency(self, worker_ctx: Any) -> str:
         return str(worker_ctx.data.get(CALLER, ""))
@@ -152,7 +177,22 @@ class _EventQueue(QueueConsumer):
 
 
 class _Event(EventHandler):
+    """Heard from who may announce it: services, and of its own host an agent of a further one."""
+
     queue_consumer = _EventQueue()
+
+    def setup(self) -> None:
+        super().setup()
+        self._account = account_of(self.container.config["AMQP_URI"])
+        self.queue.exchange = exchange_of(self._account, self.queue.exchange.name)
+
+    def handle_message(self, body: Any, message: Any) -> None:
+        user, host = user_of(message), body.get("host") if isinstance(body, dict) else None
+        if may_announce(user, self._account, self.source_service, host):
+            super().handle_message(body, message)
+            return
+        log.warning("%s of %s is ignored: %s announced it", self.event_type, self.source_service, user or "nobody")
+        self.queue_consumer.ack_message(message)
 
 
 def on_event(service: str, event: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -21,6 +21,7 @@ from amqp.exceptions import AMQPError
 
 from services.kit.environment import environment
 from walt.contracts.agent_names import service_name
+from walt.contracts.agent_rights import reply_prefix
 from walt.contracts.broker_permissions import INTERNAL_EXCHANGE
 
 LIMIT_S = 5.0
@@ -54,7 +55,7 @@ def ping(uri: str, service: str) -> None:
 
 def _call(connection: Any, routing_key: str, account: str) -> None:
     answers: list[Any] = []
-    channel, queue = connection.channel(), f"healthcheck.{uuid.uuid4().hex}"
+    channel, queue = connection.channel(), f"{reply_prefix(routing_key.partition('.')[0])}{uuid.uuid4().hex}"
     channel.queue_declare(queue, exclusive=True, auto_delete=True)
     channel.basic_consume(queue, no_ack=True, callback=answers.append)
     channel.events["basic_return"].add(lambda *_: answers.append(None))  # nobody has such a queue

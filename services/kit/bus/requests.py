@@ -21,7 +21,7 @@ import time
 from functools import partial
 from typing import Any
 
-from kombu import Exchange, Queue
+from kombu import Queue
 from kombu.serialization import dumps
 from nameko.exceptions import UnserializableValueError, serialize
 from nameko.messaging import QueueConsumer
@@ -29,12 +29,13 @@ from nameko.rpc import RpcConsumer
 
 from services.kit import tasks
 from services.kit.bus.repetitions import CallId, Repetitions, call_id_of
-from services.kit.bus.rpc_connection import internal_exchange
+from services.kit.bus.rpc_connection import exchange_of, internal_exchange
 from services.kit.bus.service_bus import ServiceBus
 from services.kit.bus.shares import FLOOD, REFUSALS_S, Refusals, Shares
 from services.kit.bus.streams import ConnectionLost, QueueFull, QueueGone, StreamPublisher
 from services.kit.environment import account_of
 from walt.contracts import nodes
+from walt.contracts.agent_rights import host_of, is_services, may_be_answered
 from walt.contracts.broker_permissions import MAX_REQUEST_BYTES, RPC_EXCHANGE
 from walt.contracts.errors import Failed, InvalidRequest, WaltError
 
@@ -101,6 +102,7 @@ class ServiceRequests(RpcConsumer):
     def setup(self) -> None:
         self.service_bus.setup()  # nameko gives no order; doing it twice is harmless
         if not hasattr(self, "_publisher"):
+            self._account = account_of(self.container.config["AMQP_URI"])
             self._publisher = StreamPublisher(self.container.config["AMQP_URI"])
             self._refusals = Refusals()
             self._repetitions: Repetitions[Any] = Repetitions()
@@ -108,7 +110,7 @@ class ServiceRequests(RpcConsumer):
             self.queue_consumer.register_provider(self)
 
     def _queue(self, service: str) -> Queue:
-        return Queue(f"internal-{service}", internal_exchange(), f"{service}.*", durable=True)
+        return Queue(f"internal-{service}", internal_exchange(self._account), f"{service}.*", durable=True)
 
     def handle_message(self, _: Any, message: Any) -> None:
         if not self._is_answerable(message):
@@ -140,7 +142,7 @@ class ServiceRequests(RpcConsumer):
     def _refused(self, user: str) -> int:
         """How many requests of the user were refused lately, with this one."""
         count = self._refusals.count(user, time.monotonic())
-        if count == FLOOD and user != account_of(self.container.config["AMQP_URI"]):
+        if count == FLOOD and user != self._account and not host_of(user) and not host_of(self._account):
             tasks.spawn(self._suspend, user)
         return count
 
@@ -185,10 +187,10 @@ class ServiceRequests(RpcConsumer):
             return
 
     def _is_answerable(self, message: Any) -> bool:
-        user, services = user_of(message), account_of(self.container.config["AMQP_URI"])
-        own = "" if user == services else f"user.{user}." if user else "user."
-        reply_to = message.properties.get("reply_to")
-        return reply_to is not None and reply_to.startswith(own) and message.properties.get("content_type") == JSON
+        reply_to, content_type = (message.properties.get(name) for name in ("reply_to", "content_type"))
+        if reply_to is None or content_type != JSON:
+            return False
+        return may_be_answered(user_of(message), self._account, reply_to)
 
     def _is_given_up(self, message: Any) -> bool:
         """Nothing can be answered in an alarm; what is read after one was perhaps sent long before."""
@@ -214,11 +216,11 @@ class UserRequests(ServiceRequests):
         self._is_ending = False
 
     def _queue(self, service: str) -> Queue:
-        return Queue(f"rpc-{service}", Exchange(RPC_EXCHANGE, "topic", durable=True), f"{service}.*", durable=True)
+        return Queue(f"rpc-{service}", exchange_of(self._account, RPC_EXCHANGE), f"{service}.*", durable=True)
 
     def _decode(self, message: Any) -> None:
         user = user_of(message)
-        if user == account_of(self.container.config["AMQP_URI"]):
+        if is_services(user, self._account):
             super()._decode(message)
         elif (size := len(message.body)) > MAX_REQUEST_BYTES:
             fault = f"the request has {size} bytes; allowed: {MAX_REQUEST_BYTES}"

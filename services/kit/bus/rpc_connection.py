@@ -15,6 +15,8 @@ from kombu.exceptions import OperationalError
 from nameko.standalone.events import get_event_exchange
 
 from services.kit import tasks
+from services.kit.environment import account_of
+from walt.contracts.agent_rights import host_of, reply_prefix
 from walt.contracts.broker_permissions import EXPIRES_AFTER, INTERNAL_EXCHANGE, RPC_EXCHANGE
 
 log = logging.getLogger(__name__)
@@ -25,10 +27,16 @@ SETTLED_S = 30.0  # after an alarm: what was sent in it has arrived by then
 BROKER_ERRORS = (OSError, AMQPError, OperationalError)  # of a broker that is away or goes away
 
 
-def internal_exchange() -> Exchange:
+def exchange_of(account: str, name: str, arguments: Mapping[str, Any] | None = None) -> Exchange:
+    """A topic exchange, which this account declares before it uses it; the agents of a further host may not, and find
+    those that the broker begins with (deploy/broker/rabbitmq.py)."""
+    return Exchange(name, "topic", durable=True, arguments=arguments, no_declare=bool(host_of(account)))
+
+
+def internal_exchange(account: str) -> Exchange:
     """Of calls between services. What a service takes from no queue of this exchange goes on to RPC_EXCHANGE: one of
     the version before."""
-    return Exchange(INTERNAL_EXCHANGE, "topic", durable=True, arguments={"alternate-exchange": RPC_EXCHANGE})
+    return exchange_of(account, INTERNAL_EXCHANGE, {"alternate-exchange": RPC_EXCHANGE})
 
 
 class Alarm:
@@ -85,9 +93,10 @@ class RpcConnection:
     the broker is done before that thread begins: afterwards it alone reads."""
 
     def __init__(self, amqp_uri: str, service: str, alarm: Alarm) -> None:
+        """service: with its host (netemu@lab1)."""
         self.is_lost = False
         self.calls: dict[str, RpcCall] = {}
-        self._alarm = alarm
+        self._alarm, self._account = alarm, account_of(amqp_uri)
         self._is_open = False
         self._connection = Connection(
             amqp_uri,
@@ -96,9 +105,9 @@ class RpcConnection:
             transport_options={"on_blocked": self._on_blocked, "on_unblocked": alarm.end},
         )
         channel = self._connection.channel()
-        self._queue = f"rpc.reply-{service}-{uuid.uuid4()}"
-        internal_exchange()(channel).declare()  # nobody may have listened yet
-        exchange = Exchange(RPC_EXCHANGE, "topic", durable=True)  # a service of the version before replies by it
+        self._queue = f"{reply_prefix(service)}{uuid.uuid4()}"
+        internal_exchange(self._account)(channel).declare()  # nobody may have listened yet
+        exchange = exchange_of(self._account, RPC_EXCHANGE)  # a service of the version before replies by it
         replies = Queue(self._queue, exchange, self._queue, exclusive=True, auto_delete=True)
         consumer = self._connection.Consumer(replies, channel=channel, on_message=self._on_reply, no_ack=True)
         self._producer = self._connection.Producer(channel, serializer="json", on_return=self._on_return)
@@ -113,7 +122,7 @@ class RpcConnection:
         self._check()
         self._publish("", "", self._queue)
 
-    def send(self, routing_key: str, request: Any, account: str, timeout_s: float) -> RpcCall:
+    def send(self, routing_key: str, request: Any, timeout_s: float) -> RpcCall:
         self._check()
         key = uuid.uuid4().hex
         call = self.calls[key] = RpcCall(self, key)
@@ -127,7 +136,7 @@ class RpcConnection:
                 correlation_id=key,
                 message_id=key,
                 expiration=timeout_s * EXPIRES_AFTER,
-                user_id=account,
+                user_id=self._account,
             )
         except BaseException:
             del self.calls[key]
@@ -136,11 +145,11 @@ class RpcConnection:
 
     def publish_event(self, service: str, event: str, payload: Any) -> None:
         self._check()
-        exchange = get_event_exchange(service, {})
-        if exchange.name not in self._declared:  # nobody may have listened yet, and a new broker knows nothing
-            exchange(self._producer.channel).declare(nowait=True)
-            self._declared.add(exchange.name)
-        self._publish(payload, exchange.name, event, delivery_mode=2)
+        name = get_event_exchange(service, {}).name
+        if name not in self._declared:  # nobody may have listened yet, and a new broker knows nothing
+            exchange_of(self._account, name)(self._producer.channel).declare(nowait=True)
+            self._declared.add(name)
+        self._publish(payload, name, event, delivery_mode=2, user_id=self._account)
 
     def close(self) -> None:
         self._lose(ConnectionError("this service ends"))

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amqp import Message
-from kombu import Connection, Exchange, Queue
+from kombu import Connection, Queue
 
 from services.kit import tasks
+from services.kit.bus.rpc_connection import exchange_of
+from services.kit.environment import account_of
 
 HEARTBEAT_S = 20
 CONNECT_LIMIT_S = 5.0
@@ -171,6 +173,7 @@ class Bounds:
 
 def consume(
     amqp_uri: str,
+    name: str,
     exchange: str,
     routing_key: str,
     bounds: Bounds,
@@ -179,7 +182,8 @@ def consume(
 ) -> None:
     """Pass on what is published to a topic exchange from now on, until the connection is lost: ConnectionLost.
 
-    on_ready is called when messages are received. on_message must not wait; nothing is kept.
+    name: of the queue, which is made for it. on_ready is called when messages are received. on_message must not wait;
+    nothing is kept.
     """
     arguments = {"x-max-length": bounds.waiting, "x-max-length-bytes": bounds.waiting_bytes}
     pace = _Pace(bounds)
@@ -192,8 +196,8 @@ def consume(
     try:
         with Connection(amqp_uri, heartbeat=HEARTBEAT_S, connect_timeout=CONNECT_LIMIT_S) as connection:
             channel = connection.channel()
-            topic = Exchange(exchange, "topic", durable=True)
-            queue = Queue("", topic, routing_key, exclusive=True, queue_arguments=arguments)(channel)
+            topic = exchange_of(account_of(amqp_uri), exchange)
+            queue = Queue(name, topic, routing_key, exclusive=True, queue_arguments=arguments)(channel)
             queue.declare()
             channel.basic_qos(0, PREFETCH, False)
             channel.basic_consume(queue.name, callback=take)

@@ -40,11 +40,12 @@ class Tunnel:
 
 
 class Overlay:
-    """underlay: the address of this host, at which the others reach it; "": it is alone. wake: set when a change has
-    failed, and the next reconciliation is to repair it."""
+    """underlay: the address at which the others reach this host; "": it is alone. source: its own, from which it sends
+    to them. wake: set when a change has failed, and the next reconciliation is to repair it."""
 
-    def __init__(self, netlink: Netlink, host: str, underlay: str, wake: threading.Event) -> None:
+    def __init__(self, netlink: Netlink, host: str, underlay: str, source: str, wake: threading.Event) -> None:
         self.underlay = underlay
+        self.source = source
         self.stations = Stations(host)
         self._netlink = netlink
         self.fault = ""  # of the last change that failed, until the next reconciliation
@@ -109,7 +110,7 @@ class Overlay:
             self._sync_all()
 
     def _read(self) -> dict[int, Tunnel]:
-        complete, leftovers = tunnel.tunnels(self._netlink.interfaces(), self.underlay)
+        complete, leftovers = tunnel.tunnels(self._netlink.interfaces(), self.source)
         for name in leftovers:
             self._netlink.remove(name)
         found = {network_id: _opened(network_id) for network_id in complete}
@@ -153,7 +154,7 @@ class Overlay:
             return
         if present is None:
             log.info("a tunnel for network %d", network_id)
-            make_tunnel(self._netlink, network_id, self.stations.vni(network_id), self.underlay)
+            make_tunnel(self._netlink, network_id, self.stations.vni(network_id), self.source)
             present, macs = _opened(network_id), None
             tunnels[network_id] = present
         named = (*self.stations.macs(network_id), *present.entries) if macs is None else macs

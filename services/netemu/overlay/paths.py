@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import socket
@@ -18,9 +19,23 @@ RECEIVE_BUFFER_BYTES = 4 * 2**20
 
 _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE = 10, 3  # DF is set; what was learned of the path counts for nothing
 _IP_MTU = 14
+_SIOCGIFADDR = 0x8915
 _HEADERS_BYTES = 28
 _ECHO, _REPLY = 8, 0
 _ANY_PORT = 9
+
+
+def own_address(underlay: str, interface: str) -> str:
+    """The address from which this host sends to the others: that of the interface, where one is named (a container,
+    to which the engine hands on what comes to the underlay address). Failed when it has none."""
+    if not interface or not underlay:
+        return underlay
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            found = fcntl.ioctl(one, _SIOCGIFADDR, struct.pack("256s", interface.encode()[:15]))
+    except OSError as error:
+        raise Failed(f"WALT_UNDERLAY_INTERFACE={interface}: it has no IPv4 address: {error.strerror}") from None
+    return socket.inet_ntoa(found[20:24])
 
 
 def measure_mtus(own: str, addresses: Iterable[str]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from services.kit.bus.repetitions import CallId
@@ -12,7 +13,11 @@ from services.nodes.domain import hosts
 from services.nodes.domain.hosts import HostUse
 from services.nodes.storage.registry import RegistryStore
 from services.nodes.users.accounts import Accounts
-from walt.contracts.hosts import HostEvacuation, HostView
+from walt.contracts.agent_names import check_host
+from walt.contracts.agent_rights import account_of_host
+from walt.contracts.hosts import HostAccess, HostEvacuation, HostView
+
+log = logging.getLogger(__name__)
 
 
 class HostCommands:
@@ -48,6 +53,22 @@ class HostCommands:
             self._hosts.set_drained(name, True)
         return self._execute(CallId(caller), move_commands.evacuate, name, self._hosts.pool(), dry_run).plan
 
-    def remove(self, caller: str, name: str) -> None:
+    def admit(self, caller: str, name: str) -> HostAccess:
+        """What a further host joins with; whoever had that before is out."""
         self._accounts.check_administrator(caller)
-        self._hosts.remove(name)
+        hosts.check_is_further(check_host(name), self._hosts.server)
+        password = self._accounts.put_host(name)
+        log.info("host admitted: host=%s by=%s", name, caller)
+        return HostAccess(name, account_of_host(name), password, self._hosts.server, self._hosts.subnet)
+
+    def remove(self, caller: str, name: str) -> None:
+        """Its account goes first, so that its agents are heard no more; of those that use the account of the services
+        it is asked that they do not run."""
+        self._accounts.check_administrator(caller)
+        had_account = self._accounts.has_host(name)
+        if had_account:
+            self._hosts.check_is_empty(name)
+            self._accounts.remove_host(name)
+            log.info("host removed: host=%s by=%s", name, caller)
+        if not had_account or name in self._hosts.known:
+            self._hosts.remove(name, is_out=had_account)

@@ -36,7 +36,7 @@ class HostDirectory:
         self.server = server
         self._store = store
         self._capacities = capacities
-        self._subnet = subnet
+        self.subnet = subnet
         self._announce = announce
         self._seen_at = dict[str, float]()  # when its vmrunner announced itself last, by the monotonic clock
         with store.transaction() as registry:
@@ -67,7 +67,7 @@ class HostDirectory:
             HostState(one.name, one.is_drained, one.name in reachable, capacities.get(one.name))
             for one in self._known.values()
         )
-        return HostPool(self.server, self._subnet, tuple(states))
+        return HostPool(self.server, self.subnet, tuple(states))
 
     def unreachable_since(self) -> dict[str, float]:
         """{host: epoch seconds of its last word} of those that do not answer."""
@@ -104,11 +104,17 @@ class HostDirectory:
             registry.hosts.put(hosts.drained(self.find(name), is_drained))
             self._known = _by_name(registry)
 
-    def remove(self, name: str) -> None:
-        """NotFound, or Conflict while it is in use."""
+    def check_is_empty(self, name: str) -> None:
+        """Conflict while there are nodes on it; a host that has not joined has none."""
+        if name in self._known:
+            with self._store.transaction() as registry:
+                hosts.check_removable(self.find(name), registry.hosts.nodes_on(name), is_unreachable=True)
+
+    def remove(self, name: str, is_out: bool) -> None:
+        """NotFound, or Conflict while it is in use. is_out: its agents can announce nothing any more."""
         host = self.find(name)
         with self._store.transaction() as registry:
-            hosts.check_removable(host, registry.hosts.nodes_on(name), self._is_silent(name))
+            hosts.check_removable(host, registry.hosts.nodes_on(name), is_out or self._is_silent(name))
             registry.hosts.remove(name)
         del self._known[name]
         self._seen_at.pop(name, None)
@@ -123,7 +129,7 @@ class HostDirectory:
             stored = _by_name(registry)
             host = stored.get(said.host)
             if host is None:
-                host = hosts.new_host(said.host, list(stored.values()), registry.ips(), self._subnet)
+                host = hosts.new_host(said.host, list(stored.values()), registry.ips(), self.subnet)
                 log.warning("host %s has joined: %s on walt-net", host.name, host.ip)
             registry.hosts.put(hosts.announced(host, said))
             self._known = _by_name(registry)
@@ -136,7 +142,7 @@ class HostDirectory:
         if first is None or first.name != self.server:
             if first is not None and first.number == hosts.SERVER_NUMBER:
                 registry.hosts.remove(first.name)
-            registry.hosts.put(hosts.server_host(self.server, self._subnet))
+            registry.hosts.put(hosts.server_host(self.server, self.subnet))
 
 
 def _by_name(registry: Registry) -> dict[str, HostRecord]:

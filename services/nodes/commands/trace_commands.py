@@ -71,10 +71,11 @@ class TraceCommands:
             uses = traces.uses(select_nodes(registry, MY_NODES, account))
         return [replace(one, used_by=uses.get(one.name, ())) for one in found if name in (None, one.name)]
 
-    def content(self, trace_id: int) -> TraceContent:
-        """For agents."""
+    def content(self, trace_id: int, host: str) -> TraceContent:
+        """For agents. host: of which it must be a link that follows it; "": of any."""
         with self._store.transaction() as registry:
-            found = registry.traces.content(trace_id)
+            is_known = not host or trace_id in traces.followed(registry.specs(registry.nodes_of_host(host)))
+            found = registry.traces.content(trace_id) if is_known else None
         if found is None:
             raise NotFound(f"no trace with the id {trace_id}")
         return found

@@ -94,6 +94,11 @@ def find(hosts: Mapping[str, AnyHost], name: str) -> AnyHost:
     return hosts[name]
 
 
+def check_is_further(name: str, server: str) -> None:
+    if name == server:
+        raise Conflict(f"'{name}' is the server's own host; allowed: the name of another")
+
+
 def check_removable(host: HostRecord, nodes: Collection[str], is_unreachable: bool) -> None:
     """nodes: names of those that the registry has on it."""
     if host.number == SERVER_NUMBER:

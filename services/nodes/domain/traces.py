@@ -13,7 +13,7 @@ from walt.contracts import trace_names, traces, units
 from walt.contracts.errors import Conflict, InvalidRequest, LimitReached, NotFound
 from walt.contracts.links import SIDES, LinkModel
 from walt.contracts.netemu import PortReport
-from walt.contracts.nodes import Interface
+from walt.contracts.nodes import Interface, NodeWanted
 from walt.contracts.traces import ROWS_OF_ONE, TRACES_OF_ONE, Trace, TraceContent, TraceView
 
 Ids = Mapping[tuple[str, str], int]  # {(account, name): id}
@@ -45,6 +45,12 @@ def view(name: str, trace: Trace, loops: bool, at: float) -> TraceView:
         min_latency_us=min(trace.latency_us, default=None),
         max_latency_us=max(trace.latency_us, default=None),
     )
+
+
+def followed(specs: Iterable[NodeWanted]) -> set[int]:
+    """The ids of the traces that links of these nodes follow."""
+    links = [one.link for spec in specs for one in spec.interfaces]
+    return {way.trace for link in links for way in (link.up, link.down)} - {0}
 
 
 def check_room(present: Sequence[TraceView], new: TraceView) -> None:

@@ -15,6 +15,7 @@ from services.nodes.users import broker_use, rules
 from services.nodes.users.rabbitmq_api import STATISTICS_S, ManagementApi
 from services.nodes.users.restored import RestoredUsers
 from services.nodes.users.rules import BrokerAccount
+from walt.contracts.agent_rights import AGENTS_TAG, account_of_host, agent_rights
 from walt.contracts.broker_permissions import Rights, user_rights
 from walt.contracts.errors import Failed, WaltError
 from walt.contracts.nodes import SUSPENDED_S, NewPassword, UserView
@@ -89,6 +90,21 @@ class Accounts:
         self._admit(account.name, user_rights(account.name, self._public()))
         return self._set_password(replace(account, tags=known.tags | account.tags))
 
+    def put_host(self, host: str) -> str:
+        """The new password of the agents of a further host, who have an account from now on; they log in anew."""
+        account = BrokerAccount(account_of_host(host), frozenset({AGENTS_TAG}))
+        password = secrets.token_urlsafe(PASSWORD_BYTES)
+        self._broker.put(account, password)
+        self._broker.put_rights(account.name, agent_rights(host))
+        self._broker.close_connections(account.name, "its password is another")
+        return password
+
+    def has_host(self, host: str) -> bool:
+        return self.are_managed and self._get(account_of_host(host)) is not None
+
+    def remove_host(self, host: str) -> None:
+        self._broker.delete(account_of_host(host))
+
     def suspend(self, name: str, reason: str) -> None:
         """Close his connections, and refuse others for SUSPENDED_S. A restart ends that earlier. name "": of who sends
         far more than others; of nobody where that is not clear."""
@@ -120,12 +136,14 @@ class Accounts:
         after an upgrade."""
         broker, public = self._broker, self._public()
         accounts = broker.accounts()
-        wanted = {account.name: user_rights(account.name, public) for account in accounts}
-        for name in rules.outdated(accounts, broker.rights(), wanted):
+        wanted = {one.name: user_rights(one.name, public) for one in accounts if one.is_user}
+        wanted |= {one.name: agent_rights(host) for one in accounts if (host := one.host)}
+        for name in rules.outdated(broker.rights(), wanted):
             broker.put_rights(name, wanted[name])
             log.info("rights renewed: user=%s", name)
         limits = broker.limits()
-        for name in rules.outdated(accounts, limits, dict.fromkeys(wanted, CONNECTION_LIMITS)):
+        users = [one.name for one in accounts if one.is_user]
+        for name in rules.outdated(limits, dict.fromkeys(users, CONNECTION_LIMITS)):
             broker.put_limits(name, CONNECTION_LIMITS)
             log.info("limits at the broker renewed: user=%s", name)
 

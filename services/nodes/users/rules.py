@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.nodes.domain.model import NodeSummary
+from walt.contracts.agent_rights import AGENTS_TAG, host_of
 from walt.contracts.broker_permissions import ADMINISTRATOR, USER
 from walt.contracts.errors import Conflict, Denied, InvalidRequest, NeedsForce, NotFound
 from walt.contracts.names import check_user_name
@@ -28,6 +29,11 @@ class BrokerAccount:
     @property
     def is_user(self) -> bool:
         return USER in self.tags
+
+    @property
+    def host(self) -> str:
+        """Whose agents have this account; "" of a user's."""
+        return host_of(self.name) if AGENTS_TAG in self.tags else ""
 
     @property
     def is_administrator(self) -> bool:
@@ -106,8 +112,6 @@ def views(
     ]
 
 
-def outdated(
-    accounts: Iterable[BrokerAccount], actual: Mapping[str, object], wanted: Mapping[str, object]
-) -> list[str]:
-    """The users who have not what they should have: rights by the present public methods, or limits."""
-    return [one.name for one in accounts if one.is_user and actual.get(one.name) != wanted[one.name]]
+def outdated(actual: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
+    """The accounts that have not what they should have: rights by the present public methods, or limits."""
+    return [name for name, value in wanted.items() if actual.get(name) != value]

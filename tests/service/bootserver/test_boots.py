@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
 from dataclasses import replace
 
@@ -10,11 +11,14 @@ import pytest
 from services.bootserver.boot import boot_records
 from services.bootserver.images import save_node
 from services.bootserver.persist import export_files
+from services.kit.bus.bus import BrokerBus
 from tests.service.bootserver.world import NODE_IP, OTHER_IP, REQUEST, SPEC, full_disk
+from tests.service.conftest import PASSWORD, SECOND
 from tests.support.amqp_user import AmqpUser
 from tests.support.image_tree import VERSION
 from tests.support.wait import wait_until
 from walt.contracts import bootserver, nodes
+from walt.contracts.agent_rights import account_of_host
 from walt.contracts.bootserver import NodeBooted
 from walt.contracts.errors import Denied, Failed, NotFound, NotOwner
 from walt.contracts.nodes import NodeRemoved
@@ -212,3 +216,24 @@ def test_users_save_and_see_their_own_images(server, nodes_service, users, monke
     server.publish(replace(REQUEST, run=2, image="alice/exp1", owner="alice", owner_account=account))
     (folder,) = [word for word in server.text("/boot/7/script.ipxe").split() if word.startswith("walt.image=")]
     assert folder != "walt.image=tiny-1"
+
+
+@pytest.mark.parametrize(
+    "method, arguments",
+    [
+        ("publish_boot", {"request": REQUEST}),
+        ("open_access", {"node_id": 7}),
+        ("drop_persist_folder", {"node_id": 7, "owner": "alice", "account": "a1"}),
+    ],
+)
+def test_an_agent_of_a_further_host_is_served_for_its_own_nodes_only(
+    server, nodes_service, broker_port, vhost, method, arguments
+):
+    account = f"{account_of_host(SECOND)}:{PASSWORD}"
+    bus = BrokerBus(f"amqp://{account}@127.0.0.1:{broker_port}/{vhost}", f"vmrunner@{SECOND}")
+    with contextlib.closing(bus):
+        with pytest.raises(Denied, match=f"node 7 is not on host '{SECOND}'"):
+            bus.call("bootserver", method, **arguments)
+        nodes_service.specs = {SPEC.id: replace(SPEC, host=SECOND)}
+        server.publish()
+        bus.call("bootserver", method, **arguments)

@@ -34,7 +34,7 @@ def second(service, amqp_uri):
         for node in registry.nodes():
             registry.delete(node.id)
     service.app.hosts._seen_at.clear()
-    service.app.hosts.remove(SECOND)
+    service.app.hosts.remove(SECOND, is_out=True)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from nameko.events import event_handler
 from nameko.rpc import rpc
 from nameko.standalone.events import event_dispatcher, get_event_exchange
 
+from services.kit.environment import account_of
 from walt.contracts import serialization
 from walt.contracts.errors import WaltError
 
@@ -44,7 +45,8 @@ class FakeService:
         """by: the announcing service, when it is not this one."""
         service, config = (by or self.name).partition("@")[0], {"AMQP_URI": self.uri}  # without the host, as real ones
         declare = [get_event_exchange(service, config)]  # nobody may listen yet
-        event_dispatcher(config, declare=declare)(service, event, serialization.dump(value))
+        announce = event_dispatcher(config, declare=declare, user_id=account_of(self.uri))
+        announce(service, event, serialization.dump(value))
 
     def _method(self, served: Callable[..., Any]) -> Any:
         @functools.wraps(served)

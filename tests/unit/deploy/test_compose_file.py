@@ -11,7 +11,11 @@ SERVICES = yaml.safe_load(FILES[0].read_text())["services"]
 
 USED = re.compile(r"\$\{(\w+)(?::?-([^}]*)|:\?[^}]*)\}")
 LISTED = re.compile(r"^#(\w+)=(.*)$", re.MULTILINE)
-EXAMPLES = {"WALT_IMAGES", "WALT_PARENT_INTERFACE"}  # .env.example shows a value that is not the default
+EXAMPLES = {
+    "WALT_IMAGES",
+    "WALT_PARENT_INTERFACE",
+    "WALT_UNDERLAY",
+}  # .env.example shows a value that is not the default
 
 
 def test_the_list_of_settings_is_complete_and_tells_the_defaults():

@@ -18,8 +18,7 @@ SETUP = programs.Setup(
     host="lab1",
     checkout=Path("/src/a walt"),
     python=Path("/src/a walt/.venv/bin/python"),
-    services_password="pass%word",
-    accounts_password="other",
+    passwords={"walt-services": "pass%word", "walt-accounts": "other", "walt-host-lab1-2": "lesser"},
     images={"full": "debian-1", "default": "small-2"},
 )
 
@@ -102,7 +101,7 @@ def _config_in(folder: Path) -> Path:
 @pytest.mark.parametrize("value", ["a'b", 'a"b', "a\nb", "a\\b"])
 def test_a_value_that_supervisor_would_misread_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="quote, a backslash or a line end"):
-        programs.supervisor_config(replace(SETUP, services_password=value))
+        programs.supervisor_config(replace(SETUP, passwords={**SETUP.passwords, "walt-services": value}))
 
 
 def test_what_nodes_may_reach_is_told_to_netemu_and_the_resolver() -> None:
@@ -113,3 +112,10 @@ def test_what_nodes_may_reach_is_told_to_netemu_and_the_resolver() -> None:
     assert programs.service_environment(SETUP, bootserver.SERVICE)["WALT_DNS_UPSTREAM"] == ""
     assert dns.environment["WALT_NAT_EXCEPT"] == "198.18.0.0/15"
     assert programs.service_environment(SETUP, netemu.SERVICE)["WALT_NAT_EXCEPT"] == "198.18.0.0/15"
+
+
+def test_agents_of_a_further_host_log_in_with_an_account_of_their_own():
+    found = {one.name: one.environment for one in programs.programs(replace(SETUP, host="lab1", host_count=2))}
+    assert found["netemu"]["WALT_AMQP_URI"].startswith("amqp://walt-services:")
+    for agent in ("vmrunner-2", "netemu-2", "console-2"):
+        assert found[agent]["WALT_AMQP_URI"] == "amqp://walt-host-lab1-2:lesser@198.18.0.6:5672//"

@@ -7,6 +7,8 @@ import pytest
 
 from services.kit.environment import Environment
 from services.netemu import variables
+from services.netemu.overlay.paths import own_address
+from walt.contracts.errors import Failed
 
 ENV = Environment("", "lab1", Path(), Path(), Path(), 0, "192.168.172.0/22")
 
@@ -32,3 +34,11 @@ def test_the_underlay_is_an_address_and_a_further_host_needs_one():
         variables.underlay(env(WALT_UNDERLAY="lab1"))
     with pytest.raises(SystemExit, match="WALT_UNDERLAY: a host beside the server's needs one"):
         variables.underlay(env(WALT_SERVER_HOST="lab2"))
+
+
+def test_who_has_its_underlay_address_from_others_sends_from_its_interface():
+    assert own_address("192.0.2.2", "") == "192.0.2.2"
+    assert own_address("192.0.2.2", "lo") == "127.0.0.1"
+    assert own_address("", "lo") == ""
+    with pytest.raises(Failed, match="WALT_UNDERLAY_INTERFACE=none9: it has no IPv4 address"):
+        own_address("192.0.2.2", "none9")
