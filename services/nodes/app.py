@@ -17,11 +17,12 @@ from services.nodes.commands import dispute, lab_commands, node_commands, querie
 from services.nodes.commands.host_commands import HostCommands
 from services.nodes.commands.host_directory import HostDirectory
 from services.nodes.commands.node_commands import Command, Outcome
+from services.nodes.commands.node_waits import NodeWaits
 from services.nodes.commands.run_command import Result
 from services.nodes.commands.trace_commands import TraceCommands
 from services.nodes.commands.trash_commands import TrashCommands
 from services.nodes.commands.user_commands import UserCommands
-from services.nodes.domain import creation, event_texts, hosts, lab_plan, model, port_views, registration, traces
+from services.nodes.domain import creation, event_texts, lab_plan, model, port_views, registration, traces
 from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_kept
 from services.nodes.domain.model import NodeSummary, RequestContext
 from services.nodes.domain.network_addresses import POOLS, AddressPlan
@@ -60,6 +61,8 @@ from walt.contracts.nodes import (
 )
 from walt.contracts.vmrunner import VmRemoved, VmReport
 
+LOOK_AT_HOSTS_S = 1.0
+
 
 class NodesApp:
     def __init__(self, env: Environment, bus: Bus) -> None:
@@ -83,6 +86,7 @@ class NodesApp:
         self.hosts = HostDirectory(
             self.store, self.capacities, env.host, env.subnet, lambda hosts: bus.announce(HOSTS_CHANGED, hosts)
         )
+        self.waits = NodeWaits(self.store, self.hosts.unreachable_since)
         self.host_commands = HostCommands(self.store, self.accounts, self.hosts)
         self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, self.hosts.reachable), self._execute)
         self.inspector = VolumeInspector(bus)
@@ -91,12 +95,10 @@ class NodesApp:
         self._tasks: list[tasks.Task] = []
 
     def start(self) -> None:
+        self._tasks = [tasks.spawn_loop("look at hosts", self.waits.look_at_hosts, every_s=LOOK_AT_HOSTS_S)]
         if self._broker is not None:
             watch = BrokerWatch(self._broker, self._remove_from_broker)
-            self._tasks = [
-                tasks.spawn(keep_in_step, self.accounts.renew, RENEW_S),
-                tasks.spawn(watch.run),
-            ]
+            self._tasks += [tasks.spawn(keep_in_step, self.accounts.renew, RENEW_S), tasks.spawn(watch.run)]
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -148,11 +150,7 @@ class NodesApp:
     # -- what users read
 
     def views(self, user: str, selection: str) -> list[NodeView]:
-        with self.transaction() as registry:
-            account = registry.accounts.of(user).id
-            views = [model.view(node) for node in queries.select_nodes(registry, selection, account)]
-        unreachable = self.hosts.unreachable_since()
-        return [hosts.seen_from_here(view, unreachable) for view in views] if unreachable else views
+        return self.waits.views(user, selection)
 
     def ports(self, user: str, selection: str) -> list[PortView]:
         with self.transaction() as registry:

@@ -2,16 +2,15 @@
 
 Owns:       which nodes there are, their settings, owner, image, power, addresses; their owners' networks; labs (nodes
             of one document); traces that links follow; the log of nodes (commands that changed them, their states).
-Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
-            boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, import_trace,
-            get_traces, remove_trace, schedule_links, get_ports, get_events, get_notices, add_user, remove_user,
-            get_users, get_use, set_limits, change_password, accept_registry, get_hosts, drain_host, remove_host,
-            get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace, get_fabric, authorize,
-            get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user, register_machine,
-            check_history (services).
+Serves:     create_nodes, get_nodes, wait_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes,
+            rename_node, boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab,
+            import_trace, get_traces, remove_trace, schedule_links, get_ports, get_events, get_notices, add_user,
+            remove_user, get_users, get_use, set_limits, change_password, accept_registry, get_hosts, drain_host,
+            remove_host, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace, get_fabric,
+            authorize, get_account, get_limits, get_accounts, check_administrator, ensure_user, suspend_user,
+            register_machine, check_history (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
-            persist_bytes, list_machines, get_addresses; netemu list_ports; the management API of the broker, which
-            stores the accounts of users; all services for diagnose.
+            persist_bytes, list_machines, get_addresses; netemu list_ports; the broker's management API; all: diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED, HOSTS_CHANGED.
 Hears:      vmrunner VM_CHANGED, VM_REMOVED; bootserver MACHINE_CHANGED, MACHINE_REMOVED (asks both at times for what
             was lost); vmrunner, netemu AGENT_PRESENT.
@@ -33,16 +32,14 @@ from __future__ import annotations
 from services.kit.bus.app import AppProvider
 from services.kit.bus.arguments import Secret
 from services.kit.bus.call_metrics import Metrics
-from services.kit.bus.entrypoints import Caller, at_start, every, internal, on_event, public
+from services.kit.bus.entrypoints import Caller, at_start, every, internal, on_event, patient, public
 from services.nodes.app import NodesApp
 from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, StartDelay, Text, Texts
 from services.nodes.commands import lab_commands, node_commands, trace_commands
 from services.nodes.domain import links, settings_request
 from services.nodes.domain.event_texts import EventQuery
-from walt.contracts import bootserver, hosts, netemu, nodes, vmrunner
-from walt.contracts.bootserver import DEFAULT_IMAGE
+from walt.contracts import bootserver, hosts, netemu, nodes, traces, vmrunner
 from walt.contracts.checks import Check
-from walt.contracts.hosts import AgentPresent, Fabric, HostView
 from walt.contracts.labs import LabApplied, LabDocument, LabView
 from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
@@ -62,7 +59,6 @@ from walt.contracts.nodes import (
     UserView,
 )
 from walt.contracts.schedules import PortSchedule, ScheduleStarted
-from walt.contracts.traces import TraceContent, TraceView
 from walt.contracts.vmrunner import VmRemoved, VmReport
 
 RECONCILE_S = 20
@@ -79,11 +75,15 @@ class NodesService:
     def create_nodes(
         self, names: Texts, settings: Texts = (), image: Text | None = None, host: Text | None = None
     ) -> Changed:
-        return self.app.create(self.caller, names, settings, image or DEFAULT_IMAGE, host or "")
+        return self.app.create(self.caller, names, settings, image or bootserver.DEFAULT_IMAGE, host or "")
 
     @public
     def get_nodes(self, selection: NodeSet) -> list[NodeView]:
         return self.app.views(self.caller, selection)
+
+    @patient
+    def wait_nodes(self, selection: NodeSet, seen: str = "") -> nodes.NodesSeen:
+        return self.app.waits.wait(self.caller, selection, seen)
 
     @public
     def configure_nodes(self, selection: NodeSet, settings: Texts, force: bool = False) -> Changed:
@@ -139,11 +139,11 @@ class NodesService:
         return self.app.run(self.caller, lab_commands.remove, name, force=force)
 
     @public
-    def import_trace(self, name: Text, content: TraceContent) -> TraceView:
+    def import_trace(self, name: Text, content: traces.TraceContent) -> traces.TraceView:
         return self.app.traces.add(self.caller, name, content)
 
     @public
-    def get_traces(self, name: Text | None = None) -> list[TraceView]:
+    def get_traces(self, name: Text | None = None) -> list[traces.TraceView]:
         return self.app.traces.views(self.caller, name)
 
     @public
@@ -193,11 +193,11 @@ class NodesService:
         return self.app.limit(self.caller, name, limits)
 
     @public
-    def get_hosts(self, name: Text | None = None) -> list[HostView]:
+    def get_hosts(self, name: Text | None = None) -> list[hosts.HostView]:
         return self.app.host_commands.views(name)
 
     @public
-    def drain_host(self, name: Text, undo: bool = False) -> list[HostView]:
+    def drain_host(self, name: Text, undo: bool = False) -> list[hosts.HostView]:
         return self.app.host_commands.drain(self.caller, name, not undo)
 
     @public
@@ -229,11 +229,11 @@ class NodesService:
         return self.app.specs(host)
 
     @internal
-    def get_fabric(self, host: Text) -> Fabric:
+    def get_fabric(self, host: Text) -> hosts.Fabric:
         return self.app.fabric(host)
 
     @internal
-    def get_trace(self, trace: int) -> TraceContent:
+    def get_trace(self, trace: int) -> traces.TraceContent:
         return self.app.traces.content(trace)
 
     @internal
@@ -274,7 +274,7 @@ class NodesService:
 
     @on_event(vmrunner.SERVICE, hosts.AGENT_PRESENT)
     @on_event(netemu.SERVICE, hosts.AGENT_PRESENT)
-    def on_agent_present(self, said: AgentPresent) -> None:
+    def on_agent_present(self, said: hosts.AgentPresent) -> None:
         self.app.hosts.announced(said)
 
     @on_event(vmrunner.SERVICE, vmrunner.VM_CHANGED)
