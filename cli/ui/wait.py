@@ -1,21 +1,27 @@
-"""Waiting until nodes are in a state: what to print about what was seen (pure), and the loop that polls."""
+"""Waiting until nodes are in a state: what to print about what was seen (pure), and the loop that waits.
+
+`nodes` tells of a change when it comes; while nothing happens, nothing is asked.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
-from walt.client import Client
+from walt.client import CALL_TIMEOUT_S, Call, Client
 from walt.contracts.errors import EXIT_TIMEOUT, Failed, Unreachable
 from walt.contracts.hosts import UNREACHABLE
 from walt.contracts.names import check_one_node
-from walt.contracts.nodes import NodeView
+from walt.contracts.nodes import WAIT_S, NodesSeen, NodeView
 from walt.contracts.vmrunner import BOOTED, CAUSE_NO_ANSWER, FAILED
 from walt.replies import read
 
 from .messages import Progress, age, print_message
 
-POLL_S = 0.3
+PAUSE_S = 0.3  # between two answers; longer for many nodes, since their answer takes longer
+PAUSE_OF_EACH_S = 0.002
+SHOW_S = 1.0  # of the ages on a terminal
 UNREACHABLE_TIMEOUT_S = 30.0  # how long nodes (or the broker) may be unreachable before a wait is given up
 
 
@@ -122,8 +128,8 @@ def wait_until(
     """Return once all are in that state; TimedOut, or NotFound when one was removed meanwhile. on_reached: called with
     those that have come to be in it, each once."""
     watch, progress = Watch(nodes, wanted), Progress()
-    end = None if timeout_s is None else time.monotonic() + timeout_s
-    answered_at = time.monotonic()
+    end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    news = News(client, watch.names, end, lambda: progress.show(watch.progress(time.time())))
     try:
         while watch.names:
             for sentence in watch.update(nodes):
@@ -134,16 +140,56 @@ def wait_until(
                 on_reached(reached)
             if not watch.missing:
                 return
-            if end is not None and time.monotonic() >= end:
+            if time.monotonic() >= end:
                 raise watch.overdue(timeout_s or 0)
-            progress.show(watch.progress(time.time()))
-            time.sleep(POLL_S)
-            try:
-                nodes = get_nodes(client, ",".join(watch.names))
-                answered_at = time.monotonic()
-            except Unreachable:
-                # A service that restarts must not end the wait.
-                if time.monotonic() - answered_at > UNREACHABLE_TIMEOUT_S:
-                    raise
+            nodes = news.next() or nodes
     finally:
         progress.clear()
+
+
+class News:
+    """What `nodes` tells of these nodes. end: of the monotonic clock; show: called now and then."""
+
+    def __init__(self, client: Client, names: Sequence[str], end: float, show: Callable[[], None]) -> None:
+        self._client = client
+        self._selection = ",".join(names)
+        self._pause_s = PAUSE_S + len(names) * PAUSE_OF_EACH_S
+        self._end, self._show = end, show
+        self._seen = ""
+        self._answer_due = time.monotonic()
+
+    def next(self) -> Sequence[NodeView] | None:
+        """The nodes once something has changed; None when `end` came first, or nodes does not answer for a moment: a
+        service that restarts must not end the wait."""
+        self._show()
+        time.sleep(max(0.0, min(self._pause_s, self._end - time.monotonic())))
+        try:
+            return self._answer(WAIT_S if self._seen else 0.0)
+        except Unreachable:
+            self._seen = ""
+            if time.monotonic() - self._answer_due > UNREACHABLE_TIMEOUT_S:
+                raise
+            return None
+
+    def _answer(self, patience_s: float) -> Sequence[NodeView] | None:
+        call = self._ask(patience_s + CALL_TIMEOUT_S)
+        asked_at = time.monotonic()
+        limit = asked_at + patience_s + CALL_TIMEOUT_S
+        while not call.done:
+            now = time.monotonic()
+            self._answer_due = max(self._answer_due, min(now, asked_at + patience_s))
+            if now >= self._end:
+                return None
+            if now >= limit:
+                self._client.close()
+                raise Unreachable(f"service {call.service} does not answer: no reply to {call.method}")
+            self._show()
+            self._client.drain(min(SHOW_S, self._end - now, limit - now))
+        found = read(NodesSeen, call.result())
+        self._seen, self._answer_due = found.seen, time.monotonic()
+        return found.nodes
+
+    def _ask(self, timeout_s: float) -> Call:
+        return self._client.start(
+            "nodes", "wait_nodes", timeout_s=timeout_s, selection=self._selection, seen=self._seen
+        )

@@ -18,12 +18,13 @@ from services.nodes.commands import dispute, lab_commands, node_commands, querie
 from services.nodes.commands.host_commands import HostCommands
 from services.nodes.commands.host_directory import HostDirectory
 from services.nodes.commands.node_commands import Command
+from services.nodes.commands.node_waits import NodeWaits
 from services.nodes.commands.once import Once
 from services.nodes.commands.run_command import Result
 from services.nodes.commands.trace_commands import TraceCommands
 from services.nodes.commands.trash_commands import TrashCommands
 from services.nodes.commands.user_commands import UserCommands
-from services.nodes.domain import creation, event_texts, hosts, lab_plan, model, port_views, registration, traces
+from services.nodes.domain import creation, event_texts, lab_plan, port_views, registration, traces
 from services.nodes.domain.event_texts import EVENTS_KEPT, EventQuery, events_kept
 from services.nodes.domain.model import NodeSummary, RequestContext
 from services.nodes.domain.network_addresses import POOLS, AddressPlan
@@ -43,6 +44,7 @@ from services.nodes.users.broker_watch import BrokerWatch
 from services.nodes.users.rabbitmq_api import ManagementApi
 from services.nodes.users.restored import RestoredUsers, restored_file
 from walt.contracts import nodes
+from walt.contracts.bootserver import DEFAULT_IMAGE
 from walt.contracts.checks import Check
 from walt.contracts.hosts import HOSTS_CHANGED, Fabric
 from walt.contracts.labs import LabApplied, LabDocument, LabView
@@ -61,6 +63,8 @@ from walt.contracts.nodes import (
     UserView,
 )
 from walt.contracts.vmrunner import VmRemoved, VmReport
+
+LOOK_AT_HOSTS_S = 1.0
 
 
 class NodesApp:
@@ -86,6 +90,7 @@ class NodesApp:
         self.hosts = HostDirectory(
             self.store, self.capacities, env.host, env.subnet, lambda hosts: bus.announce(HOSTS_CHANGED, hosts)
         )
+        self.waits = NodeWaits(self.store, self.hosts.unreachable_since)
         self.host_commands = HostCommands(self.store, self.accounts, self.hosts, self._execute)
         self.trash = TrashCommands(self.store, self.accounts, HostTrash(bus, self.hosts.reachable), self._execute)
         self.inspector = VolumeInspector(bus)
@@ -94,12 +99,10 @@ class NodesApp:
         self._tasks: list[tasks.Task] = []
 
     def start(self) -> None:
+        self._tasks = [tasks.spawn_loop("look at hosts", self.waits.look_at_hosts, every_s=LOOK_AT_HOSTS_S)]
         if self._broker is not None:
             watch = BrokerWatch(self._broker, self._remove_from_broker)
-            self._tasks = [
-                tasks.spawn(keep_in_step, self.accounts.renew, RENEW_S),
-                tasks.spawn(watch.run),
-            ]
+            self._tasks += [tasks.spawn(keep_in_step, self.accounts.renew, RENEW_S), tasks.spawn(watch.run)]
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -114,11 +117,13 @@ class NodesApp:
 
     # -- commands of users
 
-    def create(self, call: CallId, names: Sequence[str], settings: Sequence[str], image: str, host: str) -> Changed:
+    def create(
+        self, call: CallId, names: Sequence[str], settings: Sequence[str], image: str | None, host: str | None
+    ) -> Changed:
         pool = self.hosts.pool()
         capacities = self.capacities.of([host] if host in self.hosts.known else self.hosts.known)
-        found = resolve_image(self.bus, image, self.account(call.user))
-        request = creation.parse(names, settings, capacities, *found, host)
+        found = resolve_image(self.bus, image or DEFAULT_IMAGE, self.account(call.user))
+        request = creation.parse(names, settings, capacities, *found, host or "")
         return self.run(call, node_commands.create, request, pool, capacities)
 
     def configure(self, call: CallId, selection: str, request: SettingsRequest, force: bool) -> Changed:
@@ -151,11 +156,7 @@ class NodesApp:
     # -- what users read
 
     def views(self, user: str, selection: str) -> list[NodeView]:
-        with self.transaction() as registry:
-            account = registry.accounts.of(user).id
-            views = [model.view(node) for node in queries.select_nodes(registry, selection, account)]
-        unreachable = self.hosts.unreachable_since()
-        return [hosts.seen_from_here(view, unreachable) for view in views] if unreachable else views
+        return self.waits.views(user, selection)
 
     def ports(self, user: str, selection: str) -> list[PortView]:
         with self.transaction() as registry:

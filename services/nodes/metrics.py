@@ -45,11 +45,13 @@ class NodesCollector:
 
 
 def _per_node(nodes: list[NodeSummary]) -> Iterator[Metric]:
-    """For each node, one series per state with 0 or 1, and an info metric with its other labels."""
-    states = GaugeMetricFamily("walt_node_state", "1 for the state that the node is in", labels=["node", "state"])
+    """For each node, one series with its state, and an info metric with its other labels: of 10,000 nodes, a series for
+    each state that it is not in would be half a second of the processor at each scrape."""
+    states = GaugeMetricFamily(
+        "walt_node_state", "1 for the state that the node is in; other states have no series", labels=["node", "state"]
+    )
     infos = InfoMetricFamily("walt_node", "Owner (none: free), image, host and lab of the node", labels=["node"])
     for node in nodes:
-        for state in STATES:
-            states.add_metric([node.name, state], int(state == node.state))
+        states.add_metric([node.name, node.state], 1)
         infos.add_metric([node.name], {"owner": node.owner, "image": node.image, "host": node.host, "lab": node.lab})
     yield from (states, infos)

@@ -2,13 +2,13 @@
 
 Owns:       which nodes there are, their settings, owner, image, power, addresses; their owners' networks; labs (nodes
             of one document); traces that links follow; the log of nodes (commands that changed them, their states).
-Serves:     create_nodes, get_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes, rename_node,
-            boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab, import_trace,
-            get_traces, remove_trace, schedule_links, get_ports, get_events, get_notices, add_user, remove_user,
-            get_users, get_use, set_limits, change_password, accept_registry, get_hosts, drain_host, evacuate_host,
-            admit_host, remove_host, get_trash, restore_trash, empty_trash, diagnose (users); get_specs, get_trace,
-            get_fabric, authorize, check_history (services, agents of further hosts); get_account, get_limits,
-            get_accounts, check_administrator, ensure_user, suspend_user, register_machine (services).
+Serves:     create_nodes, get_nodes, wait_nodes, configure_nodes, link_nodes, reboot_nodes, stop_nodes, start_nodes,
+            rename_node, boot_nodes, remove_nodes, acquire_nodes, release_nodes, apply_lab, get_labs, remove_lab,
+            import_trace, get_traces, remove_trace, schedule_links, get_ports, get_events, get_notices, add_user,
+            remove_user, get_users, get_use, set_limits, change_password, accept_registry, get_hosts, drain_host,
+            evacuate_host, admit_host, remove_host, get_trash, restore_trash, empty_trash, diagnose (users); get_specs,
+            get_trace, get_fabric, authorize, check_history (services, agents of further hosts); get_account,
+            get_limits, get_accounts, check_administrator, ensure_user, suspend_user, register_machine (services).
 Asks:       vmrunner list_data, capacity, list_trash, claim_trash, empty_trash; bootserver check_image, count_images,
             persist_bytes, list_machines, get_addresses; netemu list_ports; the broker's management API; all: diagnose.
 Announces:  NODE_WANTED, NODE_REMOVED, HOSTS_CHANGED.
@@ -31,28 +31,28 @@ from __future__ import annotations
 from services.kit.bus.app import AppProvider
 from services.kit.bus.arguments import Secret
 from services.kit.bus.call_metrics import Metrics
-from services.kit.bus.entrypoints import Caller, IdOfCall, at_start, every, for_agents, internal, on_event, public
+from services.kit.bus.entrypoints import (
+    Caller,
+    IdOfCall,
+    at_start,
+    every,
+    for_agents,
+    internal,
+    on_event,
+    patient,
+    public,
+)
 from services.kit.bus.repetitions import CallId
 from services.nodes.app import NodesApp
 from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds, StartDelay, Text, Texts
 from services.nodes.commands import lab_commands, node_commands, trace_commands
-from services.nodes.domain import links, settings_request
-from services.nodes.domain.event_texts import EventQuery
-from walt.contracts import bootserver, hosts, netemu, nodes, vmrunner
+from services.nodes.domain import event_texts, links, settings_request
+from walt.contracts import bootserver, checks, hosts, labs, limits, netemu, nodes, traces, vmrunner
 from walt.contracts.agent_rights import check_asks_for
-from walt.contracts.bootserver import DEFAULT_IMAGE
-from walt.contracts.checks import Check
-from walt.contracts.hosts import AgentPresent, Fabric, HostAccess, HostEvacuation, HostView
-from walt.contracts.labs import LabApplied, LabDocument, LabView
-from walt.contracts.limits import UserLimits
 from walt.contracts.names import check_node_name
-from walt.contracts.nodes import Changed, Event, NewPassword, NodeView, Owner
 from walt.contracts.schedules import PortSchedule, ScheduleStarted
-from walt.contracts.traces import TraceContent, TraceView
-from walt.contracts.vmrunner import VmRemoved, VmReport
 
-RECONCILE_S = 20
-PRUNE_S = 60
+RECONCILE_S, PRUNE_S = 20, 60
 
 
 class NodesService:
@@ -65,76 +65,80 @@ class NodesService:
     @public
     def create_nodes(
         self, names: Texts, settings: Texts = (), image: Text | None = None, host: Text | None = None
-    ) -> Changed:
-        return self.app.once.run(self.call, self.app.create, names, settings, image or DEFAULT_IMAGE, host or "")
+    ) -> nodes.Changed:
+        return self.app.once.run(self.call, self.app.create, names, settings, image, host)
 
     @public
-    def get_nodes(self, selection: NodeSet) -> list[NodeView]:
+    def get_nodes(self, selection: NodeSet) -> list[nodes.NodeView]:
         return self.app.views(self.caller, selection)
 
+    @patient
+    def wait_nodes(self, selection: NodeSet, seen: str = "") -> nodes.NodesSeen:
+        return self.app.waits.wait(self.caller, selection, seen)
+
     @public
-    def configure_nodes(self, selection: NodeSet, settings: Texts, force: bool = False) -> Changed:
+    def configure_nodes(self, selection: NodeSet, settings: Texts, force: bool = False) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.configure, selection, settings_request.parse(settings), force)
 
     @public
-    def link_nodes(self, selection: NodeSet, network: Text, options: Texts, replace: bool = False) -> Changed:
+    def link_nodes(self, selection: NodeSet, network: Text, options: Texts, replace: bool = False) -> nodes.Changed:
         request = links.parse(network, options, from_plain=replace)
         return self.app.once.run(self.call, self.app.run, node_commands.link, selection, request)
 
     @public
-    def reboot_nodes(self, selection: NodeSet, hard: bool = False) -> Changed:
+    def reboot_nodes(self, selection: NodeSet, hard: bool = False) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.run, node_commands.reboot, selection, hard)
 
     @public
-    def stop_nodes(self, selection: NodeSet, hard: bool = False) -> Changed:
+    def stop_nodes(self, selection: NodeSet, hard: bool = False) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.run, node_commands.stop, selection, hard)
 
     @public
-    def start_nodes(self, selection: NodeSet) -> Changed:
+    def start_nodes(self, selection: NodeSet) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.run, node_commands.start, selection)
 
     @public
-    def rename_node(self, name: Text, new_name: Text) -> Changed:
+    def rename_node(self, name: Text, new_name: Text) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.run, node_commands.rename, name, check_node_name(new_name))
 
     @public
-    def boot_nodes(self, selection: NodeSet, image: Text) -> Changed:
+    def boot_nodes(self, selection: NodeSet, image: Text) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.boot, selection, image)
 
     @public
-    def remove_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
+    def remove_nodes(self, selection: NodeSet, force: bool = False) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.run, node_commands.remove, selection, force=force)
 
     @public
-    def acquire_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
+    def acquire_nodes(self, selection: NodeSet, force: bool = False) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.acquire, selection, force)
 
     @public
-    def release_nodes(self, selection: NodeSet, force: bool = False) -> Changed:
+    def release_nodes(self, selection: NodeSet, force: bool = False) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.run, node_commands.release, selection, force=force)
 
     @public
-    def apply_lab(self, document: LabDocument, dry_run: bool = False, force: bool = False) -> LabApplied:
+    def apply_lab(self, document: labs.LabDocument, dry_run: bool = False, force: bool = False) -> labs.LabApplied:
         return self.app.once.run(self.call, self.app.apply_lab, document, dry_run, force)
 
     @public
-    def get_labs(self, name: Text | None = None) -> list[LabView]:
+    def get_labs(self, name: Text | None = None) -> list[labs.LabView]:
         return self.app.labs(self.caller, name)
 
     @public
-    def remove_lab(self, name: Text, force: bool = False) -> Changed:
+    def remove_lab(self, name: Text, force: bool = False) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.run, lab_commands.remove, name, force=force)
 
     @public
-    def import_trace(self, name: Text, content: TraceContent) -> TraceView:
+    def import_trace(self, name: Text, content: traces.TraceContent) -> traces.TraceView:
         return self.app.once.run(self.call, self.app.traces.add, name, content)
 
     @public
-    def get_traces(self, name: Text | None = None) -> list[TraceView]:
+    def get_traces(self, name: Text | None = None) -> list[traces.TraceView]:
         return self.app.traces.views(self.caller, name)
 
     @public
-    def remove_trace(self, name: Text) -> Changed:
+    def remove_trace(self, name: Text) -> nodes.Changed:
         return self.app.once.run(self.call, self.app.run, trace_commands.remove, name)
 
     @public
@@ -148,19 +152,19 @@ class NodesService:
     @public
     def get_events(
         self, selection: NodeSet | None = None, since: Seconds = 0.0, after: EventId = 0, limit: EventCount = 1000
-    ) -> list[Event]:
-        return self.app.events(self.caller, selection, EventQuery(since, after, limit))
+    ) -> list[nodes.Event]:
+        return self.app.events(self.caller, selection, event_texts.EventQuery(since, after, limit))
 
     @public
-    def get_notices(self) -> list[Event]:
+    def get_notices(self) -> list[nodes.Event]:
         return self.app.notices(self.caller)
 
     @public
-    def add_user(self, name: Text, administrator: bool = False) -> NewPassword:
+    def add_user(self, name: Text, administrator: bool = False) -> nodes.NewPassword:
         return self.app.once.begin(self.call, self.app.user_commands.add, name, administrator)
 
     @public
-    def remove_user(self, name: Text, force: bool = False) -> Changed:
+    def remove_user(self, name: Text, force: bool = False) -> nodes.Changed:
         return self.app.once.begin(self.call, self.app.remove_user, name, force)
 
     @public
@@ -180,19 +184,19 @@ class NodesService:
         return self.app.once.begin(self.call, self.app.limit, name, limits)
 
     @public
-    def get_hosts(self, name: Text | None = None) -> list[HostView]:
+    def get_hosts(self, name: Text | None = None) -> list[hosts.HostView]:
         return self.app.host_commands.views(name)
 
     @public
-    def drain_host(self, name: Text, undo: bool = False) -> list[HostView]:
+    def drain_host(self, name: Text, undo: bool = False) -> list[hosts.HostView]:
         return self.app.once.begin(self.call, self.app.host_commands.drain, name, not undo)
 
     @public
-    def evacuate_host(self, name: Text, dry_run: bool = False) -> HostEvacuation:
+    def evacuate_host(self, name: Text, dry_run: bool = False) -> hosts.HostEvacuation:
         return self.app.once.begin(self.call, self.app.host_commands.evacuate, name, dry_run)
 
     @public
-    def admit_host(self, name: Text) -> HostAccess:
+    def admit_host(self, name: Text) -> hosts.HostAccess:
         return self.app.host_commands.admit(self.caller, name)
 
     @public
@@ -204,7 +208,7 @@ class NodesService:
         return self.app.trash.views(self.caller)
 
     @public
-    def restore_trash(self, disk: Text, node: Text) -> Changed:
+    def restore_trash(self, disk: Text, node: Text) -> nodes.Changed:
         return self.app.once.begin(self.call, self.app.restore, disk, node)
 
     @public
@@ -212,11 +216,11 @@ class NodesService:
         return self.app.once.begin(self.call, self.app.trash.empty, disks)
 
     @public
-    def change_password(self, name: Text | None = None, password: Secret | None = None) -> NewPassword:
+    def change_password(self, name: Text | None = None, password: Secret | None = None) -> nodes.NewPassword:
         return self.app.once.begin(self.call, self.app.user_commands.change_password, name or self.caller, password)
 
     @public
-    def diagnose(self) -> list[Check]:
+    def diagnose(self) -> list[checks.Check]:
         return self.app.diagnose()
 
     @for_agents
@@ -224,11 +228,11 @@ class NodesService:
         return self.app.specs(check_asks_for(self.caller, host))
 
     @for_agents
-    def get_fabric(self, host: Text) -> Fabric:
+    def get_fabric(self, host: Text) -> hosts.Fabric:
         return self.app.fabric(check_asks_for(self.caller, host))
 
     @for_agents
-    def get_trace(self, trace: int) -> TraceContent:
+    def get_trace(self, trace: int) -> traces.TraceContent:
         return self.app.traces.content(trace, self.caller)
 
     @for_agents
@@ -241,15 +245,15 @@ class NodesService:
         return self.app.check_history(agent, registry, nodes.Revision(epoch, sequence))
 
     @internal
-    def get_account(self, user: Text) -> Owner:
+    def get_account(self, user: Text) -> nodes.Owner:
         return self.app.account(user)
 
     @internal
-    def get_limits(self, user: Text) -> UserLimits:
+    def get_limits(self, user: Text) -> limits.UserLimits:
         return self.app.limits(user)
 
     @internal
-    def get_accounts(self, names: tuple[str, ...]) -> list[Owner]:
+    def get_accounts(self, names: tuple[str, ...]) -> list[nodes.Owner]:
         return self.app.present_accounts(names)
 
     @internal
@@ -257,7 +261,7 @@ class NodesService:
         self.app.accounts.check_administrator(user)
 
     @internal
-    def ensure_user(self, name: str, administrator: bool) -> NewPassword:
+    def ensure_user(self, name: str, administrator: bool) -> nodes.NewPassword:
         return self.app.user_commands.ensure(name, administrator)
 
     @internal
@@ -270,17 +274,17 @@ class NodesService:
 
     @on_event(vmrunner.SERVICE, hosts.AGENT_PRESENT)
     @on_event(netemu.SERVICE, hosts.AGENT_PRESENT)
-    def on_agent_present(self, said: AgentPresent) -> None:
+    def on_agent_present(self, said: hosts.AgentPresent) -> None:
         self.app.hosts.announced(said)
 
     @on_event(vmrunner.SERVICE, vmrunner.VM_CHANGED)
     @on_event(bootserver.SERVICE, bootserver.MACHINE_CHANGED)
-    def on_vm_changed(self, report: VmReport) -> None:
+    def on_vm_changed(self, report: vmrunner.VmReport) -> None:
         self.app.apply_report(report)
 
     @on_event(vmrunner.SERVICE, vmrunner.VM_REMOVED)
     @on_event(bootserver.SERVICE, bootserver.MACHINE_REMOVED)
-    def on_vm_removed(self, removed: VmRemoved) -> None:
+    def on_vm_removed(self, removed: vmrunner.VmRemoved) -> None:
         self.app.forget(removed)
 
     @at_start

@@ -39,6 +39,7 @@ from services.vmrunner.qemu.accelerator import Accelerator
 from services.vmrunner.qemu.containers import QemuContainers
 from services.vmrunner.qemu.open_files import VmFolders
 from services.vmrunner.qemu.processes import QemuProcesses
+from services.vmrunner.qemu.stub import StubMachines
 from services.vmrunner.qemu.vm import Launcher
 from services.vmrunner.uids import uid_range
 from walt.contracts import nodes, serialization, vmrunner
@@ -52,7 +53,7 @@ from walt.contracts.vmrunner import MovingDisks, MovingPiece
 RECONCILE_S = 30.0
 DISK_FLOOR = "4G"
 TRASH_HOURS = "72"
-PROCESS, CONTAINER = "process", "container"  # WALT_VM_LAUNCHER
+PROCESS, CONTAINER, STUB = "process", "container", "stub"  # WALT_VM_LAUNCHER
 
 
 class VmrunnerApp:
@@ -171,7 +172,9 @@ def launcher(env: Environment) -> Launcher:
         return QemuProcesses(binary, folders)
     if kind == CONTAINER:
         return QemuContainers(binary, folders, VmLauncher(Path(env.variable("WALT_LAUNCHER_SOCKET", LAUNCHER_SOCKET))))
-    raise SystemExit(f"WALT_VM_LAUNCHER={kind}: allowed: {PROCESS}, {CONTAINER}")
+    if kind == STUB:
+        return StubMachines(folders)
+    raise SystemExit(f"WALT_VM_LAUNCHER={kind}: allowed: {PROCESS}, {CONTAINER}, {STUB}")
 
 
 def configured_accelerator(env: Environment) -> str:

@@ -11,8 +11,8 @@ Hears:      nodes NODE_WANTED (carriers: live); bootserver NODE_BOOTED, NODE_REA
 A VM is a process of this host or, in compose, a container (qemu/vm.py: what both have in common;
 container_entrypoint.py: what the container's image needs). Either outlives this service.
 
-Environment: WALT_VM_LAUNCHER  process (default) or container: then WALT_LAUNCHER_SOCKET (of the process that
-                               launcher/__main__.py is)
+Environment: WALT_VM_LAUNCHER  process (default), container: then WALT_LAUNCHER_SOCKET (of the process that
+                               launcher/__main__.py is), or stub: machines that are none, for benchmarks
              WALT_VM_UIDS   users of the VMs, one for each, and first one for trials: FIRST-LAST, numbers that the host
                             gives to nobody else (default 2013265920-2013331455)
              WALT_QEMU      qemu binary (default qemu-system-x86_64)

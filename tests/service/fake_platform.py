@@ -12,6 +12,7 @@ import eventlet
 eventlet.monkey_patch()
 
 import json  # noqa: E402
+import os  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -19,14 +20,14 @@ import time  # noqa: E402
 from kombu import Connection, Consumer, Exchange, Queue  # noqa: E402
 from nameko.containers import ServiceContainer  # noqa: E402
 
-from services.kit.bus.entrypoints import Caller, internal, public  # noqa: E402
+from services.kit.bus.entrypoints import Caller, internal, patient, public  # noqa: E402
 from services.kit.environment import environment  # noqa: E402
 from tests.service.fake_sessions import FOLDER, Capture, Line, Shell, sessions  # noqa: E402
 from walt.contracts import console as contract  # noqa: E402
 from walt.contracts import units  # noqa: E402
 from walt.contracts.errors import Conflict, InvalidRequest, NeedsForce, NotFound, NotOwner, OwnerNeedsForce  # noqa: E402
 from walt.contracts.names import FREE_NODES, MY_NODES, NODE_SETS, check_node_name, split_selection  # noqa: E402
-from walt.contracts.nodes import PING  # noqa: E402
+from walt.contracts.nodes import PING, WAIT_S  # noqa: E402
 from walt.contracts.settings import NodeConfig, apply_settings, parse_settings, show_settings  # noqa: E402
 
 REGISTRY = FOLDER / "nodes.json"
@@ -99,6 +100,18 @@ class Nodes:
         if missing:
             raise NotFound(*(f"no node '{name}'" for name in missing))
         return [view(nodes[name]) for name in dict.fromkeys(chosen)]
+
+    @patient
+    def wait_nodes(self, selection, seen=""):
+        with (FOLDER / "waits").open("a") as log:
+            log.write(f"{self.caller} {selection}\n")
+        end = time.monotonic() + WAIT_S
+        while True:
+            nodes = self.get_nodes(selection)
+            found = f"{os.getpid()} {[one['state'] for one in nodes]}"
+            if found != seen or time.monotonic() > end:
+                return {"nodes": nodes, "seen": found}
+            eventlet.sleep(0.05)
 
     @public
     def get_notices(self):

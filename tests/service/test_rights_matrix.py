@@ -1,7 +1,6 @@
 """Who may call what: every RPC method of every service, tried by everybody, at a real broker.
 
-The methods are those of the service classes; one that is not in the table fails. The entry points are the real ones,
-and so is the whole of nodes; what the other services would do then is left out.
+The methods are those of the service classes; one that is not in the table fails. The entry points and nodes are real.
 """
 
 from __future__ import annotations
@@ -71,6 +70,7 @@ CONTENT = {"text": "keep_us loss_ppm\n9 9\n"}
 PUBLIC_TABLE = (
     Row("nodes.create_nodes", {"names": ["new"]}),
     Row("nodes.get_nodes", THE_NODE),
+    Row("nodes.wait_nodes", THE_NODE),
     Row("nodes.configure_nodes", {**THE_NODE, "settings": ["ram=1G"]}, other=NOT_OWNER),
     Row("nodes.configure_nodes", {**THE_NODE, "settings": ["ram=1G"], "force": True}, other=NOT_OWNER),
     Row("nodes.link_nodes", {**THE_NODE, "network": "walt-net", "options": ["lat=1ms"]}, other=NOT_OWNER),

@@ -3,6 +3,8 @@
 Public RPC (users):
   create_nodes(names, settings=[], image=None, host=None) -> Changed      host: where they go; None: where there is room
   get_nodes(selection) -> [NodeView]            selection: "a,b,my-nodes,free-nodes,all-nodes"
+  wait_nodes(selection, seen="") -> NodesSeen   as get_nodes, once it is not what `seen` stands for;
+                                                at the latest after WAIT_S
   configure_nodes(selection, settings, force=False) -> Changed        force: also what destroys data on a disk
   link_nodes(selection, network, options, replace=False) -> Changed   options: ["lat=10ms", …] of that network's link,
                                                 addr=; the others stay as they are, but for those of the link if replace
@@ -106,6 +108,7 @@ SAVE = "save it as an image"
 ACTIONS = (PING, WATCH_CONSOLE, USE_CONSOLE, LOG_IN, CONNECT, CAPTURE, SAVE)
 
 SUSPENDED_S = 30.0
+WAIT_S = 30.0  # of wait_nodes: then who waits asks again, so that each knows when the other has gone
 
 MACHINES = uuid.UUID("7b1f6c5e-3a0d-4f0e-9d57-2c8e4b6a9f13")  # the namespace of `machine_uuid`
 
@@ -292,6 +295,14 @@ class NodeView:
     cause: str = ""
     lab: str = ""
     moves_to: str = ""
+
+
+@dataclass(frozen=True)
+class NodesSeen:
+    """seen: stands for all that can change in the state of these nodes."""
+
+    nodes: tuple[NodeView, ...]
+    seen: str
 
 
 @dataclass(frozen=True)

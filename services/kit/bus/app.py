@@ -10,9 +10,10 @@ from nameko.extensions import DependencyProvider
 
 from services.kit.bus.bus import Bus
 from services.kit.bus.service_bus import ServiceBus
+from services.kit.bus.shares import WATCHING
 from services.kit.environment import NAMEKO_KEY, Environment
 
-MAX_WORKERS = 150  # more than all entry points may have together, each within bounds of its own
+MAX_WORKERS = 150 + WATCHING  # more than all entry points may have together, each within bounds of its own
 
 
 class AppProvider(DependencyProvider):

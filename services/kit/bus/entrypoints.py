@@ -8,6 +8,8 @@
 
         @public
         def open_ping(self, node: str, queue: str, count: int = 10) -> Opened: …    users: `self.caller`
+        @patient
+        def wait_nodes(self, selection: NodeSet, seen: str) -> NodesSeen: …          users, who wait for something
         @internal
         def prepare_line(self, node_id: int) -> PreparedLine: …                     services only
         @for_agents
@@ -74,6 +76,8 @@ class InternalRpc(Rpc):
     """A method for other services. Users have no right to publish to it; but the broker checks that right only
     where a message comes in, not where a user's own exchange or queue passes it on."""
 
+    is_patient = False
+
     rpc_consumer = UserRequests()
     internal_consumer = ServiceRequests()
 
@@ -134,8 +138,23 @@ class PublicRpc(InternalRpc):
         return user
 
 
+class PatientRpc(PublicRpc):
+    """A method for users that ends when something happens, after many seconds perhaps. When the service ends first, its
+    requests go back to the broker, and to the next process."""
+
+    is_patient = True
+
+    def stop(self) -> None:
+        super().stop()
+        tasks.end_workers(self)
+
+
 def public(method: Callable[..., Any]) -> Callable[..., Any]:
     return _typed(method, PublicRpc())
+
+
+def patient(method: Callable[..., Any]) -> Callable[..., Any]:
+    return _typed(method, PatientRpc())
 
 
 def internal(method: Callable[..., Any]) -> Callable[..., Any]:

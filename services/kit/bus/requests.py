@@ -9,6 +9,9 @@ A request is dropped where nobody waits for it any more: it has waited here unti
 
 A request that comes again, from the broker or from its caller, is obeyed once, and answered each time (`Repetitions`).
 
+Calls of patient methods, which wait for something to happen, have shares of their own: who waits takes no turn from
+others.
+
 A user of whom many requests are refused is told so a number of times; a flood of them ends his connections
 (`suspend_user` of nodes), as the queue is the same for all users.
 """
@@ -31,7 +34,7 @@ from services.kit import tasks
 from services.kit.bus.repetitions import CallId, Repetitions, call_id_of
 from services.kit.bus.rpc_connection import exchange_of, internal_exchange
 from services.kit.bus.service_bus import ServiceBus
-from services.kit.bus.shares import FLOOD, REFUSALS_S, Refusals, Shares
+from services.kit.bus.shares import FLOOD, REFUSALS_S, WATCHING, WATCHING_OF_ONE_USER, Refusals, Shares
 from services.kit.bus.streams import ConnectionLost, QueueFull, QueueGone, StreamPublisher
 from services.kit.environment import account_of
 from walt.contracts import nodes
@@ -44,7 +47,8 @@ USER_CALLS = 12  # at a time, of all users
 CALLS_OF_ONE_USER = 4
 WAITING_OF_ONE_USER = 20
 WAITING_BYTES_OF_ONE_USER = 2 * MAX_REQUEST_BYTES
-USER_PREFETCH = 600
+USER_PREFETCH = 600 + WATCHING
+PATIENT_CALLS = USER_CALLS + WATCHING
 SERVICE_CALLS = 40
 SETTLE_S = 0.3  # in which the broker removes the queues of a connection that it has found closed
 
@@ -212,6 +216,8 @@ class UserRequests(ServiceRequests):
         super().__init__()
         limits = (USER_CALLS, CALLS_OF_ONE_USER, WAITING_OF_ONE_USER, WAITING_BYTES_OF_ONE_USER)
         self._shares: Shares[_Waiting] = Shares(*limits)
+        each = CALLS_OF_ONE_USER + WATCHING_OF_ONE_USER  # beside those that wait there is room for some that need not
+        self._patient: Shares[_Waiting] = Shares(PATIENT_CALLS, each, *limits[2:])
         self._running: set[Any] = set()  # messages of users
         self._is_ending = False
 
@@ -225,8 +231,8 @@ class UserRequests(ServiceRequests):
         elif (size := len(message.body)) > MAX_REQUEST_BYTES:
             fault = f"the request has {size} bytes; allowed: {MAX_REQUEST_BYTES}"
             self._refuse_counted(message, InvalidRequest(fault))
-        elif self._shares.offer(user, _Waiting(message), size):
-            self._run_next()
+        elif (shares := self._shares_of(message)).offer(user, _Waiting(message), size):
+            self._run_next(shares)
         else:
             fault = f"{self.container.service_name} is busy with other calls of {user}; try later"
             self._refuse_counted(message, Failed(fault))
@@ -241,8 +247,13 @@ class UserRequests(ServiceRequests):
         self._is_ending = True  # what waits goes back to the broker
         super().unregister_provider(provider)
 
-    def _run_next(self) -> None:
-        while not self._is_ending and (waiting := self._shares.next()) is not None:
+    def _shares_of(self, message: Any) -> Shares[_Waiting]:
+        method = message.delivery_info["routing_key"].partition(".")[2]
+        is_patient = any(one.is_patient and one.method_name == method for one in self._providers)
+        return self._patient if is_patient else self._shares
+
+    def _run_next(self, shares: Shares[_Waiting]) -> None:
+        while not self._is_ending and (waiting := shares.next()) is not None:
             message = waiting.message
             self._running.add(message)
             if waiting.is_expired():
@@ -256,9 +267,9 @@ class UserRequests(ServiceRequests):
             super()._finish(message, reply)
         finally:
             self._end(message)
-            self._run_next()
+            self._run_next(self._shares_of(message))
 
     def _end(self, message: Any) -> None:
         if message in self._running:
             self._running.remove(message)
-            self._shares.done(user_of(message))
+            self._shares_of(message).done(user_of(message))

@@ -13,6 +13,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+WATCHING = 400  # patient calls at a time that wait for something to happen, of all users
+WATCHING_OF_ONE_USER = 40
+
 REFUSALS_S = 5.0
 FLOOD = 300  # of one caller in that time; those beyond cost as little as possible
 

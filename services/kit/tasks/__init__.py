@@ -152,6 +152,13 @@ def run_worker(entrypoint: Any, *args: Any, **kwargs: Any) -> tuple[Any, Excepti
     return ended
 
 
+def end_workers(entrypoint: Any) -> None:
+    """End those that run the method of a nameko entrypoint, where they wait."""
+    for context, thread in list(entrypoint.container._worker_threads.items()):
+        if context.entrypoint is entrypoint:
+            thread.kill()
+
+
 def wait_for_all(tasks: Sequence[Task]) -> None:
     """Until all have ended; the first exception is raised, and the others are ended."""
     try:

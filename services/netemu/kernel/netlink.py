@@ -15,12 +15,12 @@ from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP
 
 from services.netemu.kernel import forwarding_table, group_addresses, netem_attributes
 from services.netemu.kernel.host_stack import disable_host_stack
+from services.netemu.kernel.link_table import LinkTable
 from services.netemu.kernel.modules import load_modules
-from services.netemu.kernel.steps import delete_qdisc, index_of, names_of, new_interface, redirect
+from services.netemu.kernel.steps import delete_qdisc, found_index, index_of, names_of, new_interface, redirect
 from services.netemu.kernel.taps import persistent_tap
 from services.netemu.ports import netem
 from services.netemu.ports.plan import KernelInterface
@@ -48,25 +48,11 @@ class Netlink:
         netem_attributes.register()
         forwarding_table.register()
         self._lock = threading.Lock()
+        self._table = LinkTable()
 
     def interfaces(self) -> list[KernelInterface]:
-        with self.opened() as ip:
-            found = list(ip.get_links())
-        names = {one["index"]: one.get_attr("IFLA_IFNAME") for one in found}
-        return [
-            KernelInterface(
-                name=one.get_attr("IFLA_IFNAME"),
-                kind=one.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or "",
-                alias=one.get_attr("IFLA_IFALIAS") or "",
-                master=names.get(one.get_attr("IFLA_MASTER"), ""),
-                mac=one.get_attr("IFLA_ADDRESS") or "",
-                is_up=bool(one["flags"] & IFF_UP),
-                group=one.get_attr("IFLA_GROUP") or 0,
-                forwards_group_addresses=group_addresses.is_forwarding(one),
-                learns_few_addresses=forwarding_table.is_bounded(one),
-            )
-            for one in found
-        ]
+        with self._lock:
+            return self._table.read()
 
     def with_ipv4(self) -> set[str]:
         """The names of the interfaces that have an IPv4 address."""
@@ -102,7 +88,7 @@ class Netlink:
     def set_address(self, bridge: str, address: str, mac: str) -> None:
         """Of the host there: this and no other. Where it is so already, nothing is interrupted."""
         with self.opened(bridge) as ip:
-            index = index_of(ip, bridge)
+            index = index_of(bridge)
             ip.link("set", index=index, address=mac)
             found = ip.get_addr(family=socket.AF_INET, index=index)
             present = {f"{one.get_attr('IFA_ADDRESS')}/{one['prefixlen']}" for one in found}
@@ -117,7 +103,7 @@ class Netlink:
         try:
             with persistent_tap(name), self.opened(name) as ip:
                 disable_host_stack(name)
-                index = index_of(ip, name)
+                index = index_of(name)
                 limits = {"mtu": mtu, "txqlen": queue_frames}
                 ip.link("set", index=index, IFLA_IFALIAS=alias, IFLA_GROUP=SEGMENT_GROUP, state="up", **limits)
         except OSError as error:
@@ -125,15 +111,15 @@ class Netlink:
 
     def set_alias(self, name: str, alias: str) -> None:
         with self.opened(name) as ip:
-            ip.link("set", index=index_of(ip, name), IFLA_IFALIAS=alias)
+            ip.link("set", index=index_of(name), IFLA_IFALIAS=alias)
 
     def set_bridge(self, name: str, bridge: str) -> None:
         """Make the interface a port of this bridge; '': of none."""
         with self.opened(name) as ip:
-            index = index_of(ip, name)
+            index = index_of(name)
             if bridge:  # before the first frame can pass
                 ip.link("set", index=index, IFLA_GROUP=_group_in(bridge))
-            ip.link("set", index=index, master=index_of(ip, bridge) if bridge else 0)
+            ip.link("set", index=index, master=index_of(bridge) if bridge else 0)
             if bridge and bridge != WALT_NET:
                 group_addresses.forward_on_port(ip, index)
 
@@ -141,67 +127,68 @@ class Netlink:
         """On an interface that an older version made."""
         with self.opened(name) as ip:
             forward = group_addresses.forward_on_bridge if is_bridge else group_addresses.forward_on_port
-            forward(ip, index_of(ip, name))
+            forward(ip, index_of(name))
 
     def bound_forwarding_table(self, bridge: str) -> None:
         """Of a bridge that an older version made."""
         with self.opened(bridge) as ip:
-            forwarding_table.bound(ip, index_of(ip, bridge))
+            forwarding_table.bound(ip, index_of(bridge))
 
     def set_group(self, name: str, group: int) -> None:
         with self.opened(name) as ip:
-            ip.link("set", index=index_of(ip, name), IFLA_GROUP=group)
+            ip.link("set", index=index_of(name), IFLA_GROUP=group)
 
     def make_bridge_port(self, name: str, bridge: str) -> None:
         """Make an existing interface a port of the bridge, up, and nothing else: it loses its addresses."""
         with self.opened(name) as ip:
-            index = index_of(ip, name)
+            index = index_of(name)
             disable_host_stack(name)
             ip.flush_addr(index=index)
-            ip.link("set", index=index, master=index_of(ip, bridge), IFLA_GROUP=SEGMENT_GROUP)
+            ip.link("set", index=index, master=index_of(bridge), IFLA_GROUP=SEGMENT_GROUP)
             ip.link("set", index=index, state="up")
 
     def set_isolated(self, name: str, isolated: bool) -> None:
         """Isolated ports of a bridge receive no frames from each other."""
         with self.opened(name) as ip:
-            ip.brport("set", index=index_of(ip, name), isolated=int(isolated))
+            ip.brport("set", index=index_of(name), isolated=int(isolated))
 
     def remove(self, name: str) -> None:
         """Remove the interface, if it is there."""
-        with self.opened(name) as ip:
-            for index in ip.link_lookup(ifname=name):
-                ip.link("del", index=index)
+        if found_index(name):
+            with self.opened(name) as ip:
+                for index in found_index(name):
+                    ip.link("del", index=index)
 
     def redirect(self, source: str, target: str) -> None:
         """Send each frame that enters through `source` out through `target`, before the host or a bridge sees it."""
         with self.opened(source) as ip:
-            redirect(ip, index_of(ip, source), index_of(ip, target))
+            redirect(ip, index_of(source), index_of(target))
 
     def stop_redirect(self, source: str) -> None:
         """Undo `redirect`."""
         with self.opened(source) as ip:
-            delete_qdisc(ip, "clsact", index_of(ip, source))
+            delete_qdisc(ip, "clsact", index_of(source))
 
     def shape(self, tap: str, link: LinkModel) -> None:
         """netem in both directions; frames from the node pass an ifb. Changes apply live."""
         ifb = helpers(tap)["ifb"]
         with self.opened(tap) as ip:
-            is_new = not ip.link_lookup(ifname=ifb)
+            is_new = not found_index(ifb)
             if is_new:
                 with new_interface(ip, ifb, unfinished_alias(tap), kind="ifb") as index:
                     ip.link("set", index=index, IFLA_GROUP=SEGMENT_GROUP)
                     disable_host_stack(UNFINISHED)
-            _netem(ip, index_of(ip, ifb), link.up)
-            _netem(ip, index_of(ip, tap), link.down)
+            _netem(ip, index_of(ifb), link.up)
+            _netem(ip, index_of(tap), link.down)
             if is_new:
-                redirect(ip, index_of(ip, tap), index)
+                redirect(ip, index_of(tap), index)
                 ip.link("set", index=index, IFLA_IFALIAS=helper_alias(tap))  # last: it is complete now
 
     def unshape(self, tap: str) -> None:
         with self.opened(tap) as ip:
-            delete_qdisc(ip, "clsact", index_of(ip, tap))
+            delete_qdisc(ip, "clsact", index_of(tap))
             with contextlib.suppress(NetlinkError):  # there is no qdisc of ours
-                ip.tc("del", index=index_of(ip, tap), root=True)
+                ip.tc("del", index=index_of(tap), root=True)
         self.remove(helpers(tap)["ifb"])
 
     def probe_netem(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,10 +22,10 @@ MATCH_ALL = ["0x0/0x0+0"]
 def new_interface(ip: Any, name: str, alias: str, **options: Any) -> Iterator[int]:
     """The index of a new interface, which gets its name and its alias, and is up, in one step after the block: a kill
     in between leaves no interface that has one of our names but lacks its alias or is incomplete."""
-    for index in ip.link_lookup(ifname=UNFINISHED):
+    for index in found_index(UNFINISHED):
         ip.link("del", index=index)
     ip.link("add", ifname=UNFINISHED, **options)
-    index = index_of(ip, UNFINISHED)
+    index = index_of(UNFINISHED)
     try:
         yield index
         ip.link("set", index=index, ifname=name, IFLA_IFALIAS=alias, state="up")
@@ -61,8 +62,16 @@ def names_of(ip: Any) -> dict[int, str]:
     return {one["index"]: one.get_attr("IFLA_IFNAME") for one in ip.get_links()}
 
 
-def index_of(ip: Any, name: str) -> int:
-    found = ip.link_lookup(ifname=name)
+def found_index(name: str) -> list[int]:
+    """Of the interface of this name, if there is one. pyroute2 would read all interfaces for it."""
+    try:
+        return [socket.if_nametoindex(name)]
+    except OSError:
+        return []
+
+
+def index_of(name: str) -> int:
+    found = found_index(name)
     if not found:
         raise Failed(f"there is no interface {name}")
-    return int(found[0])
+    return found[0]

@@ -22,14 +22,14 @@ def make_tunnel(netlink: Netlink, network_id: int, vni: int, underlay: str) -> N
             ip.link("set", index=index, mtu=mtu, IFLA_GROUP=SEGMENT_GROUP)
             disable_host_stack(UNFINISHED)
         with new_interface(ip, bridge_end, alias, kind="veth", peer={"ifname": tunnel_end}) as near:
-            far = index_of(ip, tunnel_end)
+            far = index_of(tunnel_end)
             for name, end in ((UNFINISHED, near), (tunnel_end, far)):
                 ip.link("set", index=end, mtu=mtu, IFLA_GROUP=SEGMENT_GROUP)
                 disable_host_stack(name)
             redirect(ip, index, far)
             redirect(ip, far, index)
             ip.link("set", index=far, IFLA_IFALIAS=alias, state="up")
-            ip.link("set", index=near, master=index_of(ip, bridge_name(network_id)))
+            ip.link("set", index=near, master=index_of(bridge_name(network_id)))
             if network_id == WALT_NET_ID:
                 ip.brport("set", index=near, learning=0)  # the registry says which addresses are behind it
             else:

@@ -5,6 +5,8 @@ plan(wanted, wanted) is empty. A name that another interface of the host has is 
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -67,7 +69,28 @@ class Snapshot:
     foreign: frozenset[str] = frozenset()
 
     def of_node(self, node_id: int) -> list[PortState]:
-        return [state for state in self.ports.values() if state.port.node_id == node_id]
+        return self._by_node.get(node_id, [])
+
+    def bridges_without(self, node_id: int) -> set[str]:
+        """Those that have no port, but perhaps of this node."""
+        own = Counter(state.port.bridge for state in self.of_node(node_id))
+        left = {bridge for bridge, count in own.items() if bridge in self.bridges and count == self._ports_on[bridge]}
+        return left | self._empty
+
+    @functools.cached_property
+    def _by_node(self) -> dict[int, list[PortState]]:
+        found: dict[int, list[PortState]] = {}
+        for state in self.ports.values():
+            found.setdefault(state.port.node_id, []).append(state)
+        return found
+
+    @functools.cached_property
+    def _ports_on(self) -> Counter[str]:
+        return Counter(state.port.bridge for state in self.ports.values())
+
+    @functools.cached_property
+    def _empty(self) -> frozenset[str]:
+        return self.bridges - self._ports_on.keys()
 
 
 @dataclass(frozen=True)
@@ -189,9 +212,8 @@ def _plan_port(snapshot: Snapshot, port: Port, live: bool) -> list[Action]:
 
 def _empty_bridges(snapshot: Snapshot, node_id: int, wanted: Sequence[Port]) -> list[Action]:
     """Remove bridges that lose their last port, or have had none since a crash; walt-net stays."""
-    others = [state.port for state in snapshot.ports.values() if state.port.node_id != node_id]
-    used = {port.bridge for port in (*others, *wanted)} | {bridge_name(WALT_NET_ID)}
-    return [RemoveBridge(name) for name in sorted(snapshot.bridges - used)]
+    used = {port.bridge for port in wanted} | {bridge_name(WALT_NET_ID)}
+    return [RemoveBridge(name) for name in sorted(snapshot.bridges_without(node_id) - used)]
 
 
 def _check_names(snapshot: Snapshot, wanted: Sequence[Port]) -> None:

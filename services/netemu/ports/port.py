@@ -6,6 +6,7 @@ netemu reads the interfaces and knows to which node each belongs, and which link
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 from base64 import b85decode, b85encode
@@ -27,6 +28,7 @@ from walt.contracts.nodes import WALT_NET_ID, Network
 from walt.contracts.trace_names import MAX_ID
 
 ALIAS_PREFIX = "walt "
+KNOWN_ALIASES = 2**14  # that need not be parsed again, as every plan reads all ports
 MAX_ALIAS_BYTES = 254  # the kernel's IFALIASZ, less two
 WALT_NET_MTU = 1500
 LARGEST_MTU = 65521  # of a tap
@@ -127,6 +129,7 @@ _PORT = re.compile(r"walt (?:port |p)(\S+) (\S+) ([0-9a-z]+) (\S+) (\S+) (\S+)",
 _DENSE = re.compile(r"walt d(\S+)", re.ASCII)
 
 
+@functools.lru_cache(maxsize=KNOWN_ALIASES)
 def parse_port_alias(name: str, alias: str) -> Port | None:
     """The port whose tap is this interface, or None when it is not the tap of a port."""
     tap, match, dense = _TAP.fullmatch(name), _PORT.fullmatch(alias), _DENSE.fullmatch(alias)

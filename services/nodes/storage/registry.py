@@ -23,6 +23,7 @@ from services.nodes.storage.event_log import EventLog
 from services.nodes.storage.history import History
 from services.nodes.storage.host_table import HostTable
 from services.nodes.storage.lab_table import LabTable
+from services.nodes.storage.node_watch import NodeWatches
 from services.nodes.storage.port_table import PortTable
 from services.nodes.storage.trace_table import TraceTable
 from walt.contracts import names
@@ -49,12 +50,15 @@ class RegistryStore:
         self._events_kept = events_kept
         self._limits = limits
         self._plan = plan
+        self.watches = NodeWatches()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Registry]:
         """All or nothing: an error inside leaves the registry as it was."""
         with self._database.transaction() as connection:
-            yield Registry(connection, self._limits, self._plan)
+            registry = Registry(connection, self._limits, self._plan)
+            yield registry
+        self.watches.tell(registry.changed)
 
     def begin_epoch(self, now: float) -> None:
         """At each start of nodes. now: epoch seconds."""
@@ -76,6 +80,7 @@ class Registry:
 
     def __init__(self, connection: sa.Connection, limits: UserLimits, plan: AddressPlan) -> None:
         self._connection = connection
+        self.changed = set[int]()  # ids of the nodes that it changes
         self.events = EventLog(connection)
         self.accounts = AccountTable(connection, limits)
         self.answers = AnswerTable(connection)
@@ -189,6 +194,7 @@ class Registry:
             node_id = self._insert(NODES, values)
             self._ports.connect(node_id, node, {})
         self._save_disks(node_id, node.disks)
+        self.changed.add(node_id)
         saved = self.get(node_id)
         assert saved is not None
         return saved
@@ -204,6 +210,7 @@ class Registry:
         return self.save(replace(node, id=node_id))
 
     def save_status(self, node: Node) -> None:
+        self.changed.add(node.id)
         values = rows.status_values(node.status)
         self._connection.execute(sa.update(NODES).where(NODES.c.id == node.id).values(values))
 

@@ -8,6 +8,7 @@ import subprocess
 import termios
 
 from tests.service.cli.command import read_until, until_connected
+from tests.support.wait import wait_until
 
 
 def test_wait_times_out_naming_the_missing(walt):
@@ -69,3 +70,18 @@ def test_wait_outlives_a_lost_connection(walt, far_walt, relay):
         relay.cut()
         read_until(master, b"slow5 is not booted after 4 s", 20)
         assert waiting.wait(10) == 124
+
+
+def test_who_waits_asks_nothing_while_nothing_happens(walt, folder):
+    def asked(name):
+        return (folder / "waits").read_text().split().count(name)
+
+    walt("node", "create", "slow7", "slow8")
+    waiting = walt.start("node", "wait", "slow7", "--timeout", "20", stderr=subprocess.PIPE)
+    wait_until(lambda: asked("slow7") == 2, 20)  # what there is, then what changes
+    assert walt("node", "wait", "slow8", "--timeout", "3").returncode == 124
+    assert (asked("slow7"), asked("slow8")) == (2, 2)
+    walt("node", "stop", "slow7")
+    wait_until(lambda: asked("slow7") == 3)
+    waiting.kill()
+    waiting.communicate()

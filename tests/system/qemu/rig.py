@@ -1,4 +1,4 @@
-"""A guest that obeys words on its serial line, the line, and vmrunner's two launchers."""
+"""A guest that obeys words on its serial line, the line, and vmrunner's launchers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from services.vmrunner.launcher.server import LauncherServer
 from services.vmrunner.qemu.containers import QemuContainers
 from services.vmrunner.qemu.open_files import VmFolders
 from services.vmrunner.qemu.processes import QemuProcesses
+from services.vmrunner.qemu.stub import StubMachines
 from services.vmrunner.qemu.vm import Launcher
 from services.vmrunner.uids import UidRange
 from tests.support.specs import spec
@@ -102,6 +103,8 @@ def launcher_of(kind: str, folder: Path, world: str, project: str = PROJECT) -> 
     folders = VmFolders(folder / "run", UIDS)
     if kind == "process":
         return QemuProcesses(BINARY, folders)
+    if kind == "stub":
+        return StubMachines(folders)
     return QemuContainers(BINARY, folders, served(folder, DockerVms(IMAGE, project, UIDS, world)))
 
 

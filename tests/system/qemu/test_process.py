@@ -109,13 +109,14 @@ def test_its_output_is_whole_and_once_in_the_log(start, line):
     assert line.seen.partition(b"READY\r\n")[2] == burst * 2
 
 
+@pytest.mark.parametrize("kind", ["process", "container", "stub"], indirect=True)
 @pytest.mark.parametrize(
     ("how", "ending"),
     [
         (lambda vm, line: line.type(b"reboot\n"), endings.GUEST_REBOOTED),
         (lambda vm, line: line.type(b"poweroff\n"), endings.GUEST_POWERED_OFF),
-        (lambda vm, line: os.kill(vm.pid, signal.SIGKILL), endings.CRASHED),
-        (lambda vm, line: os.kill(vm.pid, signal.SIGTERM), endings.ending("host-signal")),
+        (lambda vm, line: vm._signal(signal.SIGKILL), endings.CRASHED),
+        (lambda vm, line: vm._signal(signal.SIGTERM), endings.ending("host-signal")),
     ],
     ids=["reboot", "poweroff", "kill-9", "terminate"],
 )
@@ -138,6 +139,7 @@ def test_fault_30_a_machine_whose_processor_hangs_is_ended_by_force(start, line)
     assert vm.ending == endings.CRASHED and time.monotonic() - began < 12
 
 
+@pytest.mark.parametrize("kind", ["process", "container", "stub"], indirect=True)
 def test_another_process_adopts_it(start, launcher, kind, folder, line):
     """The starter is killed: the machine runs on, its successor finds it, and learns how it ends."""
     starter = textwrap.dedent(f"""
@@ -151,13 +153,14 @@ def test_another_process_adopts_it(start, launcher, kind, folder, line):
         sys.stdin.read()
     """)
     first = start()
-    first._monitor.close()  # a monitor serves one client at a time
+    if first._monitor is not None:
+        first._monitor.close()  # a monitor serves one client at a time
     line.wait(b"READY")
     other = subprocess.Popen([sys.executable, "-c", starter], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout is not None and int(other.stdout.readline()) == first.pid
     other.kill()
     other.communicate()
-    assert Path(f"/proc/{first.pid}").exists()
+    assert kind == "stub" or Path(f"/proc/{first.pid}").exists()
     again = launcher.adopt(NODE)
     assert again is not None and again.pid == first.pid
     told = threading.Event()
@@ -225,3 +228,19 @@ def test_fault_26_accelerator_is_found_by_booting_and_remembered(kernel, folder,
     assert Accelerator("auto", launcher, memory).known() == choice
     if not Path("/dev/kvm").exists():
         assert choice.name == command_line.TCG
+
+
+@pytest.mark.parametrize("kind", ["process", "container", "stub"], indirect=True)
+def test_it_is_told_to_end_and_nothing_is_left(start, launcher, kind, line):
+    vm, told = start(), threading.Event()
+    vm.watch(told.set)
+    line.wait(b"READY")
+    line.type(b"hello\n")
+    line.wait(b"GOT hello")
+    usage = vm.usage()
+    assert usage is not None and (usage.memory_bytes > 2**20 or kind == "stub")
+    vm.end()
+    assert told.wait(5) and vm.ending == endings.QEMU_QUIT and vm.usage() is None
+    assert launcher.adopt(NODE) is None and launcher.known() <= {NODE}
+    launcher.forget(NODE)
+    assert launcher.known() == set()

@@ -2,6 +2,7 @@
 
 import time
 
+from walt.client import Call
 from walt.contracts.nodes import NodeView
 from walt.replies import read
 
@@ -43,6 +44,18 @@ class FakeClient:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def start(self, service, method, *, timeout_s=0, **arguments):
+        """`wait_nodes` is answered at once, by what `get_nodes` answers."""
+        call = Call(service, method)
+        self.calls.append((f"{service}.{method}", arguments))
+        answer = self.answers["get_nodes"]
+        answer = answer.next() if isinstance(answer, Script) else answer
+        if isinstance(answer, BaseException):
+            call.fail(answer)
+        else:
+            call.answer({"result": {"nodes": answer, "seen": str(len(self.calls))}})
+        return call
 
 
 class Script:

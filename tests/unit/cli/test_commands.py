@@ -246,7 +246,7 @@ def test_doctor_fails_with_what_is_broken(capsys):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(wait, "POLL_S", 0)
+    monkeypatch.setattr(wait, "PAUSE_S", 0)
 
 
 def test_wait_follows_until_booted_and_tells_a_failure_once(impatient, capsys):
@@ -290,7 +290,7 @@ def test_orders_that_boot_wait_until_booted(impatient, order):
         **{f"{order}_nodes": changed(node("a", "delaying"))}, get_nodes=Script([node("a", "stopped")], [node("a")])
     )
     assert run(["node", order, "a", *image, "--wait"], client) == 0
-    assert [method for method, _ in client.calls] == [f"nodes.{order}_nodes", "nodes.get_nodes", "nodes.get_nodes"]
+    assert [method for method, _ in client.calls] == [f"nodes.{order}_nodes", "nodes.wait_nodes", "nodes.wait_nodes"]
 
 
 def test_stop_waits_for_stopped(impatient):

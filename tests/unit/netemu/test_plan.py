@@ -1,5 +1,6 @@
 """From ports as they are to ports as they should be, without a kernel."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -175,3 +176,15 @@ def test_names_of_the_host_are_foreign():
 def test_helpers_without_their_port_are_orphans():
     links = [BRIDGE, TAP, NODE_END, replace(BRIDGE_END, name="cb9e9", alias=helper_alias("vn9e9"))]
     assert p.orphans(snapshot_of(links, {}, CABLE), links) == ["cb9e9"]
+
+
+def test_many_nodes_are_compared_in_time_that_grows_with_their_number():
+    ports = [
+        replace(OTHER, node_id=number, network=Network(1 + number // 2, f"n{number // 2}", "bob"))
+        for number in range(4000)
+    ]
+    found = snapshot(*map(state, ports))
+    began = time.process_time()
+    assert all(plan(found, port.node_id, [port]) == [] for port in ports)
+    assert time.process_time() - began < 2
+    assert plan(found, 7, []) == [p.RemovePort(ports[7])], "its network has another port"
