@@ -18,10 +18,10 @@ def test_configuration_notes_and_repetition(platform):
     assert platform.call("alice", "configure_nodes", "vnode1", link)["notes"] == []  # an interface comes live
     live = ["networks=walt-net,home-net[lat=20ms,bw=100Mbps]"]
     assert platform.call("alice", "configure_nodes", "vnode1", live)["notes"] == []
-    moved = ["networks=walt-net,lab,home-net"]
-    assert "networks takes effect" in platform.call("alice", "configure_nodes", "vnode1", moved)["notes"][0]
     assert platform.spec("vnode1").interfaces[1].link.up.latency_us == 20_000
     assert platform.view("vnode1")["config"]["networks"] == live[0].removeprefix("networks=")
+    moved = ["networks=walt-net,lab,home-net"]
+    assert "networks takes effect" in platform.call("alice", "configure_nodes", "vnode1", moved)["notes"][0]
 
 
 def test_settings_are_checked_for_all_nodes_before_any_is_stored(platform):
