@@ -110,6 +110,7 @@ def schedule(client: Client, selection: str, name: str, words: Sequence[str], af
 @click.option(
     "--ring", type=SECONDS, metavar="S", help="Keep the frames of the last S seconds only; written at the end."
 )
+@click.option("--with", "other", metavar="NODE", help="Both ends in one file, with what the link does to each frame.")
 @click.pass_obj
 def capture(
     client: Client,
@@ -120,6 +121,7 @@ def capture(
     expression: str,
     count: int | None,
     ring: float | None,
+    other: str | None,
 ) -> int:
     """Capture the frames of a node on a network, until ctrl-c.
 
@@ -133,7 +135,15 @@ def capture(
         raise click.UsageError("-w and --wireshark exclude each other")
     if wireshark and ring is not None:
         raise click.UsageError("--ring and --wireshark exclude each other")
+    if other is not None and (ring is not None or count is not None):
+        raise click.UsageError("--with excludes --ring and --count")
+    if other == node_name:
+        raise click.UsageError(f"--with {other}: this is the node itself; allowed: another one on {name}")
     sink = session.sink_of(path, wireshark)
+    if other is not None:
+        from ..sessions.capture_both import capture_both
+
+        return capture_both(client, [get_node(client, one) for one in (node_name, other)], name, expression, sink)
     return session.capture(client, get_node(client, node_name), name, expression, count or 0, sink, ring)
 
 

@@ -126,7 +126,7 @@ def port_words(text: str, given: Sequence[str]) -> list[str]:
     """As `link_words`, and the address of the node."""
     word, equals, _ = text.partition("=")
     if equals and word == port_addresses.OPTION:
-        return [f"{word}={port_addresses.NONE}"]
+        return [f"{word}={value}" for value in (port_addresses.AUTO, port_addresses.NONE)]
     taken = {one.partition("=")[0] for one in given}
     return [*link_words(text, given), *([] if equals or word in taken else [f"{port_addresses.OPTION}="])]
 

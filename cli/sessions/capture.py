@@ -80,7 +80,7 @@ def capture(
     remote = RemoteSession(client, node.host, "open_capture", node=node.name, **arguments)
     remote.wait_until_open()
     try:
-        with sink() as descriptor, _end_signals() as asked_to_end:
+        with sink() as descriptor, end_signals() as asked_to_end:
             print_message(f"capturing {node.name} on {network}; ctrl-c ends it")
             status = Capturing(client, node, remote, descriptor, asked_to_end, ring).run()
             if ring is not None:
@@ -118,7 +118,7 @@ class Capturing:
     def run(self) -> int:
         """0 also when who reads the frames has gone."""
         try:
-            while self._status is None and not _reader_is_gone(self._descriptor):
+            while self._status is None and not reader_is_gone(self._descriptor):
                 self._step()
         except BrokenPipeError:
             return 0
@@ -147,7 +147,7 @@ class Capturing:
             self._status = message.status
 
 
-def _reader_is_gone(descriptor: int) -> bool:
+def reader_is_gone(descriptor: int) -> bool:
     """Of a pipe, also while nothing is written to it."""
     poll = select.poll()
     poll.register(descriptor, 0)
@@ -155,7 +155,7 @@ def _reader_is_gone(descriptor: int) -> bool:
 
 
 @contextlib.contextmanager
-def _end_signals() -> Iterator[Callable[[], bool]]:
+def end_signals() -> Iterator[Callable[[], bool]]:
     """Whether ctrl-c was pressed, or the process was asked to end; the second time it is as always."""
     asked = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -98,7 +98,7 @@ class NetemuApp:
         REGISTRY.unregister(self._collector)
 
     def attach(
-        self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface], ip: str, version: int
+        self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface], ip: str, version: int, *, live: bool
     ) -> list[AttachedPort]:
         """Give the node exactly these ports. Its addresses are bound before it can send on walt-net."""
         self.traces.fetch(interface.link for interface in interfaces)
@@ -107,7 +107,7 @@ class NetemuApp:
             address = ip or (newest.ip if newest else "")
             self.bindings.bind(anti_spoofing.bindings_of_interfaces(node_id, address, interfaces))
             self.overlay.forget(node_id)  # it may have been on another host
-            self.overlay.follow(self.emulation.attach(node_id, name, owner, interfaces))
+            self.overlay.follow(self.emulation.attach(node_id, name, owner, interfaces, live=live))
             if newest is not None and newest.version > version:  # its links were changed while it was being prepared
                 self.overlay.follow(self.emulation.update_links(newest))
         return reports.attached(node_id, interfaces)

@@ -82,12 +82,14 @@ class Emulation:
                 self.netlink.set_address(WALT_NET, address, mac)
             return done
 
-    def attach(self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface]) -> list[Action]:
-        """Give the node exactly these ports."""
+    def attach(
+        self, node_id: int, name: str, owner: str, interfaces: Sequence[Interface], *, live: bool = False
+    ) -> list[Action]:
+        """Give the node exactly these ports. live: as in `plan.plan`."""
         with self._lock:
             snapshot = self._snapshot()
             wanted = [self._port(snapshot, node_id, name, owner, interface) for interface in interfaces]
-            return self._execute(plan.plan(snapshot, node_id, wanted))
+            return self._execute(plan.plan(snapshot, node_id, wanted, live=live))
 
     def update_links(self, node: NodeWanted) -> list[Action]:
         """Give the ports of the node their new link, live; no port is made or removed."""
@@ -206,13 +208,14 @@ class Emulation:
         return plan.snapshot_of(interfaces, state.links if state else {}, self.shaper)
 
     def _update_links(self, snapshot: Snapshot, node: NodeWanted) -> list[Action]:
-        requested = {(one.slot, one.network.id): one for one in node.interfaces}
+        requested = {one.network.id: one for one in node.interfaces}
         wanted = []
         for state in snapshot.of_node(node.id):
-            interface = requested.get((state.port.slot, state.port.network.id))
+            interface = requested.get(state.port.network.id)
             if interface is not None:
+                interface = replace(interface, slot=state.port.slot)  # which it keeps until its next boot
                 wanted.append(self._port(snapshot, node.id, node.name, node.owner, interface))
-            else:  # it is removed at the next boot
+            else:  # it is removed when the machine has let it go
                 wanted.append(replace(state.port, node=node.name, owner=node.owner))
         return self._execute(plan.plan(snapshot, node.id, wanted, live=True))
 

@@ -44,9 +44,16 @@ class NetemuService:
 
     @internal
     def attach_ports(
-        self, node_id: int, name: str, owner: str, interfaces: list[Interface], ip: str = "", version: int = 0
+        self,
+        node_id: int,
+        name: str,
+        owner: str,
+        interfaces: list[Interface],
+        ip: str = "",
+        version: int = 0,
+        live: bool = False,
     ) -> list[AttachedPort]:
-        return self.app.attach(node_id, name, owner, interfaces, ip, version)
+        return self.app.attach(node_id, name, owner, interfaces, ip, version, live=live)
 
     @internal
     def list_ports(self) -> list[PortReport]:

@@ -29,6 +29,7 @@ from services.vmrunner.launcher.client import VmLauncher
 from services.vmrunner.launcher.protocol import LAUNCHER_SOCKET
 from services.vmrunner.lifecycle.boot_slots import BootSlots
 from services.vmrunner.lifecycle.fleet import Fleet
+from services.vmrunner.lifecycle.interfaces import InterfaceFollower
 from services.vmrunner.lifecycle.record_store import RecordStore
 from services.vmrunner.lifecycle.runner_context import RunnerContext
 from services.vmrunner.lifecycle.space_guard import LOOK_S, SpaceGuard
@@ -149,6 +150,7 @@ class VmrunnerApp:
             memory=self.memory,
             slots=BootSlots(slots),
             soft_end_s=soft_end_s,
+            interfaces=InterfaceFollower(booter.attach_live),
         )
         return Fleet(context)
 

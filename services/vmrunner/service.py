@@ -1,12 +1,12 @@
 """vmrunner@HOST: the virtual machines of one host.
 
-Owns:       qemu and its life cycle; the carriers of its interfaces; disks; the host's memory; the cache of kernels and
-            initrds; the choice of accelerator.
+Owns:       qemu and its life cycle; its interfaces and their carriers; disks; the host's memory; the cache of kernels
+            and initrds; the choice of accelerator.
 Serves:     list_vms, list_data, persist_bytes, list_trash, claim_trash, empty_trash, list_moving, read_moving,
             capacity, diagnose (services).
 Announces:  VM_CHANGED at every transition, VM_REMOVED, AGENT_PRESENT (as `vmrunner`, of every host).
-Hears:      nodes NODE_WANTED (carriers: live); bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING. An event may be
-            lost: at start and every 30 s it calls nodes get_specs.
+Hears:      nodes NODE_WANTED (interfaces, carriers: live); bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING. An
+            event may be lost: at start and every 30 s it calls nodes get_specs.
 
 A VM is a process of this host or, in compose, a container (qemu/vm.py: what both have in common;
 container_entrypoint.py: what the container's image needs). Either outlives this service.

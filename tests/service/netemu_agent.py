@@ -61,7 +61,7 @@ class Agent:
     def call(self, method, **arguments):
         return self._user.call(f"{self._service}.{method}", **arguments)
 
-    def attach(self, node: NodeWanted) -> list[AttachedPort]:
+    def attach(self, node: NodeWanted, **how: bool) -> list[AttachedPort]:
         reply = self.call(
             "attach_ports",
             node_id=node.id,
@@ -70,6 +70,7 @@ class Agent:
             interfaces=serialization.dump_all(node.interfaces),
             ip=node.ip,
             version=node.version,
+            **how,
         )
         return serialization.load_all(AttachedPort, reply)
 

@@ -86,7 +86,7 @@ def test_ports_come_live_change_and_go(agent, fake_nodes):
     added = replace(HOME, slot=4, network=Network(6, "lab-net", "alice"))
     fake_nodes.announce(nodes.NODE_WANTED, replace(NODE, interfaces=(WALT, slower, added)))
     until(lambda: agent.ports()[1].applied.up.latency_us == 25_000)
-    assert len(agent.ports()) == 2, "an interface comes at boot only"
+    assert len(agent.ports()) == 2, "a port comes when vmrunner asks for it"
     assert agent.metric('walt_port_asked_latency_seconds{network="home-net",node="vnode1",slot="3"}') == 0.025
     assert agent.metric('walt_ports{backend="cable"}') == 1
 

@@ -115,3 +115,27 @@ def test_the_block_in_hosts_is_replaced_and_lines_of_the_user_stay(guest):
     guest.hosts.symlink_to("elsewhere")
     guest.set(hosts="x")
     assert guest.hosts.is_symlink()
+
+
+def test_a_new_interface_is_named_after_its_slot_and_up(guest):
+    mac = "52:54:00:00:00:05"
+    late = f"sleep 1; ip link add eth0 address {mac} type veth peer name far5; ip link set far5 up"
+    guest.run("sh", "-c", f"({late}) >/dev/null 2>&1 &")
+    assert guest.set(f"{mac} +ens5", f"{mac} 10.64.5.1/24", f"{MAC} 10.64.0.1/24") == ""
+    assert (guest.addresses("ens5"), guest.addresses()) == (["10.64.5.1/24"], ["10.64.0.1/24"])
+    assert "state UP" in guest.run("ip", "link", "show", "ens5")
+
+
+def test_a_new_interface_that_has_a_name_of_its_own_keeps_it(guest):
+    guest.run("ip", "link", "set", "ens4", "down")
+    guest.run("ip", "link", "set", "ens4", "name", "mine")
+    assert guest.set(f"{OTHER_MAC} +ens4") == ""
+    assert "state UP" in guest.run("ip", "link", "show", "mine")
+
+
+def test_a_new_interface_that_does_not_come_is_said_and_the_rest_is_set(guest):
+    missing = "52:54:00:00:00:09"
+    said = guest.set(f"{missing} +ens9", f"{missing} 10.64.9.1/24", f"{MAC} 10.64.0.1/24").splitlines()
+    no = f"no interface has the MAC address {missing}"
+    assert said == [f"walt: {missing} +ens9 {no}", f"walt: {missing} 10.64.9.1/24 {no}"]
+    assert guest.addresses() == ["10.64.0.1/24"]

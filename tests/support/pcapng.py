@@ -34,14 +34,22 @@ class CaptureFile:
 
 def read(data: bytes) -> CaptureFile:
     """AssertionError where it is not as the specification wants it."""
-    file, place = CaptureFile(), 0
+    file = CaptureFile()
+    for kind, body in blocks(data):
+        _take(file, kind, body)
+    return file
+
+
+def blocks(data: bytes) -> list[tuple[int, bytes]]:
+    """(kind, body), …"""
+    found, place = [], 0
     while place < len(data):
         kind, length = struct.unpack_from("<II", data, place)
         assert length % 4 == 0 and place + length <= len(data)
         assert struct.unpack_from("<I", data, place + length - 4) == (length,)
-        _take(file, kind, data[place + 8 : place + length - 4])
+        found.append((kind, data[place + 8 : place + length - 4]))
         place += length
-    return file
+    return found
 
 
 def _take(file: CaptureFile, kind: int, body: bytes) -> None:
@@ -50,7 +58,7 @@ def _take(file: CaptureFile, kind: int, body: bytes) -> None:
         interface, high, low, captured, original = struct.unpack("<5I", fixed)
         assert interface == 0 and captured == original
         padded = captured + -captured % 4
-        flags = _options(body[20 + padded :])[2]
+        flags = options_of(body[20 + padded :])[2]
         file.frames.append(Frame(high << 32 | low, body[20 : 20 + captured], struct.unpack("<I", flags)[0]))
         return
     assert kind not in file.options and (kind == SECTION) == (not file.options), "each once, the section first"
@@ -58,10 +66,10 @@ def _take(file: CaptureFile, kind: int, body: bytes) -> None:
         assert struct.unpack("<IHHq", fixed) == (0x1A2B3C4D, 1, 0, -1)
     if kind == INTERFACE:
         assert struct.unpack("<HHI", fixed) == (1, 0, 0)
-    file.options[kind] = _options(body[FIXED[kind] :])
+    file.options[kind] = options_of(body[FIXED[kind] :])
 
 
-def _options(data: bytes) -> dict[int, bytes]:
+def options_of(data: bytes) -> dict[int, bytes]:
     found, place = {}, 0
     while place < len(data):
         code, length = struct.unpack_from("<HH", data, place)

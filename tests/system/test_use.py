@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import re
 import select
 import signal
 import socket
+import struct
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -131,6 +134,31 @@ def test_capture_of_a_ping(walt, platform, tmp_path):
     assert walt("network", "capture", "left", "lab", "-w", "-", "--filter", "icpm", check=False).status == 2
     assert walt("network", "capture", "left", "lab", "-w", "-", user="bob", check=False).status == 4
     wait_until(lambda: not captures(platform), 20, "nothing stays behind")
+
+
+def test_both_ends_of_a_link_in_one_capture(walt, platform, tmp_path):
+    walt("network", "link", "left", "lab", "--replace", "lat=30ms")
+    path = tmp_path / "both.pcapng"
+    words = ("network", "capture", "left", "lab", "--with", "right", "-w", str(path), "--filter", "icmp")
+    process = platform.start(*words)
+    try:
+        assert b"capturing left and right on lab" in process.stderr.readline()
+        on(walt, "left", "ping -4 -c 4 -i 0.3 right.lab")
+    finally:
+        process.send_signal(signal.SIGINT)
+        said, status = process.communicate(timeout=20)[1].decode(), process.returncode
+    assert status == 0 and set(said.splitlines()) == {
+        f"{one}: 8 frames captured, 0 not captured" for one in ("left", "right")
+    }
+    found = defaultdict(list)
+    for kind, body in pcapng.blocks(path.read_bytes()):
+        if kind == pcapng.PACKET:
+            (size,) = struct.unpack_from("<I", body, 12)
+            options = pcapng.options_of(body[20 + size + -size % 4 :])
+            found[options[5]].append((body[0], options[1].decode()))
+    assert [[end for end, _ in pair] for pair in found.values()] == [[0, 1], [1, 0]] * 4
+    delays_ms = [float(re.fullmatch(r"delayed ([0-9.]+) ms", pair[1][1])[1]) for pair in found.values()]
+    assert all(15 < one < 45 for one in delays_ms[::2]) and all(one < 15 for one in delays_ms[1::2])
 
 
 def echoes(path):

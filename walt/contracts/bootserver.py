@@ -61,7 +61,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from walt.contracts.disks import DEFAULT_PERSIST_BYTES
-from walt.contracts.nodes import NodeWanted
+from walt.contracts.nodes import WALT_NET_ID, NodeWanted
 
 SERVICE = "bootserver"
 
@@ -106,7 +106,7 @@ class BootRequest:
     machine_id: str = ""  # 32 hex digits; "" from a vmrunner of the version before: that of the image
     owner_account: str = ""  # (NodeWanted.owner_account)
     persist_is_disk: bool = False  # vmrunner gives it a disk for /persist
-    interfaces: tuple[BootInterface, ...] = ()  # those that have addresses
+    interfaces: tuple[BootInterface, ...] = ()  # on networks of its owner
     persist_bytes: int = DEFAULT_PERSIST_BYTES
 
     @property
@@ -134,8 +134,9 @@ class BootRequest:
 
 
 def interfaces_of(spec: NodeWanted) -> tuple[BootInterface, ...]:
-    """Those that are to have addresses."""
-    return tuple(BootInterface(one.slot, one.network.label, one.addresses) for one in spec.interfaces if one.addresses)
+    """Those on networks of its owner."""
+    own = [one for one in spec.interfaces if one.network.id != WALT_NET_ID]
+    return tuple(BootInterface(one.slot, one.network.label, one.addresses) for one in own)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """netemu@HOST: bridges, ports and link emulation of one host.
 
 Internal RPC:
-  attach_ports(node_id, name, owner, interfaces: [Interface], ip="", version=0) -> [AttachedPort]
+  attach_ports(node_id, name, owner, interfaces: [Interface], ip="", version=0, live=False)
+      -> [AttachedPort]
         idempotent: makes, repairs or removes what differs; the taps are shaped already; in the order of the slots
         version: NodeWanted.version of these interfaces; when a newer one has been received, its links hold
+        live: the node runs, and frames may be under way on the ports that it keeps
         ip: on walt-net the node may send from this address, and from the MAC of its interface there, only
   list_ports() -> [PortReport]     diagnose() -> [Check]
   open_capture(target: CaptureTarget, expression="", count=0) -> OpenCapture

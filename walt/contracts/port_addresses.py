@@ -1,6 +1,6 @@
 """The word `addr` of a node's port on a network of its owner: which address its interface has. Pure.
 
-  (not given)           one of the network's own subnets, IPv4 and IPv6, that the registry chooses
+  (not given), auto     one of the network's own subnets, IPv4 and IPv6, that the registry chooses
   addr=10.1.2.0/24      one of this subnet, that the registry chooses
   addr=10.1.2.7/24      this one
   addr=none             none: the interface is left alone
@@ -16,7 +16,8 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 OPTION = "addr"
 AUTOMATIC = ""
 NONE = "none"
-RULE = "none, an address as 10.1.2.7/24 or fd01::7/64, or a subnet as 10.1.2.0/24 to choose one from"
+AUTO = "auto"  # how AUTOMATIC is said
+RULE = "auto, none, an address as 10.1.2.7/24 or fd01::7/64, or a subnet as 10.1.2.0/24 to choose one from"
 MIN_PREFIX = 8
 LONGEST_SUBNET = {4: 30, 6: 126}  # with room for two nodes
 
@@ -26,8 +27,8 @@ Address = IPv4Interface | IPv6Interface
 
 def parse(text: str) -> str:
     """In its canonical form; ValueError(what is allowed)."""
-    if text == NONE:
-        return text
+    if text in (AUTO, NONE):
+        return AUTOMATIC if text == AUTO else text
     try:
         found = ipaddress.ip_interface(text)
     except ValueError:

@@ -37,7 +37,7 @@ RETRIES_RULE = f"a whole number from 0 to {MAX_BOOT_RETRIES}"
 
 NEXT_BOOT = "next boot"
 AT_ONCE = "at once"
-LINKS_LIVE = "links and addresses live, interfaces at next boot"
+LINKS_LIVE = "at once; an interface whose place changes: next boot"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ PROGRAM = (Path(__file__).parents[1] / "guest/set-addresses").read_text()
 MAX_REASON = 200  # characters
 _REFUSAL = re.compile(r"walt: (\S+) (\S+) (.+)")
 
-Pair = tuple[str, str]  # MAC address of the interface, address with its prefix
+Pair = tuple[str, str]  # as decision.wanted makes them
 
 
 def command(hosts: str, wanted: Collection[Pair]) -> str:

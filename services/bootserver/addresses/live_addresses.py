@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from services.bootserver.addresses import decision, guest_program
 from services.bootserver.addresses.decision import Given
 from services.bootserver.boot.boot_records import BootRecord, BootRecordStore
 from services.kit import tasks
+from walt.contracts import bootserver
 from walt.contracts.bootserver import BootRequest, SetAddresses
 from walt.contracts.console import CommandResult
 from walt.contracts.errors import Failed, WaltError
@@ -44,6 +46,7 @@ class LiveAddresses:
         self._specs: dict[int, NodeWanted] = {}
         self._given: dict[int, Given] = {}
         self._faults: dict[int, str] = {}
+        self._left: dict[int, set[str]] = {}  # see Given
         self._due: dict[int, float] = {}  # by node id: not before, in monotonic seconds
         self._pauses: dict[int, float] = {}
         self._at_work: set[int] = set()
@@ -52,6 +55,7 @@ class LiveAddresses:
         known = self._specs.get(spec.id)
         if known is None or known.version <= spec.version:
             self._specs[spec.id] = spec
+            self._note_left(spec)
             self._pauses.pop(spec.id, None)
             self.check(spec.id)
 
@@ -71,7 +75,7 @@ class LiveAddresses:
             self.check(node_id)
 
     def forget(self, node_id: int) -> None:
-        for table in (self._specs, self._given, self._faults, self._due, self._pauses):
+        for table in (self._specs, self._given, self._faults, self._left, self._due, self._pauses):
             table.pop(node_id, None)
 
     def check(self, node_id: int) -> None:
@@ -112,7 +116,14 @@ class LiveAddresses:
         return None if self._has_own_script(record) else (record, spec)
 
     def _known(self, record: BootRecord) -> Given | None:
-        return decision.given(record, self._given.get(record.request.node_id))
+        known = decision.given(record, self._given.get(record.request.node_id))
+        return known and replace(known, left=self._left.get(record.request.node_id, ()))
+
+    def _note_left(self, spec: NodeWanted) -> None:
+        record = self._records.find(spec.id)
+        known = self._known(record) if record is not None else None
+        if known is not None:
+            self._left.setdefault(spec.id, set()).update(decision.left(spec, known))
 
     def _work(self, node_id: int) -> None:
         try:
@@ -127,13 +138,14 @@ class LiveAddresses:
         self.check(node_id)
 
     def _give(self, record: BootRecord, spec: NodeWanted) -> None:
-        wanted, request = decision.wanted(spec), decision.request_of_hosts(record, spec)
-        known = self._known(record)
+        request, known = decision.request_of_hosts(record, spec), self._known(record)
+        wanted = decision.wanted(spec, known)
         try:
             self._records.note_addressed_anew(record)  # before: a restart of this service finds it undecided
         except OSError as error:
             raise Failed(f"that it is begun cannot be saved: {error.strerror}") from None
         self._given.pop(spec.id, None)
+        self._left.pop(spec.id, None)
         result = self._ask(spec, guest_program.command(self._hosts(request), wanted))
         if result.is_lost:
             raise Failed("the connection to the node was lost")
@@ -141,9 +153,13 @@ class LiveAddresses:
         if result.status:
             reason = guest_program.printable(result.output) or f"exit status {result.status}"
             refused = {pair: reason for pair in decision.new(spec, known)}
+        absent = decision.absent(refused)
         if self._records.find(spec.id) == record:
-            self._given[spec.id] = Given(record.request.run, request.interfaces, refused)
+            present = bootserver.interfaces_of(decision.without(spec, absent))
+            self._given[spec.id] = Given(record.request.run, present, refused)
             log.info("%s: addresses set while it runs, %d of them refused", spec.name, len(refused))
+        if absent:
+            raise Failed(f"it has no interface with the MAC address {' nor '.join(sorted(absent))} yet")
 
     def _failed(self, node_id: int, fault: str) -> None:
         if node_id not in self._faults:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.nodes.commands.node_commands import Outcome, check_limits, check_traces, save
 from services.nodes.commands.queries import pool_in_use
-from services.nodes.domain import addresses, creation, data_loss, lab_plan, model, notes
+from services.nodes.domain import addresses, creation, data_loss, lab_plan, lab_traces, model, notes
 from services.nodes.domain.event_texts import Action
 from services.nodes.domain.lab_plan import LabPlan, LabRequest
 from services.nodes.domain.model import Node, RequestContext
@@ -90,7 +90,10 @@ def _plan(
         lab = request.document.name
         return creation.new_node(wanted.name, wanted.image, wanted.config, next(ips), host, context, lab)
 
-    return lab_plan.plan(request, present, used.hosts, new_node, context)
+    known = [one.name for one in registry.traces.of(context.account)]
+    unknown = lab_traces.faults(request.document, known)
+    with_traces = replace(request, faults=(*request.faults, *unknown))
+    return lab_plan.plan(with_traces, present, used.hosts, new_node, context)
 
 
 def _save(registry: Registry, context: RequestContext, lab: str, plan: LabPlan) -> tuple[list[Node], list[NodeWanted]]:

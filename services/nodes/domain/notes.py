@@ -90,8 +90,13 @@ def _waits_for_boot(name: str, before: NodeConfig, after: NodeConfig) -> bool:
     setting = settings.SETTINGS[name]
     old, new = getattr(before, setting.field), getattr(after, setting.field)
     if setting.takes_effect == settings.LINKS_LIVE:
-        return [use.name for use in old] != [use.name for use in new]
+        return _is_moved([use.name for use in old], [use.name for use in new])
     return setting.takes_effect == settings.NEXT_BOOT and bool(old != new)
+
+
+def _is_moved(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether the interface of a network that stays gets another slot. Those that come and go do so live."""
+    return any(name in old and old.index(name) != place for place, name in enumerate(new))
 
 
 def _scarce_cores(given: Sequence[Node], capacities: Capacities) -> list[str]:

@@ -16,8 +16,9 @@ UP = "up"
 NO_CARRIER = "no carrier"
 LAGS = "its link has not followed yet"
 REAL = "a real cable; nothing is emulated"
-COMES = "comes with the next boot"
-GOES = "goes with the next boot"
+COMES = "is being plugged in"
+COMES_LATER = "comes with the next boot"  # its slot is taken until then
+GOES = "is being unplugged"
 
 _RUNS = (vmrunner.BOOTING, vmrunner.BOOTED)
 
@@ -54,14 +55,13 @@ def _of_node(node: Node, reports: Sequence[PortReport] | None) -> Iterator[PortV
             asked, state = format_link(interface.link), _state(node, interface, report)
             yield replace(_existing(node, report, interface.mac, asked, state), addresses=interface.addresses)
         else:
-            yield _missing(node, interface, _why_missing(node, reports))
+            yield _missing(node, interface, _why_missing(node, interface, reports))
     for report in unmatched:
         yield _existing(node, report, "", format_link(report.requested), GOES)
 
 
 def _same(interface: Interface, report: PortReport) -> bool:
-    network = interface.network
-    return (interface.slot, network.name, network.owner) == (report.slot, report.network, report.network_owner)
+    return (interface.network.name, interface.network.owner) == (report.network, report.network_owner)
 
 
 def _state(node: Node, interface: Interface, report: PortReport) -> str:
@@ -71,13 +71,18 @@ def _state(node: Node, interface: Interface, report: PortReport) -> str:
         return LAGS
     if node.status.state == vmrunner.STOPPED:
         return f"its node is {vmrunner.STOPPED}"
+    if report.slot != interface.slot:
+        return f"it is {_name(interface.slot)} from the next boot on"
     return NO_CARRIER if interface.link.no_carrier else UP
 
 
-def _why_missing(node: Node, reports: Sequence[PortReport] | None) -> str:
+def _why_missing(node: Node, interface: Interface, reports: Sequence[PortReport] | None) -> str:
     if reports is None:
         return f"host {node.host} does not answer"
-    return COMES if node.status.state in _RUNS else f"its node is {node.status.state}"
+    if node.status.state not in _RUNS:
+        return f"its node is {node.status.state}"
+    is_taken = any((one.node_id, one.slot) == (node.id, interface.slot) for one in reports)
+    return COMES_LATER if is_taken else COMES
 
 
 def _missing(node: Node, interface: Interface, state: str) -> PortView:

@@ -66,10 +66,25 @@ def check_room(present: Sequence[TraceView], new: TraceView) -> None:
         raise LimitReached(f"your traces have {rows} rows, and {new.rows} more; allowed: {ROWS_OF_ONE} altogether")
 
 
+def unknown(name: str, names: Iterable[str]) -> str:
+    """The sentence; names: those of the account."""
+    there = list(names)
+    return (
+        f"no trace '{name}'{units.nearest(name, there)}; yours: {', '.join(there) or 'none'} (walt network trace list)"
+    )
+
+
+def names_of(link: LinkModel) -> Iterator[str]:
+    """Of the traces that it follows."""
+    for side in SIDES:
+        if number := getattr(link, side).trace:
+            yield trace_names.format_number(number)
+
+
 def check_present(names: Iterable[str], name: str) -> None:
     """names: those of the account."""
     if name not in names:
-        raise NotFound(_unknown(name, names))
+        raise NotFound(unknown(name, names))
 
 
 def uses(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
@@ -77,7 +92,7 @@ def uses(nodes: Iterable[Node]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for node in nodes:
         for use in node.config.networks:
-            for name in dict.fromkeys(_names(use.link)):
+            for name in dict.fromkeys(names_of(use.link)):
                 found[name] = (*found.get(name, ()), f"{node.name} ({use.name})")
     return found
 
@@ -92,16 +107,16 @@ def check_unused(name: str, used_by: Sequence[str]) -> None:
 
 def check_known(nodes: Iterable[Node], known: Callable[[], Iterable[str]]) -> None:
     """NotFound with a sentence for each name of a trace that the account of the nodes has not. known: its traces."""
-    wanted = dict.fromkeys(name for node in nodes for use in node.config.networks for name in _names(use.link))
+    wanted = dict.fromkeys(name for node in nodes for use in node.config.networks for name in names_of(use.link))
     if wanted:
         there = list(known())
-        unknown = [_unknown(name, there) for name in wanted if name not in there]
-        if unknown:
-            raise NotFound(*unknown)
+        missing = [unknown(name, there) for name in wanted if name not in there]
+        if missing:
+            raise NotFound(*missing)
 
 
 def follows(node: Node) -> bool:
-    return any(True for one in node.interfaces for _ in _names(one.link))
+    return any(True for one in node.interfaces for _ in names_of(one.link))
 
 
 def with_ids(node: Node, ids: Ids) -> tuple[Interface, ...]:
@@ -134,21 +149,8 @@ def without(node: Node) -> Node:
     return replace(node, config=replace(node.config, networks=uses))
 
 
-def _names(link: LinkModel) -> Iterator[str]:
-    for side in SIDES:
-        if number := getattr(link, side).trace:
-            yield trace_names.format_number(number)
-
-
 def _replaced(link: LinkModel, number: Callable[[int], int]) -> LinkModel:
     if not link.up.trace and not link.down.trace:
         return link
     up, down = (replace(way, trace=number(way.trace) if way.trace else 0) for way in (link.up, link.down))
     return replace(link, up=up, down=down)
-
-
-def _unknown(name: str, names: Iterable[str]) -> str:
-    there = list(names)
-    return (
-        f"no trace '{name}'{units.nearest(name, there)}; yours: {', '.join(there) or 'none'} (walt network trace list)"
-    )

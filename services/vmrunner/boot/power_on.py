@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from walt.contracts import bootserver, console, netemu, serialization, units
 from walt.contracts.bootserver import MODEL, BootPlan, BootRequest
 from walt.contracts.console import LinePaths
 from walt.contracts.netemu import AttachedPort
-from walt.contracts.nodes import NodeWanted
+from walt.contracts.nodes import Interface, NodeWanted
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Booter:
         """still_wanted: called now and then while the boot script runs, and may raise to end it (see ScriptHost)."""
         line.write(f"\n{PREFIX}power-on {run}, image {spec.image}\n")
         disks = self._prepare_disks(spec, line)
-        ports = self._attach_ports(spec)
+        ports = self._attach_ports(spec, spec.interfaces)
         plan = self._publish(spec, run)
         origin = origin_of(plan.script_url, spec.id, plan.ip)
         uid = self.launcher.reserve(spec.id)
@@ -82,16 +82,21 @@ class Booter:
             line.write(f"{PREFIX}disk {command_line.disk_name(position)}: {size}, template {disk.template}\n")
         return self.disks.prepare(spec.id, spec.disks, spec.owned_by)
 
-    def _attach_ports(self, spec: NodeWanted) -> list[AttachedPort]:
+    def attach_live(self, spec: NodeWanted, interfaces: Sequence[Interface]) -> list[AttachedPort]:
+        """Give a running node exactly these ports; those that it has keep their frames."""
+        return self._attach_ports(spec, interfaces, live=True)
+
+    def _attach_ports(self, spec: NodeWanted, interfaces: Sequence[Interface], **how: bool) -> list[AttachedPort]:
         ports = self.bus.call(
             netemu.service_on(self.host),
             "attach_ports",
             node_id=spec.id,
             name=spec.name,
             owner=spec.owner,
-            interfaces=spec.interfaces,
+            interfaces=interfaces,
             ip=spec.ip,
             version=spec.version,
+            **how,
         )
         return serialization.load_all(AttachedPort, ports)
 

@@ -112,8 +112,7 @@ class Runner:
         ending = ENDED_UNSEEN if self.vm is None else self.vm.ending
         if self.vm is not None and ending is None:
             self._take_events()
-            self._context.share_processors(self.spec, self.record, self.vm)
-            self.vm.set_carriers(self.spec.interfaces)
+            self._context.keep_in_step(self.spec, self.record, self.vm, self._wakeup.set)
         else:
             self._context.release(self.record, self.spec)
         now = time.time()

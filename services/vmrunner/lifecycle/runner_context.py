@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from services.kit.bus.bus import Bus
@@ -13,13 +14,14 @@ from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.lifecycle.boot_counts import BootCounts
 from services.vmrunner.lifecycle.boot_slots import BootSlots
 from services.vmrunner.lifecycle.cpu_shares import CpuShares
+from services.vmrunner.lifecycle.interfaces import InterfaceFollower
 from services.vmrunner.lifecycle.record_store import RecordStore
 from services.vmrunner.lifecycle.transitions import VmRecord
 from services.vmrunner.memory.host_memory import MemoryLedger
 from services.vmrunner.qemu.vm import Launcher, Vm
 from walt.contracts.errors import WaltError
-from walt.contracts.nodes import NodeWanted
-from walt.contracts.vmrunner import BOOTED
+from walt.contracts.nodes import POWER_ON, NodeWanted
+from walt.contracts.vmrunner import BOOTED, BOOTING
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class RunnerContext:
     memory: MemoryLedger
     slots: BootSlots
     soft_end_s: float
+    interfaces: InterfaceFollower
     boots: BootCounts = field(default_factory=BootCounts)
     cpu_shares: CpuShares = field(default_factory=CpuShares)
 
@@ -52,12 +55,18 @@ class RunnerContext:
         self.memory.give_back(node_id)
         self.slots.release(node_id)
         self.cpu_shares.release(node_id)
+        self.interfaces.forget(node_id)
         self.records.forget(node_id)
         self.boots.forget(node_id)
 
-    def share_processors(self, spec: NodeWanted, record: VmRecord, vm: Vm) -> None:
+    def keep_in_step(self, spec: NodeWanted, record: VmRecord, vm: Vm, wake: Callable[[], None]) -> None:
+        """All of a running qemu that follows its spec live: its share of the processors, carriers, interfaces."""
         is_booting = record.state != BOOTED
         self.cpu_shares.occupy(spec.id, spec.owner_account, vm.set_cpu_weight, is_booting=is_booting)
+        vm.set_carriers(spec.interfaces)
+        is_to_stay = spec.power == POWER_ON and spec.boot == record.boot and record.state in (BOOTING, BOOTED)
+        if is_to_stay:
+            self.interfaces.follow(spec, vm, wake)
 
     def release(self, record: VmRecord, spec: NodeWanted) -> None:
         """With no qemu running: its share of the processors, the memory that was promised to it, and disks no longer in

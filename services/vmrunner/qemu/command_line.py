@@ -13,8 +13,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from walt.contracts.nodes import Disk, NodeWanted
+from walt.contracts.nodes import Disk, Interface, NodeWanted
 
 TCG = "tcg"
 KVM = "kvm"
@@ -142,12 +143,12 @@ _CONFINED = (
 _LINE = ("-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line")
 
 # What the guest's driver reports, nothing more; bonding with LACP ignores interfaces of unknown speed or duplex.
-_REPORTED_SPEED = "speed=1000,duplex=full"
+_REPORTED_SPEED = {"speed": 1000, "duplex": "full"}
 
 # A guest gets frames as they are on a wire: no larger than its MTU, with complete checksums, whatever the link does.
 # Programs in it that take them from a packet socket, such as a switch in user space, pass them on as they are. What
 # the guest sends may still be large and unfinished: the kernel completes it in the tap.
-_WIRE_FRAMES = "guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
+_WIRE_FRAMES = dict.fromkeys(("guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo"), False)
 
 
 def _machine(accelerator: str) -> list[str]:
@@ -182,14 +183,33 @@ def netdev(network_id: int) -> str:
     return f"network{network_id}"
 
 
+def network_device(interface: Interface) -> dict[str, Any]:
+    """The properties of the device, for `-device` and for a machine that runs. Its id says what it is (hotplug.py)."""
+    net = netdev(interface.network.id)
+    return {
+        "driver": "virtio-net-pci",
+        "id": f"{net}-slot{interface.slot}",
+        "netdev": net,
+        "mac": interface.mac,
+        "addr": f"{interface.slot:#x}",
+        "romfile": "",
+        **_REPORTED_SPEED,
+        **_WIRE_FRAMES,
+    }
+
+
 def _interfaces(spec: NodeWanted, taps: dict[int, int]) -> list[str]:
     argv: list[str] = []
     for one in spec.interfaces:
-        net = netdev(one.network.id)
-        argv += ["-netdev", f"tap,id={net},fd={taps[one.slot]},vhost=off"]
-        device = f"virtio-net-pci,netdev={net},mac={one.mac},addr={one.slot:#x},romfile="
-        argv += ["-device", f"{device},{_REPORTED_SPEED},{_WIRE_FRAMES}"]
+        argv += ["-netdev", f"tap,id={netdev(one.network.id)},fd={taps[one.slot]},vhost=off"]
+        properties = network_device(one)
+        words = [f"{name}={_on_command_line(value)}" for name, value in properties.items() if name != "driver"]
+        argv += ["-device", ",".join([properties["driver"], *words])]
     return argv
+
+
+def _on_command_line(value: object) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def disk_name(position: int) -> str:

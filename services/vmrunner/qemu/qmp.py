@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import json
 import os
 import socket
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +24,19 @@ from walt.contracts.errors import Failed
 MAX_MESSAGE_BYTES = 2**20
 MAX_EVENTS = 1000  # that come before an answer; of more, the last
 SEND_LIMIT_S = 1.0
+ANSWER_LIMIT_S = 3.0
 
 
 class QmpClosed(Failed):
     """qemu went away."""
+
+
+@dataclass
+class _Answer:
+    """message: None when qemu has gone away before it."""
+
+    message: Mapping[str, Any] | None = None
+    is_there: threading.Event = field(default_factory=threading.Event)
 
 
 class Qmp:
@@ -39,6 +51,8 @@ class Qmp:
         self._events: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_EVENTS)
         self._sending = threading.Lock()
         self._is_deaf = False
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, _Answer] = {}
         try:
             _connect(self._socket, path)
             self._receive(time.monotonic() + timeout_s)  # the greeting
@@ -53,21 +67,37 @@ class Qmp:
         self.send(command, **arguments)
         while True:
             message = self._receive(deadline)
-            if "return" in message:
-                return message["return"]
-            if "error" in message:
-                raise Failed(f"qemu refuses {command}: {message['error'].get('desc')}")
+            if "event" not in message:
+                return _result(command, message)
             self._events.append(message)
+
+    def ask(self, command: str, arguments: Mapping[str, Any], files: Sequence[int] = ()) -> Any:
+        """The command's answer, while another thread waits in `next_event`. files: descriptors that go with it."""
+        number, answer = next(self._numbers), _Answer()
+        self._answers[number] = answer
+        try:
+            self._write({"execute": command, "arguments": dict(arguments), "id": number}, files)
+            if not answer.is_there.wait(ANSWER_LIMIT_S):
+                raise Failed(f"qemu does not answer {command}")
+        finally:
+            del self._answers[number]
+        if answer.message is None:
+            raise QmpClosed("qemu went away")
+        return _result(command, answer.message)
 
     def send(self, command: str, **arguments: Any) -> None:
         """Without waiting for the answer."""
-        message = {"execute": command, **({"arguments": arguments} if arguments else {})}
+        self._write({"execute": command, **({"arguments": arguments} if arguments else {})})
+
+    def _write(self, message: Mapping[str, Any], files: Sequence[int] = ()) -> None:
         deaf = QmpClosed("qemu's monitor takes no commands")
         if self._is_deaf:
             raise deaf
         try:
             with tasks.Timeout(SEND_LIMIT_S, deaf), self._sending:
-                self._socket.sendall(json.dumps(message).encode() + b"\n")
+                line = json.dumps(message).encode() + b"\n"
+                sent = socket.send_fds(self._socket, [line], files) if files else 0
+                self._socket.sendall(line[sent:])
         except QmpClosed:
             self._is_deaf = True
             raise
@@ -80,11 +110,22 @@ class Qmp:
             message = self._receive(None)
             if "event" in message:
                 self._events.append(message)
+            else:
+                self._hand_over(message)
         return self._events.popleft()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.close()
+        for answer in list(self._answers.values()):
+            answer.is_there.set()
+
+    def _hand_over(self, message: Mapping[str, Any]) -> None:
+        number = message.get("id")
+        answer = self._answers.get(number) if isinstance(number, int) else None
+        if answer is not None:
+            answer.message = message
+            answer.is_there.set()
 
     def _receive(self, deadline: float | None) -> dict[str, Any]:
         """deadline: monotonic; after it Failed."""
@@ -110,6 +151,13 @@ class Qmp:
             if isinstance(message, dict):
                 return message
         raise QmpClosed(f"this is not the monitor of a qemu: {line[:100]!r}")
+
+
+def _result(command: str, message: Mapping[str, Any]) -> Any:
+    if "return" in message:
+        return message["return"]
+    error = message.get("error")
+    raise Failed(f"qemu refuses {command}: {error.get('desc') if isinstance(error, dict) else error}")
 
 
 def _connect(connection: socket.socket, path: Path) -> None:

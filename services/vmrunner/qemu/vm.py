@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from services.vmrunner.qemu.command_line import netdev
 from services.vmrunner.qemu.endings import ENDED_UNSEEN, Ending, ending
+from services.vmrunner.qemu.hotplug import HotPlug
 from services.vmrunner.qemu.qmp import Qmp, QmpClosed
 from walt.contracts.console import LinePaths
 from walt.contracts.errors import Failed
@@ -79,6 +80,11 @@ class Vm(ABC):
     def set_cpu_weight(self, weight: float) -> None:
         """How much of the processors it gets while others want them too: 1 of a VM alone, below that less."""
 
+    @property
+    def hotplug(self) -> HotPlug | None:
+        """None when its monitor is another's. While it is watched."""
+        return None if self._monitor is None else HotPlug(self._monitor)
+
     def cpu_seconds(self) -> float | None:
         usage = self.usage()
         return usage.cpu_seconds if usage is not None else None
@@ -115,7 +121,8 @@ class Vm(ABC):
                 self._monitor.send(command, **arguments)
 
     def watch(self, on_change: Callable[[], None]) -> None:
-        """Call `on_change` when it is paused or runs on, and at last when qemu is gone."""
+        """Call `on_change` when it is paused or runs on, when its guest has let a device go, and at last when qemu is
+        gone."""
         self._on_change = on_change
         self._tell("cont")  # a former vmrunner may have paused it
         threading.Thread(target=self._watch, daemon=True).start()
@@ -141,7 +148,7 @@ class Vm(ABC):
     def _watch(self) -> None:
         found = ENDED_UNSEEN
         if self._monitor is not None:
-            found = ending(_shutdown_reason(self._monitor))
+            found = ending(_shutdown_reason(self._monitor, self._on_change))
         self._until_gone()
         self.ending = found
         self._gone.set()
@@ -160,7 +167,7 @@ def _carriers(interfaces: Sequence[Interface]) -> dict[str, bool]:
     return {netdev(one.network.id): not one.link.no_carrier for one in interfaces}
 
 
-def _shutdown_reason(monitor: Qmp) -> str | None:
+def _shutdown_reason(monitor: Qmp, on_device_gone: Callable[[], None]) -> str | None:
     """Reads events until qemu closes the connection, or sends what no qemu would: a guest may control the process."""
     reason = None
     with contextlib.suppress(QmpClosed, KeyError, TypeError), contextlib.closing(monitor):
@@ -168,6 +175,8 @@ def _shutdown_reason(monitor: Qmp) -> str | None:
             event = monitor.next_event()
             if event["event"] == "SHUTDOWN":
                 reason = str(event["data"]["reason"])
+            elif event["event"] == "DEVICE_DELETED":
+                on_device_gone()
     return reason
 
 

@@ -14,6 +14,7 @@ from tests.support.wait import wait_until
 from walt.contracts import nodes, serialization
 from walt.contracts.bootserver import BootRequest, SetAddresses
 from walt.contracts.errors import Failed
+from walt.contracts.nodes import Interface, Network
 
 MAC = HOME_NET.mac
 
@@ -110,7 +111,7 @@ def test_after_a_restart_what_was_set_since_the_boot_is_asked_of_the_node(server
     nodes_service.specs[7] = booted  # as it booted, but the node has had others since
     server.start()
     wait_until(lambda: given(server) == [SetAddresses(7, MAC, ("10.64.0.1/24",))], 5)
-    assert [addresses for _, addresses in given_to(console)] == [["10.64.0.9/24"], ["10.64.0.1/24"]]
+    assert [addresses for _, addresses in given_to(console)] == [["10.64.0.9/24"], ["+ens3", "10.64.0.1/24"]]
     nodes_service.specs[7] = spec_with("10.64.0.7/24", version=1)  # of an event that was lost
     server.restart()
     wait_until(lambda: given(server) == [SetAddresses(7, MAC, ("10.64.0.7/24",))], 5)
@@ -138,3 +139,38 @@ def test_an_image_with_a_script_of_its_own_gets_none(server, network, nodes_serv
     nodes_service.put(spec_with("10.64.0.9/24", version=3))
     server.call("diagnose")
     assert console.commands == []
+
+
+LAB = Interface(4, "52:54:00:00:00:03", Network(9, "lab", "alice"))
+
+
+def words(console):
+    """Of the last command, those that are said of the interface on lab."""
+    line = shlex.split(console.commands[-1][0])[5:]
+    return [word for mac, word in zip(line[::2], line[1::2], strict=True) if mac == LAB.mac]
+
+
+def test_an_interface_that_came_is_named_once_also_without_an_address(server, nodes_service, console, booted):
+    home = spec_with("10.64.0.1/24", version=3)
+    both = replace(home, interfaces=(*home.interfaces, LAB))
+    nodes_service.put(both)
+    wait_until(lambda: len(console.commands) == 1 and words(console) == ["+ens4"], 5)
+    with_address = replace(LAB, addresses=("10.64.1.1/24",))
+    nodes_service.put(replace(both, version=4, interfaces=(*home.interfaces, with_address)))
+    wait_until(lambda: len(console.commands) == 2 and words(console) == ["10.64.1.1/24"], 5)
+    nodes_service.put(replace(home, version=5))
+    nodes_service.put(replace(both, version=6, interfaces=(*home.interfaces, with_address)))  # it is a new one now
+    wait_until(lambda: words(console) == ["+ens4", "10.64.1.1/24"], 5)
+
+
+def test_an_interface_that_is_not_there_yet_is_looked_for_again(server, nodes_service, console, booted):
+    home = spec_with("10.64.0.1/24", version=3)
+    console.output = f"walt: {LAB.mac} +ens4 no interface has it\nwalt: {LAB.mac} 10.64.1.1/24 no interface has it\n"
+    both = replace(home, interfaces=(*home.interfaces, replace(LAB, addresses=("10.64.1.1/24",))))
+    nodes_service.put(both)
+    wait_until(lambda: len(console.commands) > 1, 5)
+    assert words(console) == ["+ens4", "10.64.1.1/24"]
+    (reason,) = [one.reason for one in given(server) if one.mac == LAB.mac]
+    assert reason == f"it has no interface with the MAC address {LAB.mac} yet; it is tried again"
+    console.output = ""
+    wait_until(lambda: SetAddresses(7, LAB.mac, ("10.64.1.1/24",)) in given(server), 5)

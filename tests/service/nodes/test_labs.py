@@ -199,3 +199,19 @@ def test_strange_documents_have_faults(platform):
     ):
         assert faults(apply(platform, document)), document
     assert platform.call("alice", "get_nodes", "all-nodes") == []
+
+
+def test_a_trace_that_is_not_there_is_refused_at_its_place(platform):
+    content = {"text": "keep_us latency_us\n1000 5\n", "loops": True, "start_us": 0}
+    platform.call("alice", "import_trace", name="lte-1", content=content)
+    link = {"ends": [{"node": "v1", "options": ["trace.down=lte"]}, {"node": "v2", "options": ["trace=none"]}]}
+    own = {"name": "v2", "settings": ["networks=walt-net,x[trace=other]", "ram=1G"]}
+    document = lab("v1", own, networks=[home("v1", "v2", options=("lat=1ms", "trace=lte-1"))], links=[link])
+    reply = apply(platform, document)
+    yours = "yours: lte-1 (walt network trace list)"
+    assert faults(reply) == [
+        ("links/v1 -- v2/v1/trace.down=lte", "NotFound", f"no trace 'lte' (did you mean lte-1?); {yours}"),
+        ("nodes/v2/networks/walt-net,x[trace=other]", "NotFound", f"no trace 'other'; {yours}"),
+    ]
+    assert platform.call("alice", "get_nodes", "all-nodes") == []
+    platform.call("alice", "remove_trace", name="lte-1")

@@ -90,6 +90,9 @@ def test_an_address_is_live_announced_and_shown(platform, ports):
     home_net = platform.call("alice", "get_ports", "v1")[1]
     assert home_net["addresses"] == ["192.168.55.2/24"]
     assert (home_net["applied_addresses"], home_net["address_reason"]) == (list(before.addresses), "it is being set")
+    automatic = platform.call("alice", "link_nodes", "v1", "home-net", ["addr=auto"])
+    assert automatic["nodes"][0]["config"]["networks"] == "walt-net,home-net"
+    assert platform.spec("v1").interfaces[1].addresses == before.addresses
 
 
 def test_link_is_its_owners_and_all_or_nothing(platform):

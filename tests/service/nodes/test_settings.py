@@ -15,11 +15,13 @@ def test_configuration_notes_and_repetition(platform):
     again = platform.call("alice", "configure_nodes", "vnode1", ["ram=1G", "boot.retries=3"])
     assert again["notes"] == [] and platform.spec("vnode1").version == version
     link = ["networks=walt-net,home-net[lat=10ms]"]
-    assert "networks takes effect" in platform.call("alice", "configure_nodes", "vnode1", link)["notes"][0]
+    assert platform.call("alice", "configure_nodes", "vnode1", link)["notes"] == []  # an interface comes live
     live = ["networks=walt-net,home-net[lat=20ms,bw=100Mbps]"]
     assert platform.call("alice", "configure_nodes", "vnode1", live)["notes"] == []
     assert platform.spec("vnode1").interfaces[1].link.up.latency_us == 20_000
     assert platform.view("vnode1")["config"]["networks"] == live[0].removeprefix("networks=")
+    moved = ["networks=walt-net,lab,home-net"]
+    assert "networks takes effect" in platform.call("alice", "configure_nodes", "vnode1", moved)["notes"][0]
 
 
 def test_settings_are_checked_for_all_nodes_before_any_is_stored(platform):

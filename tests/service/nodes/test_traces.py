@@ -77,7 +77,8 @@ def test_a_link_follows_traces_of_its_owner_only(platform, dry_run):
     assert platform.refusal("alice", "link_nodes", "v1", "home-net", ["trace.down=lte"]) == told
     assert platform.refusal("alice", "configure_nodes", "v1", HOME) == told
     document = {"name": "demo", "nodes": [{"name": "v2", "settings": HOME}]}
-    assert platform.refusal("alice", "apply_lab", document=document, dry_run=dry_run) == told
+    (fault,) = platform.call("alice", "apply_lab", document=document, dry_run=dry_run)["faults"]
+    assert f"{fault['error']}: {fault['sentence']}" == told and fault["path"] == ["nodes", "v2", *HOME[0].split("=", 1)]
 
 
 def test_who_takes_a_node_over_has_not_its_trace(platform):

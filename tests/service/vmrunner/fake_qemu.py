@@ -1,6 +1,7 @@
 """Stands for qemu in the service tests: takes its command line, answers QMP, echoes its line, ends as told by signals.
 
-SIGUSR1: the guest reboots; SIGUSR2: the guest powers off; SIGKILL: a crash. Its argv is kept beside its pid
+SIGUSR1: the guest reboots; SIGUSR2: the guest powers off; SIGHUP: it lets the devices go that were asked to;
+SIGKILL: a crash. Its argv is kept beside its pid
 file, and so are the commands that its monitor got.
 """
 
@@ -26,6 +27,8 @@ listener.setblocking(True)  # eventlet's sockets are not
 pid_file.write_text(str(os.getpid()))
 pid_file.with_name("argv.json").write_text(json.dumps(argv))
 client = None
+devices = {}  # by id: [slot, netdev]
+leaving = []
 
 
 def echo():
@@ -44,8 +47,37 @@ def end(reason):
     os._exit(0)
 
 
+def let_go(*_):
+    while leaving:
+        devices.pop(leaving[-1])
+        say({"event": "DEVICE_DELETED", "data": {"device": leaving.pop()}})
+
+
+def add(properties):
+    devices[properties["id"]] = [int(properties["addr"], 16), properties["netdev"]]
+
+
+def answer(command, arguments):
+    if command == "query-pci":
+        slots = [{"slot": slot, "qdev_id": name} for name, (slot, _) in devices.items()]
+        return [{"bus": 0, "devices": slots}]
+    if command == "qom-get":
+        return devices[arguments["path"].rpartition("/")[2]][1]
+    if command == "device_add":
+        add(arguments)
+    if command == "device_del" and arguments["id"] not in leaving:
+        leaving.append(arguments["id"])
+    for device in devices.values() if command == "netdev_del" else ():
+        device[1] = "" if device[1] == arguments["id"] else device[1]
+    return {}
+
+
+for word in argv:
+    if word.startswith("virtio-net-pci,"):
+        add(dict(one.split("=", 1) for one in word.split(",")[1:]))
 threading.Thread(target=echo, daemon=True).start()
 signal.signal(signal.SIGUSR1, lambda *_: end("guest-reset"))
+signal.signal(signal.SIGHUP, let_go)
 signal.signal(signal.SIGUSR2, lambda *_: end("guest-shutdown"))
 while True:
     again = client is not None
@@ -59,4 +91,5 @@ while True:
             log.write(",".join([command, *(f"{name}={value}" for name, value in arguments.items())]) + "\n")
         if command == "quit":
             end("host-qmp-quit")
-        say({"return": {}})
+        number = {"id": message["id"]} if "id" in message else {}
+        say({"return": answer(command, arguments), **number})

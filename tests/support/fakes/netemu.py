@@ -13,7 +13,8 @@ from walt.contracts.nodes import Interface
 
 class FakeNetemu(FakeService):
     """taps: {(node id, slot): tap}, where the test has made real ones; ports: what list_ports tells, beside the ports
-    attached here; capture: what open_capture answers, to (target, expression, count)."""
+    attached here; live: of which nodes ports were attached while they ran; capture: what open_capture answers, to
+    (target, expression, count)."""
 
     def __init__(self, host: str = "lab", taps: dict[tuple[int, int], str] | None = None) -> None:
         super().__init__()
@@ -21,12 +22,21 @@ class FakeNetemu(FakeService):
         self.taps = taps or {}
         self.ports: list[PortReport] = []
         self.capture: Callable[[CaptureTarget, str, int], OpenCapture] | None = None
+        self.live: list[int] = []
         self._attached: dict[int, list[PortReport]] = {}
 
     @serves
     def attach_ports(
-        self, node_id: int, name: str, owner: str, interfaces: list[Any], ip: str = "", version: int = 0
+        self,
+        node_id: int,
+        name: str,
+        owner: str,
+        interfaces: list[Any],
+        ip: str = "",
+        version: int = 0,
+        live: bool = False,
     ) -> Any:
+        self.live += [node_id] * live
         found = serialization.load_all(Interface, interfaces)
         self._attached[node_id] = [self._port(node_id, name, owner, one) for one in found]
         return serialization.dump_all(AttachedPort(port.slot, port.tap) for port in self._attached[node_id])

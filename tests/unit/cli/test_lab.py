@@ -273,3 +273,11 @@ def test_a_lab_is_started_with_all_its_links(tmp_path, capsys):
 def test_a_lab_without_events_is_not_started(file, capsys):
     assert run(["lab", "start", file], FakeClient()) == 4
     assert capsys.readouterr().err == "walt: demo has no events; 'walt help labs' tells how\n"
+
+
+def test_an_unknown_trace_is_shown_where_the_file_names_it(tmp_path, capsys):
+    path = tmp_path / "x.yml"
+    path.write_text("name: demo\nnodes: [a, b]\nlinks:\n  - a -- b:\n      a: lat=10ms,trace=lte\n")
+    missing = fault(["links", "a -- b", "a", "trace=lte"], "NotFound", "no trace 'lte'; yours: none")
+    assert run(["lab", "apply", str(path)], FakeClient(apply_lab=applied(faults=[missing]))) == 3
+    assert capsys.readouterr().err == f"walt: {path}:5:19: no trace 'lte'; yours: none\n"

@@ -35,7 +35,10 @@ def networks(count):
         ("networks", ["walt-net", networks(MAX_NETWORKS)], ["", "home-net", networks(MAX_NETWORKS + 1), "walt-net,"]),
         (
             "networks",
-            [f"walt-net,n[addr={one}]" for one in ("none", "10.1.2.7/24", "10.1.2.0/24", "10.0.0.1/8", "fd01::7/64")],
+            [
+                f"walt-net,n[addr={one}]"
+                for one in ("auto", "none", "10.1.2.7/24", "10.1.2.0/24", "10.0.0.1/8", "fd01::7/64")
+            ],
             [
                 *("walt-net[addr=none]", "walt-net,n[addr=none,addr=none]", "walt-net,n[addr=]", "walt-net,n[addr]"),
                 *(f"walt-net,n[addr={one}]" for one in ("10.1.2.7", "10.1.2.255/24", "10.1.2.256/24", "127.0.0.1/8")),

@@ -44,7 +44,8 @@ def test_node_as_wanted_is_the_same_node():
     [
         (LabNode("a", settings=("ram=1G",)), True),
         (LabNode("a", "debian"), True),
-        (LabNode("a", settings=("networks=walt-net,x",)), True),
+        (LabNode("a", settings=("networks=walt-net,x",)), False),
+        (LabNode("a", settings=("networks=x,walt-net",)), True),  # ens2 becomes ens3
         (LabNode("a", settings=("networks=walt-net[lat=1ms]",)), False),
         (LabNode("a", settings=("boot.timeout=600",)), False),
         (LabNode("a", settings=("netsetup=NAT",)), False),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from services.nodes.domain.model import Node, Status
-from services.nodes.domain.port_views import COMES, GOES, LAGS, NO_CARRIER, UP, views
+from services.nodes.domain.port_views import COMES, COMES_LATER, GOES, LAGS, NO_CARRIER, UP, views
 from walt.contracts import links
 from walt.contracts.bootserver import SetAddresses
 from walt.contracts.links import LinkModel
@@ -78,11 +78,14 @@ def test_interface_without_a_carrier_says_so():
     assert views([off], {"h": [WALT_PORT, report()]})[1].state == "its node is stopped"
 
 
-def test_interface_of_another_network_or_slot_is_another_one():
-    moved = states(report(4))
-    assert moved == {("walt-net", "ens2"): UP, ("home-net", "ens3"): COMES, ("home-net", "ens4"): GOES}
+def test_interface_keeps_its_slot_until_the_next_boot():
+    assert states(report(4)) == {("walt-net", "ens2"): UP, ("home-net", "ens4"): "it is ens3 from the next boot on"}
+
+
+def test_interface_of_another_network_is_another_one():
+    """The slot of a running machine is taken until it is free."""
     others = report(network=Network(9, "home-net", "bob"))
-    assert [one.state for one in views([NODE], {"h": [WALT_PORT, others]})] == [UP, COMES, GOES]
+    assert [one.state for one in views([NODE], {"h": [WALT_PORT, others]})] == [UP, COMES_LATER, GOES]
 
 
 def test_interface_that_the_settings_no_longer_have_is_still_shown():

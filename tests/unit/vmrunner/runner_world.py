@@ -13,6 +13,7 @@ from services.vmrunner.disks.persist import PersistDiskStore
 from services.vmrunner.disks.store import DiskStore
 from services.vmrunner.disks.trash import Trash
 from services.vmrunner.lifecycle.boot_slots import BootSlots
+from services.vmrunner.lifecycle.interfaces import InterfaceFollower
 from services.vmrunner.lifecycle.record_store import RecordStore
 from services.vmrunner.lifecycle.runner import Runner
 from services.vmrunner.lifecycle.runner_context import RunnerContext
@@ -47,6 +48,7 @@ class Vm:
         self.ending: Ending | None = None
         self.is_paused = False
         self.carriers = {}
+        self.hotplug = None
 
     def watch(self, on_end) -> None:
         self.carriers_at_watch = dict(self.carriers)
@@ -173,9 +175,10 @@ def life(world: World) -> RunnerContext:
     records.world = world
     memory = MemoryLedger("lab", 1.0, lambda field: 10 * GIB)
     persist = PersistDiskStore(state, 65_534, Trash(state / "trash", GRACE_S))
+    follower = InterfaceFollower(lambda spec, interfaces: [])
     disks = disk_store(state)
-    moving = MovingDiskStore(state, disks, 0)
-    return RunnerContext("lab", world, records, world, world, disks, persist, moving, memory, BootSlots(1), 0.0)
+    parts = (records, world, world, disks, persist, MovingDiskStore(state, disks, 0), memory, BootSlots(1))
+    return RunnerContext("lab", world, *parts, soft_end_s=0.0, interfaces=follower)
 
 
 def disk_store(state: Path) -> DiskStore:

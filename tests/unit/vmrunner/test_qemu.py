@@ -60,8 +60,8 @@ def test_interfaces_are_pinned_to_their_slots():
     assert values(words, "-netdev") == ["tap,id=network0,fd=14,vhost=off", "tap,id=network7,fd=15,vhost=off"]
     as_on_a_wire = "guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
     assert [one for one in values(words, "-device") if "net" in one] == [
-        f"virtio-net-pci,netdev=network0,mac=52:54:00:00:00:01,addr=0x2,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
-        f"virtio-net-pci,netdev=network7,mac=52:54:00:00:00:02,addr=0x3,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
+        f"virtio-net-pci,id=network0-slot2,netdev=network0,mac=52:54:00:00:00:01,addr=0x2,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
+        f"virtio-net-pci,id=network7-slot3,netdev=network7,mac=52:54:00:00:00:02,addr=0x3,romfile=,speed=1000,duplex=full,{as_on_a_wire}",
     ]
 
 
