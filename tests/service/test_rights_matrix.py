@@ -162,9 +162,8 @@ INTERNAL_OF_NODES = (
 # For services alone: everybody is refused by the broker.
 INTERNAL_TABLE = (
     *(f"nodes.{method}" for method in INTERNAL_OF_NODES),
-    *(f"bootserver.{method}" for method in ("publish_boot", "open_access")),
     *(f"bootserver.{method}" for method in ("check_image", "count_images", "persist_bytes", "drop_persist_folder")),
-    *(f"bootserver.{method}" for method in ("list_machines", "get_addresses", "diagnose")),
+    *(f"bootserver.{one}" for one in ("publish_boot", "open_access", "list_machines", "get_addresses", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_vms", "list_data", "persist_bytes", "capacity", "diagnose")),
     *(f"vmrunner@*.{method}" for method in ("list_trash", "claim_trash", "empty_trash", "list_moving", "read_moving")),
     *(f"netemu@*.{method}" for method in ("attach_ports", "list_ports", "open_capture", "diagnose")),

@@ -105,10 +105,9 @@ class Runner:
         self._wakeup.clear()
         if not self._searched:
             self._search()
-        if self._goes_back:
-            self._goes_back = False
-            self._transition(transitions.gone_back(self.record, self.spec.boot))
-        self._transition(moves.leaving(self.record, self.spec, self._context.name))
+        record = transitions.gone_back(self.record, self.spec.boot) if self._goes_back else self.record
+        self._goes_back = False
+        self._transition(moves.leaving(record, self.spec, self._context.name))
         ending = ENDED_UNSEEN if self.vm is None else self.vm.ending
         if self.vm is not None and ending is None:
             self._take_events()
