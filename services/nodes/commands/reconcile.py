@@ -16,7 +16,7 @@ from walt.contracts.vmrunner import VmReport
 
 def reconcile(
     store: RegistryStore,
-    announce: Callable[[str, Any], None],
+    announce: Callable[[str, Any], object],
     load_nodes: Callable[[Registry], Sequence[Node]],
     list_reports: Callable[[], list[VmReport] | None],
 ) -> None:
@@ -50,7 +50,7 @@ def apply_report(registry: Registry, report: VmReport, now: float) -> None:
             registry.events.add(event_texts.transition(node, new, now))
 
 
-def forget(store: RegistryStore, announce: Callable[[str, Any], None], node_id: int) -> None:
+def forget(store: RegistryStore, announce: Callable[[str, Any], object], node_id: int) -> None:
     """Its agent has nothing left of a node wanted absent. The row is deleted last, so that this is repeated after a
     crash."""
     with store.transaction() as registry:
