@@ -239,15 +239,18 @@ def main() -> int:
     for thread in threads:
         thread.start()
     print(f"seed {seed}")
-    bad = 0
+    bad = done = 0
     try:
-        for number in range(1, kills + 1):
-            bad += bool(one_round(number, platform, people, gate, chance))
+        while done < kills:
+            bad += bool(one_round(done + 1, platform, people, gate, chance))
+            done += 1
+    except KeyboardInterrupt:  # the time is over: what was seen counts
+        pass
     finally:
         gate.set()
         ended.set()
     total, lost = sum(one.commands for one in people), sum(one.unanswered for one in people)
-    print(f"{kills} kills, {total} commands, {lost} without an answer; {bad} rounds with faults")
+    print(f"{done} kills, {total} commands, {lost} without an answer; {bad} rounds with faults")
     return int(bad > 0)
 
 

@@ -39,7 +39,7 @@ def main(state: Path, tree: Path) -> None:
     images = ImageStore(tree.parent, {"small": tree.name}, ImageRecords(state, "users"), state / "images")
     probes = Probes(lambda: "", lambda: "", lambda: "", ssh_probe.sends_banner, ssh_probe.is_up)
     stores = BootStores(images, BootRecordStore(state / "plans"), KeyStore(state / "keys"), PersistStore(state))
-    reports = BootReports(lambda event: answer(serialization.dump(event)), lambda event: None)
+    reports = BootReports(lambda event: answer(serialization.dump(event)), lambda event: True)
     boots = Boots(site, stores, probes, reports)
     payload = BootPayload(site, images, stores.records, stores.keys, stores.persist.device, lambda event: None)
 

@@ -28,7 +28,7 @@ class BootPayload:
         records: BootRecordStore,
         keys: KeyStore,
         network_disk: Callable[[int], str],
-        report_copying: Callable[[NodeCopying], None],
+        report_copying: Callable[[NodeCopying], object],
     ) -> None:
         self._site = site
         self._images = images

@@ -55,10 +55,10 @@ class BootStores:
 @dataclass(frozen=True)
 class BootReports:
     """booted: called at the end of each boot, and once more after a restart of this service; reachable: when a booted
-    node stops or begins again to answer, and after a restart."""
+    node stops or begins again to answer, and after a restart; False where it could not be told."""
 
     booted: Callable[[NodeBooted], None]
-    reachable: Callable[[NodeReachable], None]
+    reachable: Callable[[NodeReachable], bool]
 
 
 class Boots:

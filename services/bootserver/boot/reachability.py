@@ -41,14 +41,15 @@ class _Watched:
 
 class ReachabilityWatch:
     """find: the present boot record of a node; kernel_answers, sends_banner: of the system and of the ssh server at an
-    address; report: called when a node falls silent or answers again, and once after the start of this process."""
+    address; report: called when a node falls silent or answers again, and once after the start of this process; again
+    after the next look where it returns False."""
 
     def __init__(
         self,
         find: Callable[[int], BootRecord | None],
         kernel_answers: Callable[[str], bool],
         sends_banner: Callable[[str], bool],
-        report: Callable[[NodeReachable], None],
+        report: Callable[[NodeReachable], bool],
     ) -> None:
         self._find = find
         self._kernel_answers = kernel_answers
@@ -99,10 +100,10 @@ class ReachabilityWatch:
 
     def _tell(self, watched: _Watched, silent: bool) -> None:
         if silent != watched.silent:
-            watched.silent = silent
             request = watched.record.request
             since = watched.failed_at if silent else time.time()
-            self._report(NodeReachable(request.node_id, request.run, not silent, since))
+            if self._report(NodeReachable(request.node_id, request.run, not silent, since)):
+                watched.silent = silent
 
     def _is_present(self, watched: _Watched) -> bool:
         return self._find(watched.record.request.node_id) == watched.record

@@ -35,8 +35,8 @@ class MachineEffects:
     sends_banner: Callable[[str], bool]
     is_up: Callable[[str], bool]
     run_command: Callable[[Machine, str], None]
-    report_changed: Callable[[VmReport], None]
-    report_removed: Callable[[VmRemoved], None]
+    report_changed: Callable[[VmReport], object]
+    report_removed: Callable[[VmRemoved], object]
 
 
 class Machines:

@@ -41,8 +41,9 @@ class Bus(Protocol):
         timeout_s is the caller's; a method with a parameter of that name gets its arguments as values, in order.
         """
 
-    def announce(self, event: str, value: Any) -> None:
-        """An event that cannot be sent is logged and dropped: whoever needs it reconciles with its owner."""
+    def announce(self, event: str, value: Any) -> bool:
+        """An event that cannot be sent is logged and dropped: whoever needs it reconciles with its owner. False then,
+        for who has a better moment to say it again."""
 
     def ping(self) -> Mapping[str, Any]:
         """The broker's own properties ("product", "version", …) over a new connection; Unreachable without an
@@ -107,13 +108,15 @@ class BrokerBus:
             raise fault
         raise Failed(f"{service}.{method}: {fault}")
 
-    def announce(self, event: str, value: Any) -> None:
+    def announce(self, event: str, value: Any) -> bool:
         payload = serialization.dump(value) if dataclasses.is_dataclass(value) else value
         try:
             with self._lock:
                 self._open().publish_event(self._service, event, payload)
         except Exception:
             log.exception("event %s could not be sent: %s", event, payload)
+            return False
+        return True
 
     def ping(self) -> Mapping[str, Any]:
         try:

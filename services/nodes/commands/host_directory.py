@@ -31,7 +31,7 @@ class HostDirectory:
         capacities: HostCapacities,
         server: str,
         subnet: str,
-        announce: Callable[[HostAddresses], None],
+        announce: Callable[[HostAddresses], object],
     ) -> None:
         self.server = server
         self._store = store

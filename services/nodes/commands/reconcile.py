@@ -16,7 +16,7 @@ from walt.contracts.vmrunner import VmReport
 
 def reconcile(
     store: RegistryStore,
-    announce: Callable[[str, Any], None],
+    announce: Callable[[str, Any], object],
     load_nodes: Callable[[Registry], Sequence[Node]],
     list_reports: Callable[[], list[VmReport] | None],
 ) -> None:
@@ -41,7 +41,7 @@ def reconcile(
         forget(store, announce, node_id)
 
 
-def announce_all(announce: Callable[[str, Any], None], specs: Iterable[NodeWanted]) -> None:
+def announce_all(announce: Callable[[str, Any], object], specs: Iterable[NodeWanted]) -> None:
     for spec in specs:
         announce(nodes.NODE_WANTED, spec)
 
@@ -64,7 +64,7 @@ def _is_new(node: Node, report: VmReport) -> bool:
     return moves.after_report(node, report, 0.0) is not node
 
 
-def forget(store: RegistryStore, announce: Callable[[str, Any], None], node_id: int, host: str = "") -> None:
+def forget(store: RegistryStore, announce: Callable[[str, Any], object], node_id: int, host: str = "") -> None:
     """Its agent has nothing left of a node wanted absent. The row is deleted last, so that this is repeated after a
     crash. host: of the agent; what another one had of it does not count. "" where there is only one."""
     with store.transaction() as registry:

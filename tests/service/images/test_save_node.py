@@ -101,7 +101,7 @@ def test_image_that_is_replaced_while_a_node_begins_to_boot_it_is_not_what_it_bo
     )
     state = tmp_path / "state"
     stores = BootStores(saving.images, BootRecordStore(state), KeyStore(state), PersistStore(state))
-    real = Boots(make_site("192.168.172.0/22", 80), stores, probes, BootReports(print, print))
+    real = Boots(make_site("192.168.172.0/22", 80), stores, probes, BootReports(print, lambda event: True))
     real.publish(replace(REQUEST, image="alice/exp1", owner="alice", owner_account="alice01", is_virtual=False))
     real.stop()
     assert (saving.images.folder / stores.records.get(7).folder / "etc/motd").exists()
