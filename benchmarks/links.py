@@ -31,7 +31,7 @@ from walt.contracts.netemu import CABLE, KERNEL
 DELAYS_MS = (0.2, 1.0, 5.0, 10.0, 50.0)
 RATES_BPS = (64_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 ONE_WAY_MS = (0.2, 1.0, 10.0, 100.0, 1000.0)
-ONE_WAY_FRAMES = 10_000
+ONE_WAY_FRAMES = 5_000
 OTHERS = 200
 VIRTUAL_FRAMES = 1_000_000
 Z_999 = 3.29  # deviations within which chance stays in 99.9 % of all runs
