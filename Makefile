@@ -7,6 +7,7 @@ LOCAL := $(PYTHON) -m deploy.local
 SPHINX := $(PYTHON) -m sphinx -q -W
 READY := .venv/.complete
 TESTABLE := .venv/.testable
+COMPILED := .venv/.cable
 
 .DEFAULT_GOAL := help
 .PHONY: help deps demo up down status clean check docs format unit service system test test-compose soak
@@ -14,17 +15,20 @@ TESTABLE := .venv/.testable
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 21
 
-deps: $(READY)  ## install what is missing: Debian packages, .venv
+deps: $(READY) $(COMPILED)  ## install what is missing: Debian packages, .venv
 $(READY): requirements.lock deploy/local/packages.txt deploy/local/deps pyproject.toml
 	@deploy/local/deps
-$(TESTABLE): $(READY) tests/packages.txt
+$(COMPILED): $(READY) $(wildcard services/netemu/cable/*.p*)
+	@$(PYTHON) -m deploy.cable_build
+	@touch $@
+$(TESTABLE): $(READY) $(COMPILED) tests/packages.txt
 	@deploy/local/deps tests/packages.txt
 	@touch $@
 
 demo: up  ## start the platform and run the experiment of the blog post
 	@$(PYTHON) -m deploy.local.demo $(INSTANCE)
 
-up: $(READY)  ## start the platform on this host
+up: $(READY) $(COMPILED)  ## start the platform on this host
 	@$(LOCAL) up --instance $(INSTANCE) $(if $(HOSTS),--hosts $(HOSTS))
 
 down: $(READY)  ## stop it; nodes and accounts are kept
@@ -36,7 +40,7 @@ status: $(READY)  ## programs, addresses, metrics (exit status of deploy.local: 
 clean: $(READY)  ## stop it and forget its nodes and accounts
 	@$(LOCAL) clean --instance $(INSTANCE)
 
-check: $(READY)  ## style, types, documentation, unit tests: quick
+check: $(READY) $(COMPILED)  ## style, types, documentation, unit tests: quick
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
@@ -52,7 +56,7 @@ format: $(READY)  ## rewrite the sources in the project's style
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
-unit service: $(READY)
+unit service: $(READY) $(COMPILED)
 system: $(TESTABLE)
 unit service system:
 	@$(PYTHON) -m pytest tests/$@

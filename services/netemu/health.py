@@ -83,7 +83,8 @@ def _cable(emulation: Emulation, cable: CableState | None) -> list[Check]:
     if cable is None:
         return [] if emulation.shaper == KERNEL else [Check("cable", OK, "not started: no shaped port yet")]
     if cable.realtime:
-        return [Check("cable", OK, f"real-time priority; {cable.overhead_us:.0f} us of its own per frame, taken off")]
+        found = f"real-time priority; {cable.overhead_us:.0f} us of its own per frame, taken off"
+        return [Check("cable", OK, found), _engine(cable)]
     consequence = "frames may be late while the host is busy"
     return [
         Check(
@@ -92,8 +93,17 @@ def _cable(emulation: Emulation, cable: CableState | None) -> list[Check]:
             "no real-time priority",
             consequence,
             "give it CAP_SYS_NICE; in a container of a kernel with RT_GROUP_SCHED also cpu_rt_runtime",
-        )
+        ),
+        _engine(cable),
     ]
+
+
+def _engine(cable: CableState) -> Check:
+    if cable.compiled:
+        return Check("engine of the cable", OK, "machine code")
+    consequence = "the same frames at the same times, at twice the CPU time or more for each"
+    fix = "a C compiler and the headers of Python (gcc, python3-dev), make deps, then a new cable while no link is used"
+    return Check("engine of the cable", OK, "interpreted: no machine code was built", consequence, fix)
 
 
 def _shares(cable: CableState | None) -> list[Check]:

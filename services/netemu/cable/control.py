@@ -67,6 +67,7 @@ class CableClient:
             {tap: port["delay_us"] for tap, port in ports.items() if port["delay_us"] is not None},
             page["started_ns"],
             {owner: CableShare(**share) for owner, share in owners.items()},
+            page.get("compiled", False),  # a cable of the version before is interpreted
         )
 
     def _has_ended(self) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 from statistics import NormalDist
-from typing import NamedTuple
 
 from walt.contracts.links import Direction, Distribution
 
@@ -18,14 +17,23 @@ PPM = 1_000_000
 _ADDRESSES = 12  # bytes; a link never changes who gets a frame
 
 
-class Impairment(NamedTuple):
+class Impairment:
     """Of one frame. copies: 0 when it is lost; jitter_ns: positive or negative; overtakes: it skips the delay;
     corrupt_at: where a bit is inverted (from 0, the first, to 1, the last), None for nowhere."""
 
-    copies: int
-    jitter_ns: int
-    overtakes: bool
-    corrupt_at: float | None
+    __slots__ = ("copies", "jitter_ns", "overtakes", "corrupt_at")
+
+    def __init__(self, copies: int, jitter_ns: int, overtakes: bool, corrupt_at: float | None) -> None:
+        self.copies = copies
+        self.jitter_ns = jitter_ns
+        self.overtakes = overtakes
+        self.corrupt_at = corrupt_at
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Impairment) and self.values() == other.values()
+
+    def values(self) -> tuple[int, int, bool, float | None]:
+        return self.copies, self.jitter_ns, self.overtakes, self.corrupt_at
 
 
 def random_options(direction: Direction) -> tuple[int, ...]:
@@ -94,10 +102,10 @@ class ImpairmentSequence:
         self._in_burst = loss < (self._stays_lost if self._in_burst else self._loss)
         return Impairment(
             # Lost and duplicated: one of the two copies still arrives.
-            copies=1 + (duplicate < self._duplicate) - self._in_burst,
-            jitter_ns=int(self._deviation(delay) * self._jitter_ns) if self._jitter_ns else 0,
-            overtakes=reorder < self._reorder,
-            corrupt_at=position if corrupt < self._corrupt else None,
+            1 + (duplicate < self._duplicate) - self._in_burst,
+            int(self._deviation(delay) * self._jitter_ns) if self._jitter_ns else 0,
+            reorder < self._reorder,
+            position if corrupt < self._corrupt else None,
         )
 
 

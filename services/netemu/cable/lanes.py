@@ -17,16 +17,15 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from services.kit.tun import VNET_HEADER_BYTES, open_tap, set_offload
+from services.kit.tun import open_tap, set_offload
 from services.netemu.cable.fairness import OwnerShare
 from services.netemu.cable.impairments import is_per_frame
 from services.netemu.cable.model import Wire
 from services.netemu.cable.trace import TraceFiles, playback_of
 from walt.contracts.links import Direction, LinkModel
 
-READ_BYTES = 65536 + 14 + 4 + VNET_HEADER_BYTES
 TAP_IS_GONE = (errno.EBADFD, errno.EIO)  # the interface was removed
-FRAME_BYTES = 150  # that a frame takes in memory beside its bytes: the objects of Python around them
+FRAME_BYTES = 170  # that a frame takes in memory beside its bytes: the objects of Python around them
 Frame = tuple[int, int, int, bytes]  # due_ns, arrival_ns, size, with its virtio header
 Head = tuple[int, int, "Lane"]  # due_ns, id, lane: the next frame of a lane
 

@@ -59,7 +59,7 @@ class Wire:
         self.queue_bytes = max(QUEUE_BYTES, self.rate_bps * waiting_ns // (8 * S))
         self.delay = RunningMean(MAX_DELAY_NS)  # of the last frames
 
-    def admit(self, now_ns: int, size: int, jitter_ns: int = 0, *, overtakes: bool = False) -> int | None:
+    def admit(self, now_ns: int, size: int, jitter_ns: int = 0, overtakes: bool = False) -> int | None:
         """When the frame that arrives now departs; None when there is no room for it."""
         if self.in_flight_frames >= (self.limit_frames or MAX_DELAYED_FRAMES):
             self.dropped += 1
@@ -115,7 +115,7 @@ class Wire:
         """The frame that arrives now is lost, by request or for lack of memory."""
         self.dropped += 1
 
-    def depart(self, now_ns: int, due_ns: int, size: int, *, taken: bool) -> None:
+    def depart(self, now_ns: int, due_ns: int, size: int, taken: bool) -> None:
         """The frame that was due has been written to the other tap (taken), or could not be."""
         self.in_flight_bytes -= size
         self.in_flight_frames -= 1

@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 from services.kit.tun import VNET_HEADER_BYTES
 from services.netemu.cable.fairness import OwnerShares
+from services.netemu.cable.frames import read_frame, write_frame
 from services.netemu.cable.idle import IdleCpus
 from services.netemu.cable.impairments import Impairment, corrupted
-from services.netemu.cable.lanes import READ_BYTES, TAP_IS_GONE, CablePort, Head, Lane, OwnerLanes, memory_of
+from services.netemu.cable.lanes import TAP_IS_GONE, CablePort, Head, Lane, OwnerLanes, memory_of
 from services.netemu.cable.model import RunningMean, wire_size
 from services.netemu.cable.timer import Timer
 from services.netemu.cable.trace import TraceFiles
@@ -104,10 +105,10 @@ class Switch:
         is_waiting = not self._busy
         events = self._epoll.poll(timeout_s if is_waiting else 0)
         now_ns = time.monotonic_ns()
-        with_work = set(self._busy)
+        with_frames = set()
         for descriptor, _ in events:
             if descriptor in self._by_epoll:
-                with_work.add(self._by_epoll[descriptor])
+                with_frames.add(self._by_epoll[descriptor])
                 continue
             if descriptor == self._timer.descriptor:
                 if self._armed_ns and is_waiting:  # else it says how long the last turn was
@@ -116,14 +117,16 @@ class Switch:
             if descriptor in self._handlers:
                 self._handlers[descriptor]()
         self._release(now_ns)
-        with_work |= self._find_due(now_ns)
+        with_work = self._busy | with_frames | self._find_due(now_ns)
         if by_share := {account.share: account for account in with_work if not account.is_held}:
-            self._give_turn(by_share[self._shares.next(by_share)])
+            account = by_share[self._shares.next(by_share)]
+            self._give_turn(account, account in with_frames)
         self._arm()
 
-    def _give_turn(self, account: OwnerLanes) -> None:
+    def _give_turn(self, account: OwnerLanes, is_ready: bool) -> None:
+        """is_ready: frames wait in his taps."""
         started_ns = time.thread_time_ns()
-        for descriptor, _ in account.ready.poll(0, 1):
+        for descriptor, _ in account.ready.poll(0, 1) if is_ready else ():
             self._handlers[descriptor]()
         self._find_due(time.monotonic_ns())
         self._send_due(account)
@@ -205,13 +208,13 @@ class Switch:
             arrival_ns -= self.overhead_ns
         for number in range(FRAMES_PER_TURN):
             try:
-                frame = os.read(lane.source, READ_BYTES)
-            except BlockingIOError:
-                self._alone_since_ns = turn_ns if number == 1 else 0
-                return
+                frame = read_frame(lane.source)
             except OSError as error:
                 if error.errno in TAP_IS_GONE:  # epoll would report it forever
                     self._ignore_lane(lane)
+                return
+            if frame is None:
+                self._alone_since_ns = turn_ns if number == 1 else 0
                 return
             if not self._shares.has_room(share, memory_of(frame)):
                 self._shares.drop(share, turn_ns)
@@ -233,7 +236,7 @@ class Switch:
             frame = corrupted(frame, VNET_HEADER_BYTES, impairment.corrupt_at)
         size = wire_size(frame, VNET_HEADER_BYTES)
         for _ in range(impairment.copies):
-            due_ns = lane.wire.admit(arrival_ns, size, impairment.jitter_ns, overtakes=impairment.overtakes)
+            due_ns = lane.wire.admit(arrival_ns, size, impairment.jitter_ns, impairment.overtakes)
             if due_ns is not None:
                 self._enqueue(lane.overtaking if impairment.overtakes else lane, due_ns, arrival_ns, size, frame)
 
@@ -262,12 +265,7 @@ class Switch:
             now_ns = time.monotonic_ns()
             due_ns, arrival_ns, size, frame = lane.in_flight.popleft()
             self._shares.keep(account.share, -memory_of(frame))
-            try:
-                os.write(lane.target, frame)
-                taken = True
-            except OSError:  # the other tap is down or full
-                taken = False
-            lane.wire.depart(now_ns, due_ns, size, taken=taken)
+            lane.wire.depart(now_ns, due_ns, size, write_frame(lane.target, frame))
             lane.wire.delay.observe(now_ns - arrival_ns)
             if number == 0:
                 self._observe_costs(lane, now_ns)

@@ -41,7 +41,7 @@ class CableShare:
 class CableState:
     """What the cable process reports. links, up, down: by tap of the port; delay_us: the mean delay of the last frames
     from the node, where there were any; started_ns: when it started, by the monotonic clock of the host: that tells two
-    cables apart, while in a container each has the same pid."""
+    cables apart, while in a container each has the same pid; compiled: its loop is machine code."""
 
     pid: int
     realtime: bool
@@ -52,6 +52,7 @@ class CableState:
     delay_us: dict[str, int]
     started_ns: int = 0
     shares: dict[str, CableShare] = field(default_factory=dict)
+    compiled: bool = False
 
 
 @dataclass(frozen=True)

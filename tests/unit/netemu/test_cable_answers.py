@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.netemu.cable import __main__ as cable
+from services.netemu.cable import process as cable
 from services.netemu.cable.control import CableClient
 from services.netemu.cable.model import Wire
 from services.netemu.cable.protocol import socket_path

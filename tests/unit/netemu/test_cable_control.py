@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.netemu.cable.__main__ import become_realtime
 from services.netemu.cable.control import CableClient
+from services.netemu.cable.process import become_realtime
 from services.netemu.cable.protocol import lock_path, socket_path
 from walt.contracts.errors import Failed
 from walt.contracts.links import LinkModel

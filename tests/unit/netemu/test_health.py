@@ -109,6 +109,15 @@ def test_a_cable_is_shown_on_either(realtime, status):
     assert found(KERNEL, cable=state)["cable"].status == found(CABLE, cable=state)["cable"].status == status
 
 
+@pytest.mark.parametrize("realtime", [True, False])
+def test_a_cable_that_is_interpreted_is_told(realtime):
+    for compiled, said in ((True, "machine code"), (False, "interpreted")):
+        check = found(CABLE, cable=CableState(1, realtime, 55.0, {}, {}, {}, {}, compiled=compiled))[
+            "engine of the cable"
+        ]
+        assert check.status == "ok" and check.found.startswith(said) and bool(check.fix) != compiled
+
+
 def test_a_kernel_that_cannot_bind_addresses_is_told():
     for is_required, status in ((True, "fail"), (False, "warn")):
         bindings = Bindings("192.168.172.0/22", is_required=is_required)
