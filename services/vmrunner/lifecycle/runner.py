@@ -241,6 +241,7 @@ class Runner:
         self._console.close()
 
     def _receive(self) -> None:
+        self._end_vm()  # a vmrunner of the version before, which knows no moves, may have started it
         arrival = moves.Arrival(self._context.bus, self._context.moving, self._transition, lambda: self.spec)
         self._attempt(lambda: arrival.receive(self.record, self.spec), tried=self.spec.boot)
 
