@@ -80,7 +80,8 @@ def receive(amqp_uri):
 
     def receive(bounds):
         received, ready = [], tasks.Signal()
-        arguments = (amqp_uri, EXCHANGE, "input.lab", bounds, received.append, ready.set)
+        queue = f"input-{uuid.uuid4().hex}"
+        arguments = (amqp_uri, queue, EXCHANGE, "input.lab", bounds, received.append, ready.set)
         consuming.append(tasks.spawn(consume, *arguments))
         assert ready.wait(10)
         return received

@@ -49,7 +49,8 @@ def test_fault_b8_nodes_boot_one_after_the_other_also_over_a_restart(platform):
     platform.wait(lambda: platform.states(6) and platform.last(6).cause == CAUSE_WAITS_FOR_SLOT, "it waits")
     platform.restart()
     platform.settle()
-    assert platform.last(6).cause == CAUSE_WAITS_FOR_SLOT and 6 not in platform.qemus()
+    platform.wait(lambda: platform.last(6).cause == CAUSE_WAITS_FOR_SLOT, "it waits again")
+    assert 6 not in platform.qemus()
     platform.announce_booted(first)
     platform.wait_state("booting", 6)
     assert platform.shown(6).count("other nodes of its host boot before it") == 1
