@@ -101,7 +101,7 @@ def _cable(emulation: Emulation, cable: CableState | None) -> list[Check]:
 def _engine(cable: CableState) -> Check:
     if cable.compiled:
         return Check("engine of the cable", OK, "machine code")
-    consequence = "the same frames at the same times, at twice the CPU time or more for each"
+    consequence = "the same frames at the same times, at more CPU time for each"
     fix = "a C compiler and the headers of Python (gcc, python3-dev), make deps, then a new cable while no link is used"
     return Check("engine of the cable", OK, "interpreted: no machine code was built", consequence, fix)
 
