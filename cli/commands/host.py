@@ -17,7 +17,7 @@ from walt.contracts.units import format_size
 from walt.replies import read
 
 from ..ui.messages import age, print_message
-from ..ui.tables import Column, Row, echo, output_option
+from ..ui.tables import Column, Row, echo, echo_data, output_option
 
 LOOK_S = 2.0
 
@@ -85,7 +85,7 @@ def token(client: Client, name: str) -> None:
     _check_way(broker)
     access = read(HostAccess, client.call("nodes", "admit_host", name=name))
     uri = broker.uri_of(access.account, access.password)
-    click.echo(encode(HostToken(access.host, uri, access.server, access.subnet)))
+    echo_data(encode(HostToken(access.host, uri, access.server, access.subnet)))
     print_message(f"{name}: whoever has this token can be its agents; 'walt host remove {name}' ends that")
 
 

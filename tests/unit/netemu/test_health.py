@@ -75,7 +75,7 @@ def test_a_host_that_has_not_joined_is_told():
 
 def underlay(monkeypatch, mtus, own="10.7.0.1", fault=""):
     others = [HostAddress(f"host{at}", f"10.7.0.{at}", "", "") for at in range(2, 2 + len(mtus))]
-    overlay = SimpleNamespace(underlay=own, fault=fault, stations=SimpleNamespace(others=others))
+    overlay = SimpleNamespace(underlay=own, source=own, fault=fault, stations=SimpleNamespace(others=others))
     monkeypatch.setattr(health, "measure_mtus", lambda own, addresses: dict(zip(addresses, mtus, strict=True)))
     return [(check.status, check.found) for check in health._underlay(overlay)]
 
