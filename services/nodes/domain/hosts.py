@@ -100,12 +100,14 @@ def check_is_further(name: str, server: str) -> None:
 
 
 def check_removable(host: HostRecord, nodes: Collection[str], is_unreachable: bool) -> None:
-    """nodes: names of those that the registry has on it."""
+    """nodes: names of those that the registry has on it, or that are to move there."""
     if host.number == SERVER_NUMBER:
         raise Conflict(f"'{host.name}' is the server's own host; allowed: any other")
     if nodes:
         some = ", ".join(sorted(nodes)[:5])
-        raise Conflict(f"host '{host.name}' has {len(nodes)} nodes ({some}); allowed: a host without nodes")
+        raise Conflict(
+            f"host '{host.name}' has {len(nodes)} nodes ({some}), or is to get them; allowed: a host without nodes"
+        )
     if not is_unreachable:
         raise Conflict(f"the agents of host '{host.name}' run, and it would be back at once; allowed: once they do not")
 

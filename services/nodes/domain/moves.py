@@ -25,7 +25,7 @@ from walt.contracts.vmrunner import CAUSE_MOVING, DELAYING, STOPPED, VmReport
 def to_host(node: Node, host: str, at: float) -> Node:
     """As soon as it is off, or at its next boot. A host where its disks still are takes it back."""
     if host == node.disks_host:
-        return _back(node, at) if node.moves_from else model.changed(node, moves_to="", is_leaving=False)
+        return _back(node, at) if node.moves_from else _stays(node)
     if node.moves_from:
         if host == node.host:
             return node
@@ -56,6 +56,12 @@ def settled(node: Node, at: float) -> Node:
             cause=CAUSE_MOVING,
         ),
     )
+
+
+def _stays(node: Node) -> Node:
+    """Its host may have stopped it already for the boot that was wanted elsewhere: it needs another one to start."""
+    is_to_boot = node.is_leaving and node.power == nodes.POWER_ON
+    return model.changed(node, moves_to="", is_leaving=False, boot=node.boot + is_to_boot)
 
 
 def _back(node: Node, at: float) -> Node:

@@ -55,8 +55,9 @@ class HostTable:
         return found
 
     def nodes_on(self, name: str) -> list[str]:
-        """Names of all nodes of this host, including those wanted absent, and those whose disks it has still."""
-        here = (NODES.c.host == name) | (NODES.c.moves_from == name)
+        """Names of all nodes of this host, including those wanted absent, those whose disks it has still, and those
+        that are to move there."""
+        here = (NODES.c.host == name) | (NODES.c.moves_from == name) | (NODES.c.moves_to == name)
         return list(self._connection.scalars(sa.select(NODES.c.name).where(here)))
 
 

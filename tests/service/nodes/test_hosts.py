@@ -231,6 +231,13 @@ def test_a_node_moves_once_it_is_off_and_both_hosts_are_told_until_it_has_come(s
     wait_until(lambda: any(one.host == SECOND and not one.moves_from for one in second.specs), 10)
 
 
+def test_a_host_where_a_node_is_to_go_is_not_removed(service, admin, bea, second):
+    do(bea, "create_nodes", names=["one"], host=SERVER)
+    do(bea, "configure_nodes", selection="one", settings=[f"host={SECOND}"])
+    with pytest.raises(Conflict, match=r"has 1 nodes \(one\), or is to get them"):
+        do(admin, "remove_host", name=SECOND)
+
+
 def test_what_cannot_move_is_refused_with_its_reason(service, admin, bea, second):
     do(bea, "create_nodes", names=["one"], host=SERVER)
     for settings, fault in (

@@ -69,6 +69,14 @@ def test_it_can_go_back_or_be_removed_while_its_disks_are_on_their_way():
 def test_a_wish_is_taken_back():
     waiting = moves.to_host(RUNNING, "lab2", 9.0)
     assert model.rebooted(moves.to_host(waiting, "lab1", 9.0), ALICE, hard=False).is_leaving is False
+    assert moves.to_host(waiting, "lab1", 9.0).boot == RUNNING.boot, "it runs on"
+
+
+def test_one_that_was_to_leave_and_stays_boots_though_its_host_may_have_stopped_it_already():
+    leaving = model.rebooted(moves.to_host(RUNNING, "lab2", 9.0), ALICE, hard=False)
+    stays = moves.to_host(leaving, "lab1", 9.0)
+    assert (spec(stays).power, stays.moves_to, stays.boot) == (nodes.POWER_ON, "", leaving.boot + 1)
+    assert moves.after_report(stays, report(leaving, STOPPED, "lab1"), 9.0) is stays
 
 
 def test_hosts_that_do_not_answer_neither_give_nor_take_nodes():
