@@ -51,7 +51,7 @@ from services.kit.removed_nodes import RemovedNodes
 from services.kit.tasks import Task
 from services.kit.web import pages
 from walt.contracts import bootserver, nodes, serialization
-from walt.contracts.bootserver import ImageUse, ImageView, NodeAccess, NodeBooted
+from walt.contracts.bootserver import BootRequest, ImageUse, ImageView, NodeAccess, NodeBooted
 from walt.contracts.checks import Check
 from walt.contracts.console import CommandResult
 from walt.contracts.errors import Denied, Failed
@@ -174,10 +174,16 @@ class BootserverApp:
     def open_access(self, node_id: int) -> NodeAccess:
         return self._keys.access(node_id, self._records.get(node_id).request.ip)
 
-    def check_is_on(self, host: str, node_id: int) -> None:
-        """host: the further host whose agent asks for something of this node; "": another service does."""
-        if host and node_id not in {spec.id for spec in self._specs(host).nodes}:
+    def check_is_on(self, host: str, node_id: int, boot: BootRequest | None = None) -> None:
+        """host: the further host whose agent asks for something of this node, such as this boot; "": another service
+        does."""
+        if not host:
+            return
+        spec = next((one for one in self._specs(host).nodes if (one.id, one.host) == (node_id, host)), None)
+        if spec is None:
             raise Denied(f"node {node_id} is not on host '{host}'; allowed to its agents: nodes that are")
+        if boot is not None and not boot.is_of(spec):
+            raise Denied(f"this boot of node {node_id} is not that of its spec; allowed: its MAC, ip, image and owner")
 
     def node_address(self, requester: str, named: str) -> str:
         return self._site.node_address(requester, named)

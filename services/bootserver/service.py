@@ -72,7 +72,7 @@ class BootserverService:
 
     @for_agents
     def publish_boot(self, request: BootRequest) -> BootPlan:
-        self.app.check_is_on(self.caller, request.node_id)
+        self.app.check_is_on(self.caller, request.node_id, request)
         return self.app.boots.publish(request)
 
     @for_agents

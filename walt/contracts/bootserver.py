@@ -132,6 +132,12 @@ class BootRequest:
             interfaces=interfaces_of(spec),
         )
 
+    def is_of(self, spec: NodeWanted) -> bool:
+        """Whether who is served by it, and what, is as the spec has it."""
+        of_spec = BootRequest.of(spec, self.run)
+        names = ("node_id", "mac", "ip", "image", "owner", "owner_account", "is_virtual")
+        return all(getattr(self, name) == getattr(of_spec, name) for name in names)
+
 
 def interfaces_of(spec: NodeWanted) -> tuple[BootInterface, ...]:
     """Those on networks of its owner."""

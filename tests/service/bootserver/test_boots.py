@@ -19,7 +19,7 @@ from tests.support.image_tree import VERSION
 from tests.support.wait import wait_until
 from walt.contracts import bootserver, nodes
 from walt.contracts.agent_rights import account_of_host
-from walt.contracts.bootserver import NodeBooted
+from walt.contracts.bootserver import BootRequest, NodeBooted
 from walt.contracts.errors import Denied, Failed, NotFound, NotOwner
 from walt.contracts.nodes import NodeRemoved
 
@@ -218,10 +218,15 @@ def test_users_save_and_see_their_own_images(server, nodes_service, users, monke
     assert folder != "walt.image=tiny-1"
 
 
+def bus_of_second(broker_port, vhost):
+    account = f"{account_of_host(SECOND)}:{PASSWORD}"
+    return contextlib.closing(BrokerBus(f"amqp://{account}@127.0.0.1:{broker_port}/{vhost}", f"vmrunner@{SECOND}"))
+
+
 @pytest.mark.parametrize(
     "method, arguments",
     [
-        ("publish_boot", {"request": REQUEST}),
+        ("publish_boot", {"request": BootRequest.of(SPEC, 1)}),
         ("open_access", {"node_id": 7}),
         ("drop_persist_folder", {"node_id": 7, "owner": "alice", "account": "a1"}),
     ],
@@ -229,11 +234,32 @@ def test_users_save_and_see_their_own_images(server, nodes_service, users, monke
 def test_an_agent_of_a_further_host_is_served_for_its_own_nodes_only(
     server, nodes_service, broker_port, vhost, method, arguments
 ):
-    account = f"{account_of_host(SECOND)}:{PASSWORD}"
-    bus = BrokerBus(f"amqp://{account}@127.0.0.1:{broker_port}/{vhost}", f"vmrunner@{SECOND}")
-    with contextlib.closing(bus):
-        with pytest.raises(Denied, match=f"node 7 is not on host '{SECOND}'"):
-            bus.call("bootserver", method, **arguments)
+    with bus_of_second(broker_port, vhost) as bus:
+        for host, former in ((SPEC.host, ""), (SPEC.host, SECOND)):  # with its disks still there, too
+            nodes_service.specs = {SPEC.id: replace(SPEC, host=host, moves_from=former)}
+            with pytest.raises(Denied, match=f"node 7 is not on host '{SECOND}'"):
+                bus.call("bootserver", method, **arguments)
         nodes_service.specs = {SPEC.id: replace(SPEC, host=SECOND)}
         server.publish()
         bus.call("bootserver", method, **arguments)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"ip": OTHER_IP},
+        {"mac": "52:54:00:00:00:09"},
+        {"image": "bob/secret"},
+        {"owner": "bob"},
+        {"owner_account": "b1"},
+        {"is_virtual": False},
+    ],
+)
+def test_an_agent_of_a_further_host_boots_its_nodes_as_the_registry_has_them(
+    server, nodes_service, broker_port, vhost, lie
+):
+    spec = replace(SPEC, host=SECOND)
+    nodes_service.specs = {spec.id: spec}
+    request = replace(BootRequest.of(spec, 1), **lie)
+    with bus_of_second(broker_port, vhost) as bus, pytest.raises(Denied, match="is not that of its spec"):
+        bus.call("bootserver", "publish_boot", request=request)
