@@ -225,9 +225,11 @@ class NodesApp:
         with self.transaction() as registry:
             return queries.specs(registry, host)
 
-    def authorize(self, user: str, name: str, action: str) -> NodeTarget:
+    def authorize(self, user: str, name: str, action: str, host: str) -> NodeTarget:
+        """host: the further one whose agent asks, "": another service does."""
         with self.transaction() as registry:
-            return queries.authorize(registry, registry.accounts.of(user).id, name, action, self.watchers)
+            account = registry.accounts.known(user) if host else registry.accounts.of(user)
+            return queries.authorize(registry, account.id, name, action, self.watchers)
 
     def prune(self) -> None:
         self.store.prune(time.time())

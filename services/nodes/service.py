@@ -48,7 +48,7 @@ from services.nodes.argument_types import EventCount, EventId, NodeSet, Seconds,
 from services.nodes.commands import lab_commands, node_commands, trace_commands
 from services.nodes.domain import event_texts, links, settings_request
 from walt.contracts import bootserver, checks, hosts, labs, limits, netemu, nodes, traces, vmrunner
-from walt.contracts.agent_rights import check_asks_for
+from walt.contracts.agent_rights import check_asks_for, check_is_agent
 from walt.contracts.names import check_node_name
 from walt.contracts.schedules import PortSchedule, ScheduleStarted
 
@@ -237,11 +237,11 @@ class NodesService:
 
     @for_agents
     def authorize(self, user: str, name: Text, action: str) -> nodes.NodeTarget:
-        return self.app.authorize(user, name, action)
+        return self.app.authorize(user, name, action, self.caller)
 
     @for_agents
     def check_history(self, agent: str, registry: str, epoch: str, sequence: int) -> nodes.Revision | None:
-        check_asks_for(self.caller, agent.partition("@")[2])
+        check_is_agent(self.caller, agent)
         return self.app.check_history(agent, registry, nodes.Revision(epoch, sequence))
 
     @internal

@@ -80,6 +80,15 @@ def check_asks_for(caller: str, host: str) -> str:
     return host
 
 
+def check_is_agent(caller: str, agent: str) -> None:
+    """agent: 'netemu@lab2', in whose name something is said; Denied unless it is one of the caller's host. caller: as
+    of `check_asks_for`."""
+    service, _, host = agent.partition("@")
+    check_asks_for(caller, host)
+    if caller and service not in AGENTS:
+        raise Denied(f"'{agent}' is no agent of a host; allowed: {', '.join(AGENTS)}")
+
+
 def reply_prefix(service: str) -> str:
     """Of the names of the queues in which this service gets its replies. service: 'nodes', 'netemu@lab1'."""
     return f"rpc.reply-{service}-"

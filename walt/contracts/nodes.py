@@ -51,7 +51,8 @@ Public RPC (users):
   empty_trash(disks=None) -> [str]              administrators: deleted for good; None: all but those to be restored
   change_password(name=None, password=None) -> NewPassword    name None: one's own, else administrators; password None:
                                                 a new one is made; another's connections are closed
-Internal RPC (services; of get_specs to check_history below, agents of a further host what is of their own host):
+Internal RPC (services; get_specs to check_history below: also agents of a further host, but for authorize what is of
+their own host alone):
   get_specs(host="") -> Specs                    of one host, with those whose disks are still there, or of all;
                                                  including nodes wanted absent
   get_fabric(host) -> Fabric                     all hosts, and the nodes that are not on this one, by their MACs

@@ -37,5 +37,9 @@ def overtaken(name: str) -> Conflict:
     return Conflict(f"another command has changed the account '{name}' at the same moment; look again and retry")
 
 
+def unknown(name: str) -> Denied:
+    return Denied(f"no account '{name}'; allowed: users who have asked nodes for something before")
+
+
 def removed(name: str) -> Denied:
     return Denied(f"the account '{name}' was removed; an administrator can add a new one: walt user add {name}")

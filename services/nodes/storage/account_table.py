@@ -34,6 +34,13 @@ class AccountTable:
             raise accounts.removed(name)
         return self._enter(name)
 
+    def known(self, name: str) -> Account:
+        """As `of`, for a name that the broker does not vouch for: nothing is entered. Denied for an unknown one."""
+        found = self.present(name)
+        if found is None:
+            raise accounts.unknown(name)
+        return found
+
     def present(self, name: str) -> Account | None:
         columns = (ACCOUNTS.c.id, ACCOUNTS.c.name, ACCOUNTS.c.created_at)
         row = self._connection.execute(sa.select(*columns).where(PRESENT, ACCOUNTS.c.name == name)).one_or_none()

@@ -100,6 +100,18 @@ def test_its_agents_get_nothing_of_another_host(vmrunner, method, arguments):
         vmrunner.call("nodes", method, **arguments)
 
 
+def test_nothing_is_entered_for_names_that_its_agents_make_up(service, bea, joined, vmrunner):
+    do(bea, "create_nodes", names=["here"], host=SECOND)
+    asked = {"name": "here", "action": "ping it"}
+    with pytest.raises(Denied, match="no account 'made-up'"):
+        vmrunner.call("nodes", "authorize", user="made-up", **asked)
+    with pytest.raises(Denied, match="'made-up@lab2' is no agent of a host"):
+        vmrunner.call("nodes", "check_history", agent=f"made-up@{SECOND}", registry="r", epoch="e", sequence=1)
+    with service.app.transaction() as registry:
+        assert registry.accounts.present("made-up") is None and not registry.history.disputes()
+    assert vmrunner.call("nodes", "authorize", user="bea", **asked)["host"] == SECOND
+
+
 def test_its_agents_get_the_traces_that_its_links_follow(service, bea, joined, vmrunner):
     ids = []
     for name, host in (("here", SECOND), ("there", SERVER)):
