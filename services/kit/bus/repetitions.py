@@ -23,6 +23,7 @@ Message = TypeVar("Message", bound=Hashable)
 
 KEPT_CHARACTERS = 16_384  # of a reply; one that is larger is of a method that reads, which is asked again
 KEPT_OF_ONE_CALLER = 2**18  # characters of all replies
+KEPT_OF_ALL = 2**24  # beyond it go those of the caller who has been silent for longest
 ENTRY = 100  # what a reply counts at least: beyond some 2600 of one caller the oldest is forgotten
 
 
@@ -50,8 +51,9 @@ def call_id_of(user: str, properties: Mapping[str, Any], routing_key: str, body:
 class Repetitions(Generic[Message]):
     def __init__(self) -> None:
         self._under_way: dict[CallId, list[Message]] = {}
-        self._replies: dict[str, OrderedDict[str, str]] = {}  # {user: {key: reply}}, oldest first
+        self._replies: OrderedDict[str, OrderedDict[str, str]] = OrderedDict()  # {user: {key: reply}}, oldest first
         self._sizes: dict[str, int] = {}
+        self._size = 0
 
     def reply(self, call_id: CallId) -> str | None:
         kept = self._replies.get(call_id.user)
@@ -77,10 +79,16 @@ class Repetitions(Generic[Message]):
 
     def _keep(self, call_id: CallId, reply: str) -> None:
         kept = self._replies.setdefault(call_id.user, OrderedDict())
-        size = self._sizes.get(call_id.user, 0) + ENTRY + len(reply)
+        self._replies.move_to_end(call_id.user)
+        before = self._sizes.get(call_id.user, 0)
+        size = before + ENTRY + len(reply)
         if call_id.key in kept:
             size -= ENTRY + len(kept.pop(call_id.key))
         kept[call_id.key] = reply
         while size > KEPT_OF_ONE_CALLER:
             size -= ENTRY + len(kept.popitem(last=False)[1])
         self._sizes[call_id.user] = size
+        self._size += size - before
+        while self._size > KEPT_OF_ALL:
+            silent, _ = self._replies.popitem(last=False)
+            self._size -= self._sizes.pop(silent)

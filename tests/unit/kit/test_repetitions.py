@@ -2,7 +2,15 @@
 
 import pytest
 
-from services.kit.bus.repetitions import ENTRY, KEPT_CHARACTERS, KEPT_OF_ONE_CALLER, CallId, Repetitions, call_id_of
+from services.kit.bus.repetitions import (
+    ENTRY,
+    KEPT_CHARACTERS,
+    KEPT_OF_ALL,
+    KEPT_OF_ONE_CALLER,
+    CallId,
+    Repetitions,
+    call_id_of,
+)
 
 ADA, BOB = CallId("ada", "1"), CallId("bob", "1")
 
@@ -47,6 +55,18 @@ def test_large_replies_are_not_kept_and_each_caller_has_a_budget_of_his_own():
         memory.end(key, "", "x" * KEPT_CHARACTERS)
     assert memory.reply(keys[0]) is None and memory.reply(keys[1]) and memory.reply(keys[-1])
     assert memory.reply(BOB) == "kept"
+
+
+def test_of_many_callers_those_are_forgotten_who_were_silent_for_longest():
+    memory, reply = Repetitions[str](), "x" * (KEPT_CHARACTERS - ENTRY)
+    each = KEPT_OF_ONE_CALLER // KEPT_CHARACTERS
+    callers = [f"user{number}" for number in range(KEPT_OF_ALL // KEPT_OF_ONE_CALLER)]
+    for caller in (*callers, callers[0]):
+        for number in range(each):
+            memory.end(CallId(caller, str(number)), "", reply)
+    memory.end(BOB, "", "one more")
+    kept = [memory.reply(CallId(caller, "0")) is not None for caller in callers]
+    assert kept == [True, False, *[True] * (len(callers) - 2)] and memory.reply(BOB)
 
 
 SENT = ("ada", {"message_id": "m"}, "nodes.reboot_nodes", '{"args": []}')
