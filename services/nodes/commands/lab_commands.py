@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from services.nodes.commands.node_commands import Outcome, check_limits, check_traces, save
 from services.nodes.commands.queries import pool_in_use
-from services.nodes.domain import addresses, creation, data_loss, lab_plan, lab_traces, model, notes
+from services.nodes.domain import addresses, creation, data_loss, lab_plan, lab_traces, model, moves, notes
 from services.nodes.domain.event_texts import Action
 from services.nodes.domain.lab_plan import LabPlan, LabRequest
 from services.nodes.domain.model import Node, RequestContext
@@ -48,6 +48,7 @@ def apply(
     plan = _plan(registry, context, request, present, pool)
     check_limits(registry, context, plan.before, plan.after)
     check_traces(registry, context, plan.after)
+    moves.check_disks_stay(plan.before, plan.after)
     said = notes.of_creation([new for old, new in zip(plan.before, plan.after, strict=True) if not old.id], capacities)
     if dry_run or plan.faults:
         return LabOutcome((), (), said, plan, lab)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -236,6 +237,20 @@ def test_a_host_where_a_node_is_to_go_is_not_removed(service, admin, bea, second
     do(bea, "configure_nodes", selection="one", settings=[f"host={SECOND}"])
     with pytest.raises(Conflict, match=r"has 1 nodes \(one\), or is to get them"):
         do(admin, "remove_host", name=SECOND)
+
+
+def test_disks_that_are_on_their_way_are_changed_by_no_command_of_their_owner(service, bea, second):
+    node = {"name": "one", "settings": ["disks=1G"]}
+    do(bea, "apply_lab", document={"name": "lab", "nodes": [node]})
+    with service.app.transaction() as registry:
+        one = registry.named("one")
+        registry.save(replace(one, host=SECOND, moves_from=SERVER, move=1, version=one.version + 1))
+    changed = {**node, "settings": ["disks=1G,2G"]}
+    with pytest.raises(Conflict, match="one: its disks are moving"):
+        do(bea, "apply_lab", document={"name": "lab", "nodes": [changed]})
+    with pytest.raises(Conflict, match="one: its disks are moving"):
+        do(bea, "configure_nodes", selection="one", settings=changed["settings"])
+    assert do(bea, "apply_lab", document={"name": "lab", "nodes": [node]})["actions"] == []
 
 
 def test_what_cannot_move_is_refused_with_its_reason(service, admin, bea, second):
