@@ -99,17 +99,17 @@ class VmrunnerApp:
         if self._registry.allows(f"the spec of {spec.name}", spec.registry, spec.revision):
             self.fleet.apply(spec)
 
-    def list_moving(self, node_id: int, move: int) -> MovingDisks:
+    def list_moving(self, node_id: int, move: int, caller: str) -> MovingDisks:
         """With what was to be taken back from the trash at its next boot."""
-        runner = self.fleet.leaving(node_id, move)
+        runner = self.fleet.leaving(node_id, move, caller)
         spec = runner.spec
         self.disks.take_back(node_id, spec.disks, spec.owned_by)
         if is_disk(spec):
             self.persist.take_back(node_id, spec.owned_by, spec.name)
         return MovingDisks(runner.record.run, self.moving.files(node_id))
 
-    def read_moving(self, node_id: int, move: int, name: str, offset: int) -> MovingPiece:
-        self.fleet.leaving(node_id, move)
+    def read_moving(self, node_id: int, move: int, name: str, offset: int, caller: str) -> MovingPiece:
+        self.fleet.leaving(node_id, move, caller)
         return self.moving.read(node_id, name, offset)
 
     def diagnose(self) -> list[Check]:

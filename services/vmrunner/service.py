@@ -2,8 +2,8 @@
 
 Owns:       qemu and its life cycle; its interfaces and their carriers; disks; the host's memory; the cache of kernels
             and initrds; the choice of accelerator.
-Serves:     list_vms, list_data, persist_bytes, list_trash, claim_trash, empty_trash, list_moving, read_moving,
-            capacity, diagnose (services).
+Serves:     list_vms, list_data, persist_bytes, list_trash, claim_trash, empty_trash, capacity, diagnose
+            (services); list_moving, read_moving (services, the agents of the further host to which a node moves).
 Announces:  VM_CHANGED at every transition, VM_REMOVED, AGENT_PRESENT (as `vmrunner`, of every host).
 Hears:      nodes NODE_WANTED (interfaces, carriers: live); bootserver NODE_BOOTED, NODE_REACHABLE, NODE_COPYING. An
             event may be lost: at start and every 30 s it calls nodes get_specs.
@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from services.kit.bus.app import AppProvider
 from services.kit.bus.call_metrics import Metrics
-from services.kit.bus.entrypoints import internal, on_event
+from services.kit.bus.entrypoints import Caller, for_agents, internal, on_event
 from services.vmrunner.app import VmrunnerApp
 from walt.contracts import bootserver, nodes, vmrunner
 from walt.contracts.bootserver import NodeBooted, NodeCopying, NodeReachable
@@ -44,6 +44,7 @@ class VmrunnerService:
     name = vmrunner.SERVICE
 
     app: VmrunnerApp = AppProvider(VmrunnerApp)
+    caller: str = Caller()
     metrics = Metrics()
 
     @internal
@@ -70,13 +71,13 @@ class VmrunnerService:
     def empty_trash(self, disks: tuple[str, ...]) -> None:
         self.app.trash.remove(disks)
 
-    @internal
+    @for_agents
     def list_moving(self, node_id: int, move: int) -> MovingDisks:
-        return self.app.list_moving(node_id, move)
+        return self.app.list_moving(node_id, move, self.caller)
 
-    @internal
+    @for_agents
     def read_moving(self, node_id: int, move: int, name: str, offset: int) -> MovingPiece:
-        return self.app.read_moving(node_id, move, name, offset)
+        return self.app.read_moving(node_id, move, name, offset, self.caller)
 
     @internal
     def capacity(self) -> Capacity:

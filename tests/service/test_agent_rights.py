@@ -240,6 +240,8 @@ REPLY = f"rpc.reply-{OWN}-{uuid.uuid4()}"
         lambda spy: send(spy, "walt-internal", "bootserver.list_machines"),
         lambda spy: send(spy, "walt-internal", "console@lab1.prepare_line"),
         lambda spy: send(spy, "walt-internal", "vmrunner@lab1.list_vms"),
+        lambda spy: send(spy, "walt-internal", "netemu@lab1.list_moving"),
+        lambda spy: send(spy, "walt-internal", "vmrunner@lab1.list_moving.x"),
         lambda spy: send(spy, "walt-internal", "netemu@lab1.attach_ports"),
         lambda spy: send(spy, "walt-console", f"input.{SECOND}.{uuid.uuid4().hex}"),
         lambda spy: send(spy, "nodes.events", nodes.NODE_WANTED),

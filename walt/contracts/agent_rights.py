@@ -33,6 +33,7 @@ CALLS_OF_AGENTS = (
     "bootserver.open_access",
     "bootserver.drop_persist_folder",
 )
+CALLS_OF_PEERS = ("list_moving", "read_moving")  # of the vmrunner of any host, whose node moves to the caller's
 HEARD = (nodes.SERVICE, bootserver.SERVICE)  # whose events agents hear
 ANNOUNCED = {  # what agents announce, by service
     vmrunner.SERVICE: (vmrunner.VM_CHANGED, vmrunner.VM_REMOVED, AGENT_PRESENT),
@@ -40,6 +41,7 @@ ANNOUNCED = {  # what agents announce, by service
 }
 _NOTHING = "^$"
 _WORD = "[a-z_]+"
+_HOST = "[a-z0-9-]+"
 _ID = "[0-9a-f-]{32,36}"
 
 
@@ -113,8 +115,9 @@ def agent_rights(host: str) -> Rights:
 def _topics(host: str, agents: str, replies: str) -> Iterator[TopicRight]:
     """agents, replies: patterns of the names of services and queues."""
     calls = "|".join(map(re.escape, CALLS_OF_AGENTS))
+    peers = rf"{vmrunner.SERVICE}@{_HOST}\.({'|'.join(CALLS_OF_PEERS)})"
     yield TopicRight(RPC_EXCHANGE, write=_NOTHING, read=rf"^({agents}\.\*|{replies})$")
-    yield TopicRight(INTERNAL_EXCHANGE, write=rf"^({agents}\.{_WORD}|{calls})$", read=rf"^{agents}\.\*$")
+    yield TopicRight(INTERNAL_EXCHANGE, write=rf"^({agents}\.{_WORD}|{calls}|{peers})$", read=rf"^{agents}\.\*$")
     yield TopicRight(INPUT_EXCHANGE, write=_NOTHING, read=rf"^input\.{re.escape(host)}\.[0-9a-f]{{32}}$")
     for service in HEARD:
         yield TopicRight(f"{service}.events", write=_NOTHING, read=f"^{_WORD}$")

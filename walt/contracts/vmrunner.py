@@ -4,7 +4,8 @@ Internal RPC: list_vms() -> [VmReport]     list_data(node_id) -> [DiskData]     
               diagnose() -> [Check]
               persist_bytes(node_id) -> {owner: int}     on the disks for /persist that hold files, former owners' too
               list_trash() -> [TrashedDisk]     empty_trash(disks)
-              list_moving(node_id, move) -> MovingDisks     of a node that leaves, once its VM has ended
+              list_moving(node_id, move) -> MovingDisks     of a node that leaves, once its VM has ended; this and
+                                                            read_moving: also agents of the host to which it goes
               read_moving(node_id, move, name, offset) -> MovingPiece     of one of these files
               claim_trash(disk, node_id, account)     kept for this node and owner, until its next boot takes it back
 Events of `vmrunner`, whichever host they come from; nodes hears both:

@@ -12,6 +12,7 @@ from services.vmrunner.lifecycle.guest_events import GuestEvent
 from services.vmrunner.lifecycle.runner import Runner
 from services.vmrunner.lifecycle.runner_context import RunnerContext
 from services.vmrunner.qemu.vm import Usage
+from walt.contracts.agent_rights import check_asks_for
 from walt.contracts.bootserver import NodeBooted
 from walt.contracts.errors import Conflict, Failed, WaltError
 from walt.contracts.nodes import ABSENT, NodeWanted
@@ -93,11 +94,13 @@ class Fleet:
                 log.warning("node %d is not in the registry, but cannot be removed: %s", node_id, error)
         self._is_reconciled = True
 
-    def leaving(self, node_id: int, move: int) -> Runner:
-        """The runner of a node whose VM has ended and whose disks go to another host, by this move. Conflict."""
+    def leaving(self, node_id: int, move: int, caller: str) -> Runner:
+        """The runner of a node whose VM has ended and whose disks go to another host, by this move. Conflict; Denied
+        to a caller of a host to which they do not go."""
         runner = self._runners.get(node_id)
         if runner is None or not runner.has_left(move):
             raise Conflict(f"the disks of node {node_id} are still in use on host {self._context.name}")
+        check_asks_for(caller, runner.spec.host)
         return runner
 
     def all_reports(self) -> list[VmReport]:

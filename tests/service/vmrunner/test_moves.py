@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -9,21 +10,26 @@ from pathlib import Path
 
 import pytest
 
+from services.kit.bus.bus import BrokerBus
+from tests.service.conftest import PASSWORD, SECOND
 from tests.service.vmrunner import world
 from tests.service.vmrunner.world import HOST
+from tests.support.wait import wait_until
+from walt.contracts.agent_rights import account_of_host
+from walt.contracts.errors import WaltError
 from walt.contracts.nodes import Disk
 
-SECOND = "lab2"
 DISK = Disk(31, 100 * 10**6, "none")
 OWNED = {"owner": "alice", "owner_account": "a1", "persist_bytes": 64 * 10**6, "disks": (DISK,)}
 
 
 @pytest.fixture
-def second(peers, platform):
-    """The vmrunner of a second host, beside that of `platform`."""
+def second(peers, platform, broker_port, vhost):
+    """The vmrunner of a further host, with the account of that host, beside that of `platform`."""
     folder = Path(tempfile.mkdtemp(prefix="walt-vmr-"))
     folder.chmod(0o711)
-    made = world.Platform(peers, folder, {"WALT_HOST": SECOND})
+    uri = f"amqp://{account_of_host(SECOND)}:{PASSWORD}@127.0.0.1:{broker_port}/{vhost}"
+    made = world.Platform(peers, folder, {"WALT_HOST": SECOND, "WALT_AMQP_URI": uri})
     try:
         made.wait_until_it_answers()
         yield made
@@ -118,3 +124,22 @@ def test_disks_of_a_node_that_stays_are_read_by_nobody(platform, second, written
     for method, more in (("list_moving", {}), ("read_moving", {"name": "disks/31.raw", "offset": 0})):
         reply = platform.user.reply(f"{world.NAME}.{method}", node_id=5, move=7, user_id=platform.user.name, **more)
         assert "still in use on host lab" in str(reply["error"])
+
+
+@pytest.mark.parametrize("goal, error", [("lab2", "Denied"), (SECOND, None)])
+def test_the_agents_of_a_host_read_what_goes_to_it_alone(platform, written, broker_port, vhost, goal, error):
+    send(platform, host=goal)
+    uri = f"amqp://{account_of_host(SECOND)}:{PASSWORD}@127.0.0.1:{broker_port}/{vhost}"
+    with contextlib.closing(BrokerBus(uri, f"vmrunner@{SECOND}")) as bus:
+        wait_until(lambda: answer_of(bus, "list_moving") != "Conflict")  # until it has heard that the node leaves
+        assert answer_of(bus, "list_moving") == error
+        assert answer_of(bus, "read_moving", name="disks/31.raw", offset=0) == error
+
+
+def answer_of(bus, method, **arguments):
+    """The kind of error, None without one."""
+    try:
+        bus.call(world.NAME, method, node_id=5, move=7, **arguments)
+    except WaltError as fault:
+        return type(fault).__name__
+    return None
