@@ -33,6 +33,8 @@ def to_host(node: Node, host: str, at: float) -> Node:
             f"{node.name} is moving from host {node.moves_from} to {node.host}; allowed: {node.moves_from}, where it "
             "goes back to, or another one once its disks have come"
         )
+    if node.status.state == STOPPED:  # its guest may have powered it off, which stays so
+        node = model.changed(node, power=nodes.POWER_OFF)
     return settled(model.changed(node, moves_to=host, is_leaving=node.is_leaving or node.power == nodes.POWER_OFF), at)
 
 

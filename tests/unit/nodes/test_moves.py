@@ -66,6 +66,13 @@ def test_it_can_go_back_or_be_removed_while_its_disks_are_on_their_way():
         moves.to_host(gone, "lab3", 9.0)
 
 
+def test_one_whose_guest_powered_it_off_is_off_and_stays_so():
+    halted = replace(RUNNING, status=OFF.status)
+    for gone in (moves.to_host(halted, "lab2", 9.0), moves.evacuated(halted, "lab2", ALICE)):
+        assert (gone.host, gone.moves_from, gone.power, gone.status.state) == ("lab2", "lab1", "off", STOPPED)
+        assert model.started(gone, ALICE).power == nodes.POWER_ON
+
+
 def test_a_wish_is_taken_back():
     waiting = moves.to_host(RUNNING, "lab2", 9.0)
     assert model.rebooted(moves.to_host(waiting, "lab1", 9.0), ALICE, hard=False).is_leaving is False
