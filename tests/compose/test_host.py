@@ -104,7 +104,7 @@ def test_the_file_stands_by_itself(server: Deployment, second: dict[str, str]) -
         text=True,
         check=True,
     )
-    assert set(done.stdout.split()) == {"setup", "world", "cable", "launcher", *AGENTS}
+    assert set(done.stdout.split()) == {"setup", "world", "cable", "launcher", "vm", *AGENTS}
 
 
 def test_a_host_joins_with_one_token(server: Deployment, second: dict[str, str]) -> None:
