@@ -23,8 +23,11 @@ class InterfacePlan:
 
 
 def plan(plugged: Collection[PluggedDevice], wanted: Sequence[Interface]) -> InterfacePlan:
+    """Of a machine with a device that has no name of ours the ports are not known: it is left as it is."""
+    if any(one.network_id is None for one in plugged):
+        return InterfacePlan((), (), (), is_settled=True)
     by_network = {one.network.id: one for one in wanted}
-    leave = tuple(one for one in plugged if one.network_id is not None and _goes(one, by_network))
+    leave = tuple(one for one in plugged if _goes(one, by_network))
     kept = {one.network_id: one.slot for one in plugged if one.network_id in by_network and not one.is_leaving}
     stay = tuple(replace(one, slot=kept[one.network.id]) for one in wanted if one.network.id in kept)
     taken, known = {one.slot for one in plugged}, {one.network_id for one in plugged}

@@ -30,13 +30,14 @@ AttachPorts = Callable[[NodeWanted, Sequence[Interface]], Sequence[AttachedPort]
 @dataclass
 class _Progress:
     """settled: what this machine has been brought in step with, as far as it can; due: when it is tried again, in
-    monotonic seconds."""
+    monotonic seconds; owes_ports: netemu is still to be told which ports it has."""
 
     vm: Vm
     fault: SayOnce
     settled: Slots | None = None
     due: float = 0.0
     pause_s: float = RETRY_S
+    owes_ports: bool = False
 
 
 class InterfaceFollower:
@@ -56,7 +57,7 @@ class InterfaceFollower:
         if hotplug is None or known.settled == slots or time.monotonic() < known.due:
             return
         try:
-            known.settled = slots if self._step(spec, hotplug) else None
+            known.settled = slots if self._step(spec, hotplug, known) else None
             known.pause_s = RETRY_S
             known.fault.succeeded()
         except (WaltError, OSError) as error:
@@ -70,13 +71,15 @@ class InterfaceFollower:
     def forget(self, node_id: int) -> None:
         self._progress.pop(node_id, None)
 
-    def _step(self, spec: NodeWanted, hotplug: HotPlug) -> bool:
+    def _step(self, spec: NodeWanted, hotplug: HotPlug, known: _Progress) -> bool:
         """Whether it is done. A tap is closed before its port goes: qemu would look for frames in it for ever."""
         planned = plan(hotplug.devices(), spec.interfaces)
+        known.owes_ports |= bool(planned.come) or not all(one.is_leaving for one in planned.leave)
         for device in planned.leave:
             hotplug.unplug(device)
-        if planned.come or not all(one.is_leaving for one in planned.leave):
+        if known.owes_ports:
             names = {port.slot: port.tap for port in self._attach_ports(spec, [*planned.stay, *planned.come])}
+            known.owes_ports = False
             for interface in planned.come:
                 log.info("%s: ens%d is plugged in, on %s", spec.name, interface.slot, interface.network.name)
                 with contextlib.ExitStack() as stack:

@@ -39,13 +39,13 @@ class HotPlug:
         """tap: a descriptor, of which qemu gets a copy."""
         name = netdev(interface.network.id)
         self._monitor.ask("getfd", {"fdname": _TAP}, [tap])
-        self._monitor.ask("netdev_add", {"type": "tap", "id": name, "fd": _TAP, "vhost": False})
         try:
+            self._monitor.ask("netdev_add", {"type": "tap", "id": name, "fd": _TAP, "vhost": False})
             if interface.link.no_carrier:
                 self._monitor.ask("set_link", {"name": name, "up": False})
             self._monitor.ask("device_add", network_device(interface))
         except Failed:
-            self._drop_netdev(name)
+            self._drop_netdev(name)  # also one that a vmrunner left which was killed before it added the device
             raise
 
     def unplug(self, device: PluggedDevice) -> None:

@@ -75,8 +75,9 @@ def test_a_device_comes_with_its_tap_and_its_carrier():
     ]
 
 
-def test_nothing_is_left_of_one_that_is_refused():
-    monitor = Monitor(refused="device_add")
+@pytest.mark.parametrize("refused", ["device_add", "netdev_add"])
+def test_nothing_is_left_of_one_that_is_refused(refused):
+    monitor = Monitor(refused=refused)
     with pytest.raises(Failed):
         HotPlug(monitor).plug(HOME_NET, 8)
     assert monitor.asked[-1] == ("netdev_del", "network7")

@@ -38,8 +38,8 @@ def test_one_that_leaves_is_asked_again_and_what_is_to_have_its_slot_or_network_
         assert not planned.is_settled
 
 
-def test_a_slot_whose_device_has_no_name_of_ours_is_taken():
-    """A machine that a version before has started."""
+def test_a_machine_whose_devices_have_no_names_of_ours_keeps_its_ports():
+    """A version before has started it. The ports of those that stay are not known here."""
     old = [PluggedDevice(2, None), PluggedDevice(3, None)]
-    planned = plan(old, (WALT_NET, HOME_NET))
-    assert (planned.leave, planned.come, planned.is_settled) == ((), (), True)
+    planned = plan(old, (WALT_NET, HOME_NET, LAB))
+    assert (planned.leave, planned.stay, planned.come, planned.is_settled) == ((), (), (), True)
