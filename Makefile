@@ -7,28 +7,26 @@ LOCAL := $(PYTHON) -m deploy.local
 SPHINX := $(PYTHON) -m sphinx -q -W
 READY := .venv/.complete
 TESTABLE := .venv/.testable
-COMPILED := .venv/.cable
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo up down status clean check docs format unit service system test test-compose soak
+.PHONY: help deps cable-code demo up down status clean check docs format unit service system test test-compose soak
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 21
 
-deps: $(READY) $(COMPILED)  ## install what is missing: Debian packages, .venv
+deps: $(READY) cable-code  ## install what is missing: Debian packages, .venv
 $(READY): requirements.lock deploy/local/packages.txt deploy/local/deps pyproject.toml
 	@deploy/local/deps
-$(COMPILED): $(READY) $(wildcard services/netemu/cable/*.p*)
+cable-code: $(READY)  # no file tells whether it is there: another Python, or a compiler that has come, wants it anew
 	@$(PYTHON) -m deploy.cable_build
-	@touch $@
-$(TESTABLE): $(READY) $(COMPILED) tests/packages.txt
+$(TESTABLE): $(READY) tests/packages.txt | cable-code
 	@deploy/local/deps tests/packages.txt
 	@touch $@
 
 demo: up  ## start the platform and run the experiment of the blog post
 	@$(PYTHON) -m deploy.local.demo $(INSTANCE)
 
-up: $(READY) $(COMPILED)  ## start the platform on this host
+up: $(READY) cable-code  ## start the platform on this host
 	@$(LOCAL) up --instance $(INSTANCE) $(if $(HOSTS),--hosts $(HOSTS))
 
 down: $(READY)  ## stop it; nodes and accounts are kept
@@ -40,7 +38,7 @@ status: $(READY)  ## programs, addresses, metrics (exit status of deploy.local: 
 clean: $(READY)  ## stop it and forget its nodes and accounts
 	@$(LOCAL) clean --instance $(INSTANCE)
 
-check: $(READY) $(COMPILED)  ## style, types, documentation, unit tests: quick
+check: $(READY) cable-code  ## style, types, documentation, unit tests: quick
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
@@ -56,7 +54,7 @@ format: $(READY)  ## rewrite the sources in the project's style
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 
-unit service: $(READY) $(COMPILED)
+unit service: $(READY) cable-code
 system: $(TESTABLE)
 unit service system:
 	@$(PYTHON) -m pytest tests/$@
@@ -68,7 +66,7 @@ test: $(TESTABLE)  ## everything: style, types, unit, service and system tests (
 	@$(SPHINX) -b html docs build/docs/html
 	@$(PYTHON) -m tests.everything
 
-soak: $(READY)  ## a platform of its own in use for HOURS (default: 1): does anything grow?
+soak: $(READY) cable-code  ## a platform of its own in use for HOURS (default: 1): does anything grow?
 	@$(LOCAL) up --instance soak --image default=small
 	@$(PYTHON) -m benchmarks.soak soak $(or $(HOURS),1); status=$$?; $(LOCAL) clean --instance soak; exit $$status
 

@@ -5,6 +5,7 @@ Where there is no compiler the cable is interpreted, and does the same with more
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
@@ -48,6 +49,16 @@ def build(into: Path) -> None:
         shutil.copytree(Path(work, "lib", sources), into)
 
 
+def install(folder: Path) -> None:
+    """Whole or not at all; what was there of other sources, or of a build that was interrupted, goes."""
+    unfinished = Path(tempfile.mkdtemp(dir=engine.BUILD, prefix="."))
+    build(unfinished / "lib")
+    os.rename(unfinished / "lib", folder)
+    for other in engine.BUILD.iterdir():
+        if other != folder and other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+
+
 def main() -> int:
     os.chdir(ROOT)
     folder = engine.compiled_folder()
@@ -57,15 +68,10 @@ def main() -> int:
         print(f"{fault}: the cable is interpreted, and takes more CPU time for each frame", file=sys.stderr)
         return int("--required" in sys.argv)
     engine.BUILD.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=engine.BUILD, prefix="."))
-    try:
-        build(unfinished / "lib")
-        os.rename(unfinished / "lib", folder)
-    finally:
-        shutil.rmtree(unfinished)
-    for other in engine.BUILD.iterdir():
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
+    with (engine.BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():  # another may have built it meanwhile
+            install(folder)
     return 0
 
 
