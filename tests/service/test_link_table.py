@@ -104,3 +104,21 @@ def test_notifications_that_were_lost_are_made_good():
         print(json.dumps(len(whole)))
     """)
     assert found == [True, 2]
+
+
+def test_a_reading_that_broke_off_is_no_table():
+    found = inside("""
+        table = LinkTable()
+        ask = link_table._ask
+        def breaks_off(*words):
+            yield next(ask(*words))
+            raise OSError("no buffer space")
+        link_table._ask = breaks_off
+        try:
+            table.read()
+        except OSError:
+            link_table._ask = ask
+            ip("link add name d1 type bridge")
+            print(json.dumps(seen(table) == of_kernel()))
+    """)
+    assert found == [True]

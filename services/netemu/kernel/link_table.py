@@ -57,8 +57,12 @@ class LinkTable:
         self._down: set[int] = set()
 
     def read(self) -> list[KernelInterface]:
-        if self._news is None or not self._catch_up(self._news):
-            self._read_all()
+        try:
+            if self._news is None or not self._catch_up(self._news):
+                self._read_all()
+        except BaseException:  # what was read in part is no table: the next call reads all
+            self.close()
+            raise
         return list(self._seen.values())
 
     def _read_all(self) -> None:
