@@ -108,6 +108,7 @@ def test_notifications_that_were_lost_are_made_good():
 
 def test_a_reading_that_broke_off_is_no_table():
     found = inside("""
+        ip("link add name d0 type bridge")
         table = LinkTable()
         ask = link_table._ask
         def breaks_off(*words):
