@@ -91,6 +91,8 @@ class MovingDiskStore:
             while offset != pieces.END:
                 piece = read(file.name, offset)
                 if piece.data:
+                    if piece.offset >= file.size_bytes:
+                        raise Failed(f"its host tells of a piece at {piece.offset}, after the end of {file.name}")
                     tasks.in_os_thread(pieces.write, descriptor, piece)
                     digests[piece.offset] = piece.digest
                 progress.add(pieces.PIECE_BYTES if piece.data else 0)

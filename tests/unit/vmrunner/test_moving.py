@@ -88,6 +88,18 @@ def test_a_damaged_piece_and_a_host_without_room_leave_nothing(source, tmp_path)
         full.receive(5, source.files(5), read_by(source), lambda done, total: None)
 
 
+@pytest.mark.parametrize("offset", [64 * MIB, 2**70])
+def test_a_host_that_tells_of_more_than_the_disk_fills_none_here(source, tmp_path, offset):
+    _, target = store(tmp_path / "target")
+
+    def endless(name, at):
+        return replace(source.read(5, name, 0), offset=offset, next=at + 1)
+
+    with pytest.raises(Failed, match=f"a piece at {offset}, after the end of disks/7.raw"):
+        target.receive(5, source.files(5), endless, lambda done, total: None)
+    assert list((tmp_path / "target/5").iterdir()) == []
+
+
 def test_only_disks_of_the_node_are_read(source):
     wrong = (("machine.json", 0), ("disks/../../6/disks/1.raw", 0), ("disks/7.raw", 5), ("disks/7.raw", -MIB))
     for name, offset in wrong:
