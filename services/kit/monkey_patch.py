@@ -14,5 +14,20 @@ os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
 os.environ.setdefault("PSYCOPG_WAIT_FUNC", "wait_select")
 
 import eventlet  # noqa: E402
+from eventlet import hubs  # noqa: E402
 
 eventlet.monkey_patch()
+
+_pipe = os.pipe
+
+
+def _green_pipe() -> tuple[int, int]:
+    """eventlet tells its hub of new sockets, whose number may be that of one that was closed while a green thread read
+    it, but not of new pipes: `subprocess` then failed with "Second simultaneous read"."""
+    ends = _pipe()
+    for end in ends:
+        hubs.notify_opened(end)
+    return ends
+
+
+os.pipe = _green_pipe

@@ -2,9 +2,12 @@
 
 import contextlib
 import logging
+import os
+import socket
 import time
 import zlib
 
+import eventlet
 import pytest
 from amqp import Message
 from kombu import Connection, Exchange, Queue, compression
@@ -230,3 +233,20 @@ def test_health_check(toy, amqp_uri):
         healthcheck.ping(amqp_uri, "nobody")
     assert healthcheck.service_name("nodes", "lab1") == "nodes"
     assert healthcheck.service_name("netemu", "lab1") == "netemu@lab1"
+
+
+def test_a_pipe_takes_the_number_of_a_socket_that_was_closed_while_it_was_read():
+    ours, theirs = socket.socketpair()
+    reader = eventlet.spawn(ours.recv, 1)
+    eventlet.sleep(0)
+    number = ours.fileno()
+    ours.close()
+    output, end = os.pipe()
+    assert output == number
+    os.write(end, b"x")
+    assert os.read(output, 1) == b"x"
+    for one in (output, end):
+        os.close(one)
+    theirs.close()
+    with pytest.raises(EOFError):
+        reader.wait()
