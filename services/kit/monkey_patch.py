@@ -22,11 +22,15 @@ _pipe = os.pipe
 
 
 def _green_pipe() -> tuple[int, int]:
-    """eventlet tells its hub of new sockets, whose number may be that of one that was closed while a green thread read
-    it, but not of new pipes: `subprocess` then failed with "Second simultaneous read"."""
+    """A socket that is closed while a green thread reads it leaves its number in the hub. eventlet looks for that when
+    it makes a socket, but not for pipes: `subprocess` then failed with "Second simultaneous read"."""
     ends = _pipe()
+    hub = hubs.get_hub()
     for end in ends:
-        hubs.notify_opened(end)
+        for listeners in hub.listeners.values():
+            if stale := listeners.get(end):
+                hub.remove(stale)
+                stale.defang()
     return ends
 
 
