@@ -69,7 +69,8 @@ def engine(walt):
     walt(
         "node", "create", "engine", "--image", "full", "-c", "boot.delay=0", "-c", "cpu.cores=1", "--wait", timeout=400
     )
-    yield "engine"
+    walt("node", "run", "engine", "--", "systemctl", "is-system-running", "--wait", check=False, timeout=180)
+    yield "engine"  # which systemd would start by then, and no sooner
     walt("node", "remove", "engine", "--force")
 
 
