@@ -15,6 +15,7 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 
+_STATE = re.compile(r'\{state="[a-z-]+"\}')
 _COMPARISON = re.compile(r" (==|!=|>=|<=|>|<) [0-9.]+")
 
 
@@ -33,8 +34,9 @@ class Query:
 
     @property
     def without_comparisons(self) -> str:
-        """What a rule compares: it has data also when all is well."""
-        return _COMPARISON.sub("", self.expr)
+        """What a rule compares: it has data also when all is well. A node is in one state, and has no series of the
+        others."""
+        return _STATE.sub("", _COMPARISON.sub("", self.expr))
 
     @property
     def metrics(self) -> set[str]:
