@@ -17,14 +17,14 @@ from xml.etree import ElementTree
 
 NO_TESTS = 5  # pytest's status for an empty level
 SERVICE_PROCESSES = 2
-TIMED = "tests/service/console/test_fairness.py"  # how long keys take: with nothing beside it
+TIMED = ["tests/service/console/test_fairness.py", "tests/service/test_kit_requests.py"]  # with nothing beside them
 
 
 def main(options: list[str]) -> int:
     started = time.monotonic()
-    service = sorted({str(path) for path in Path("tests/service").rglob("test_*.py")} - {TIMED})
+    service = sorted({str(path) for path in Path("tests/service").rglob("test_*.py")} - {*TIMED})
     runs = [*run(["tests/unit"], options), *run_together(deal(service), options)]
-    runs += [*run([TIMED], options), *run(["tests/system"], options)]
+    runs += [*run(TIMED, options), *run(["tests/system"], options)]
     total = sum((outcomes(report) for _, report in runs), Counter[str]())
     print(closing_line(total, time.monotonic() - started))
     return int(any(status not in (0, NO_TESTS) for status, _ in runs))
