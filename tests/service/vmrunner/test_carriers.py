@@ -41,7 +41,7 @@ def test_what_changed_while_vmrunner_was_away_is_told_at_its_start(platform):
     platform.process.start()
     platform.wait_until_it_answers()
     platform.wait(lambda: told(platform, 7)[-1] is False, "its carrier is gone")
-    assert platform.qemus()[5] == pid and platform.monitor_commands(5).count("cont") == 2
+    assert platform.qemus()[5] == pid and "stop" not in platform.monitor_commands(5)
 
 
 def test_it_is_kept_over_a_reboot(platform):
